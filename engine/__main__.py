@@ -1,0 +1,46 @@
+"""`python3 -m engine up [VERSION …] | down | site`."""
+
+import argparse
+import sys
+
+import engine
+from engine.images import reference
+from engine.tools import Refused
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m engine", description=engine.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="make docker, Compose, buildx and base images available")
+    up.add_argument("versions", nargs="*", metavar="VERSION", default=["3.13"])
+    commands.add_parser("down", help="stop and remove what `up` brought")
+    commands.add_parser("site", help="print the .env lines that this machine's network needs")
+    asked = parser.parse_args()
+    try:
+        return {"up": up_, "down": down, "site": site}[asked.command](asked)
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def up_(asked: argparse.Namespace) -> int:
+    states = engine.up(asked.versions)
+    for version, state in states.items():
+        name = reference(version)
+        print(f"ready {name}" if state == "ready" else f"skipped {name}: {state}")
+    return 0 if "ready" in states.values() else 1
+
+
+def down(asked: argparse.Namespace) -> int:
+    print("engine: gone" if engine.down() else "engine: nothing to undo")
+    return 0
+
+
+def site(asked: argparse.Namespace) -> int:
+    for name, value in engine.site.settings().items():
+        print(f"{name}={value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

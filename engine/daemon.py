@@ -1,0 +1,167 @@
+"""A Docker engine of our own, unpacked from Debian's packages; `down` undoes `up`.
+
+All state is below one folder. Outside it there are the socket, and links to the client and its
+plugins, made where there was nothing and written down.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import client, network, site
+from engine.debian import Apt
+from engine.tools import Refused, locked, run, step
+
+NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "tini-static")
+# These depend on the machine's kernel and C library, so they come from its own release.
+OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
+       "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
+# What the engine leaves outside its folder.
+TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The defaults are the engine that plain `docker` talks to."""
+
+    root: Path = Path("/var/lib/labdock/engine")
+    socket: Path = Path("/run/docker.sock")
+
+    @property
+    def packages(self) -> Path:
+        return self.root / "packages"
+
+    def up(self) -> None:
+        """Leave with an engine that plain `docker`, Compose and buildx talk to."""
+        why = client.missing(ours=bool(self.pid()))
+        if not why:
+            return
+        if not site.debian_codename():
+            raise Refused(
+                f"{why}, and this machine is {site.system()}, not Debian, whose packages could "
+                "bring one up: install and start Docker Engine 25 or newer with Compose and buildx."
+            )
+        if os.geteuid():
+            raise Refused(
+                f"{why}, and only root can bring one up: start Docker Engine 25 or newer, or run this with sudo."
+            )
+        with locked(self.root):
+            client.check_address(self.socket)
+            if not self.pid():
+                client.check_free(self.socket)
+            self.fetch()
+            client.link(self.packages, self.root / "links")
+            if not self.pid():
+                self.start()
+        if why := client.missing(ours=True):
+            raise Refused(f"{why}, though one was started: read {self.root}/log")
+
+    def fetch(self) -> None:
+        """Download and unpack the engine, unless that is done."""
+        apt = Apt(self.root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        names = [*(f"{name}/testing" for name in NEW), *(f"{name}/{apt.own}" for name in OWN)]
+        apt.unpack(names, self.packages)
+        network.wrap_iptables(self.packages, self.root / "bin")
+
+    def start(self) -> None:
+        """Start dockerd in the background and wait until it answers."""
+        programs = self.packages / "usr/bin", self.packages / "usr/sbin"
+        address = f"unix://{self.socket}"
+        config = {
+            "data-root": f"{self.root}/data",
+            "exec-root": f"{self.root}/exec",
+            "pidfile": f"{self.root}/pid",
+            "hosts": [address],
+            "init-path": f"{programs[0]}/tini-static",
+            "userland-proxy-path": f"{programs[1]}/docker-proxy",
+            "features": {"containerd-snapshotter": True},
+        }
+        (self.root / "config.json").write_text(json.dumps(config, indent=1))
+        (self.root / "pid").unlink(missing_ok=True)  # a stale one may name another's process
+        self.remember()
+        path = [f"{self.root}/bin", *map(str, programs), os.environ.get("PATH", ""), "/usr/sbin"]
+        with step("starting Docker"), open(self.root / "log", "a") as log:
+            process = subprocess.Popen(
+                [programs[1] / "dockerd", "--config-file", self.root / "config.json"],
+                env={**os.environ, "PATH": ":".join(path)}, cwd="/", start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+            until = time.monotonic() + 60
+            while run(programs[0] / "docker", "-H", address, "version").returncode:
+                if process.poll() is not None or time.monotonic() > until:
+                    last = (self.root / "log").read_text().splitlines()[-1:]
+                    raise Refused(f"dockerd did not start: {last} (more in {self.root}/log)")
+                time.sleep(0.1)
+
+    def pid(self) -> int | None:
+        """The process id of our own dockerd, if it runs."""
+        try:
+            pid = int((self.root / "pid").read_text())
+            program = Path(f"/proc/{pid}/exe").readlink()
+        except (OSError, ValueError):
+            return None
+        return pid if program.is_relative_to(self.root) else None
+
+    def remember(self) -> None:
+        """Write down, before the first start, what `down` has to restore."""
+        record = self.root / "before.json"
+        if not record.exists():
+            there = [str(path) for path in TRACES if path.exists()]
+            record.write_text(json.dumps({"forwarding": network.forwarding(self.root / "bin"), "there": there}))
+
+    def down(self) -> bool:
+        """Stop our engine and remove all that it brought; False if there is nothing."""
+        if not self.root.exists():
+            return False
+        if os.geteuid():
+            raise Refused(f"{self.root} belongs to root: run this with sudo.")
+        with locked(self.root), step("stopping Docker and removing its files"):
+            self.stop()
+            client.unlink(self.packages, self.root / "links")
+            record = self.root / "before.json"
+            if record.exists():
+                before = json.loads(record.read_text())
+                network.restore(before["forwarding"], self.root / "bin")
+                for trace in TRACES:
+                    if str(trace) not in before["there"]:
+                        shutil.rmtree(trace, ignore_errors=True)
+            shutil.rmtree(self.root)
+        Path(f"{self.root}.lock").unlink()
+        with suppress(OSError):  # it may hold more than ours
+            self.root.parent.rmdir()
+        return True
+
+    def stop(self) -> None:
+        """End dockerd with its containers, then whatever of it is left."""
+        if pid := self.pid():
+            os.kill(pid, signal.SIGTERM)
+            until = time.monotonic() + 60
+            while self.pid() and time.monotonic() < until:
+                time.sleep(0.1)
+        for process in self.processes():
+            os.kill(process, signal.SIGKILL)
+        for mount in self.mounts():
+            run("umount", "--lazy", mount)
+
+    def processes(self) -> list[int]:
+        """Ids of the processes that run our programs."""
+        found = []
+        for program in Path("/proc").glob("[0-9]*/exe"):
+            try:
+                if program.readlink().is_relative_to(self.packages):
+                    found.append(int(program.parent.name))
+            except OSError:
+                continue  # it has ended
+        return found
+
+    def mounts(self) -> list[str]:
+        """What is mounted below our folder, innermost first."""
+        rows = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return sorted((row for row in rows if Path(row).is_relative_to(self.root)), reverse=True)

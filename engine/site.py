@@ -1,0 +1,108 @@
+"""What this machine's network asks of everything built on it: mirrors, index, proxy, certificates.
+
+Nothing here names a host: every value is read from the machine's own configuration.
+"""
+
+import configparser
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.tools import run
+
+# Where distributions keep certificates an administrator added, and the bundle they end up in.
+CERTIFICATES = (
+    (Path("/usr/local/share/ca-certificates"), Path("/etc/ssl/certs/ca-certificates.crt")),
+    (Path("/etc/pki/ca-trust/source/anchors"), Path("/etc/pki/tls/certs/ca-bundle.crt")),
+)
+
+
+def settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The `.env` lines a project needs here; empty where the machine has nothing special."""
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    found = {
+        "LAB_CA_BUNDLE": ca_bundle(env),
+        "PIP_INDEX_URL": pip_setting("index-url", env),
+        **debian_mirrors(),
+        **{name: env.get(name) or env.get(name.lower()) for name in proxies},
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def ca_bundle(env: Mapping[str, str]) -> str | None:
+    """The PEM bundle that builds must trust, if this machine trusts more than the public ones."""
+    usual = [str(bundle) for _, bundle in CERTIFICATES]
+    named = [env.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
+    for path in (*named, pip_setting("cert", env)):
+        if path and path not in usual and Path(path).is_file():
+            return path
+    for added, bundle in CERTIFICATES:
+        if bundle.is_file() and any(path.is_file() for path in added.rglob("*")):
+            return str(bundle)
+    return None
+
+
+def pip_setting(name: str, env: Mapping[str, str]) -> str | None:
+    """What pip would use: its environment variable, else the last of its files that says so."""
+    if value := env.get("PIP_" + name.upper().replace("-", "_")):
+        return value
+    extra = env.get("PIP_CONFIG_FILE") or ""
+    if extra == os.devnull:  # this is how pip is told to read none
+        return None
+    home = Path(env.get("HOME", "/nonexistent"))
+    files = (
+        Path("/etc/pip.conf"),
+        home / ".pip/pip.conf",
+        Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf",
+        Path(sys.prefix) / "pip.conf",
+        Path(extra),
+    )
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read(files, encoding="utf-8")
+    return parser.get("install", name, fallback=parser.get("global", name, fallback=None))
+
+
+def os_release() -> dict[str, str]:
+    """The machine's own description, empty where the system has none."""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def system() -> str:
+    """What to call this machine's system, such as `Debian GNU/Linux 12 (bookworm)`."""
+    return os_release().get("PRETTY_NAME") or platform.system()
+
+
+def debian_codename() -> str | None:
+    """The Debian release this machine is, or is derived from, such as `bookworm`."""
+    release = os_release()
+    own = release.get("VERSION_CODENAME") if release.get("ID") == "debian" else None
+    return release.get("DEBIAN_CODENAME") or own
+
+
+def debian_mirrors() -> dict[str, str]:
+    """The Debian archives in this machine's apt sources, as apt itself reads them."""
+    codename = debian_codename()
+    if not codename:
+        return {}
+    return pick_mirrors(run("apt-get", "update", "--print-uris").stdout, codename)
+
+
+def pick_mirrors(uris: str, codename: str) -> dict[str, str]:
+    """Pick the main and security archives from the output of `apt-get update --print-uris`.
+
+    Other vendors name suites after Debian's, so an archive with `CODENAME-updates` goes first.
+    """
+    suites: dict[str, str] = {}
+    for uri, suite in re.findall(r"^'(.+?)/+dists/([^/']+)/InRelease'", uris, re.MULTILINE):
+        suites.setdefault(suite, uri)
+    found = {
+        "DEBIAN_MIRROR": suites.get(f"{codename}-updates") or suites.get(codename),
+        "DEBIAN_SECURITY_MIRROR": suites.get(f"{codename}-security"),
+    }
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# mmdebstrap's customize hook, run on the host with the new root as $1: turns a minimal Debian
+# with the distribution's Python into what a Dockerfile expects of the official slim image.
+# Reads STANDIN_VERSION (3.13), _SUITE, _MIRROR, _SECURITY (may be empty); writes Python's full
+# version to $STANDIN_NOTES/version.
+set -eu
+root=$1
+python="/usr/bin/python$STANDIN_VERSION"
+PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE
+
+# python3, python and pip are in /usr/local/bin, and nothing tells pip to keep out.
+for name in "python$STANDIN_VERSION" python3 python; do
+    ln -s "$python" "$root/usr/local/bin/$name"
+done
+rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
+for wheel in "$root"/usr/share/python-wheels/pip-*.whl; do
+    wheel=${wheel#"$root"}
+    PYTHONPATH=$wheel chroot "$root" "$python" -m pip install --quiet --root-user-action=ignore \
+        --no-compile --no-index --no-deps "$wheel"
+done
+chroot "$root" "$python" -c 'import platform; print(platform.python_version())' \
+    >"$STANDIN_NOTES/version"
+
+# No bytecode, logs or caches; mmdebstrap itself removes apt's lists.
+find "$root/usr" -depth -name __pycache__ -exec rm -rf {} +
+find "$root/var/log" "$root/var/cache" -type f ! -name '*.dat' -delete
+
+# apt as in the official image, but on this machine's mirror. What the machine's own apt is told
+# about the validity of the mirror's dates goes along; its proxies and certificates do not.
+for keys in "$root"/usr/share/keyrings/debian-archive-keyring.*; do
+    keys=${keys#"$root"}
+done
+suites=$STANDIN_SUITE
+[ "$suites" = testing ] || suites="$suites $suites-updates"
+entry() {
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' "$@" "$keys"
+}
+rm -f "$root/etc/apt/sources.list" "$root"/etc/apt/sources.list.d/*
+{
+    entry "$STANDIN_MIRROR" "$suites"
+    [ -z "$STANDIN_SECURITY" ] || {
+        echo
+        entry "$STANDIN_SECURITY" "$STANDIN_SUITE-security"
+    }
+} >"$root/etc/apt/sources.list.d/debian.sources"
+cd "$root/etc/apt/apt.conf.d"
+if [ -e 99mmdebstrap ]; then
+    grep '^Acquire::Check-' 99mmdebstrap >90site || rm 90site
+    rm 99mmdebstrap
+fi
+echo 'APT::Keep-Downloaded-Packages "false"; Dir::Cache { pkgcache ""; srcpkgcache ""; };' >docker-clean
+echo 'Acquire::Languages "none";' >docker-no-languages
+mv "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/docker"

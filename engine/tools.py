@@ -1,0 +1,74 @@
+"""What every module here shares: one kind of error, one way to run a command, one way to tell."""
+
+import fcntl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Refused(Exception):
+    """One sentence: what is wrong, the value seen, and the command that mends it."""
+
+
+def run(
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    seconds: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command; a missing program or one that takes too long is a failure like any other."""
+    args = [str(part) for part in command]
+    try:
+        return subprocess.run(
+            args,
+            env=env,
+            cwd=cwd,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(args, 127, "", f"{args[0]} is not installed")
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(args, 124, "", f"{args[0]} took over {seconds} s")
+
+
+def must(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """Run a command that has to succeed; return what it printed."""
+    done = run(*command, env=env, cwd=cwd)
+    if done.returncode:
+        raise Refused(f"{Path(done.args[0]).name} failed: {reason(done.stderr)}")
+    return done.stdout
+
+
+def reason(text: str) -> str:
+    """The line of an error output that says what went wrong: the first `E:`, else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
+    return next((line for line in lines if line.startswith("E:")), lines[-1])
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Tell on stderr what is being done and how long it took."""
+    print(f"engine: {what} …", end=" ", file=sys.stderr, flush=True)
+    begin = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("failed", file=sys.stderr)
+        raise
+    print(f"{time.monotonic() - begin:.1f} s", file=sys.stderr)
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """One process at a time works on `root`: two first runs must not start two engines."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{root}.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,84 @@
+#!/bin/sh
+# Steps of the Dockerfile, run as root at build time only. A step that fails ends with one sentence that says why.
+#
+#   build.sh uv LOCK                 install uv, the installer of the other steps
+#   build.sh environment DIR LOCK    make the virtual environment DIR hold exactly LOCK, hashes checked
+#   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits
+set -eu
+
+# A site's own certificates, where compose.yaml hands some over (LAB_CA_BUNDLE).
+ca=/run/secrets/ca
+if [ -s "$ca" ]; then
+    export SSL_CERT_FILE="$ca" PIP_CERT="$ca"
+fi
+if [ -n "${PIP_INDEX_URL:-}" ]; then
+    export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
+else
+    unset PIP_INDEX_URL
+fi
+
+log=$(mktemp)
+
+# attempt WHAT SETTING COMMAND...: run COMMAND and show what it prints; where it fails, say why.
+attempt() {
+    what=$1
+    setting=$2
+    shift 2
+    # POSIX sh has no pipefail: the status travels through a file.
+    { "$@" 2>&1 || echo "$?" >"$log.status"; } | tee "$log"
+    [ -s "$log.status" ] || return 0
+    if grep -qiE 'no space left on device|os error 28' "$log"; then
+        reason="the disk is full ($(df -hP / | awk 'NR==2 {print $4}') free): free some with 'docker system prune'"
+    elif grep -qiE 'certificate|self.signed|UnknownIssuer' "$log"; then
+        reason="a certificate is not trusted: name your site's CA bundle in .env, LAB_CA_BUNDLE=/path/to/bundle.pem"
+    elif grep -qiE 'hash(es)? mismatch|do not match the hashes|hash sum mismatch' "$log"; then
+        reason="a file differs from what was locked: try again, and if it stays so do not trust $what"
+    elif grep -qiE 'resolve|connect|timed? ?out|unreachable|network|proxy|temporary failure|fetch' "$log"; then
+        reason="$what cannot be reached: set $setting or HTTP_PROXY and HTTPS_PROXY in .env"
+    else
+        reason="$* failed: the lines above say why"
+    fi
+    echo "labdock: $reason" >&2
+    exit 1
+}
+
+step=$1
+shift
+case $step in
+uv)
+    attempt "the package index" PIP_INDEX_URL python3 -m pip install --quiet --no-compile --root-user-action=ignore \
+        --disable-pip-version-check --require-hashes --requirement "$1"
+    ;;
+environment)
+    uv venv --quiet --python "$(command -v python3)" "$1"
+    attempt "the package index" PIP_INDEX_URL uv pip sync --python "$1" --require-hashes "$2"
+    ;;
+system)
+    sources=/etc/apt/sources.list.d/debian.sources
+    cp "$sources" /tmp/sources
+    if [ -n "${DEBIAN_SECURITY_MIRROR:-}" ]; then
+        sed -i "s#^URIs: .*security.*#URIs: $DEBIAN_SECURITY_MIRROR#" "$sources"
+    fi
+    if [ -n "${DEBIAN_MIRROR:-}" ]; then
+        sed -i "/security/! s#^URIs: .*#URIs: $DEBIAN_MIRROR#" "$sources"
+    fi
+    if [ -s "$ca" ]; then
+        echo "Acquire::https::CAInfo \"$ca\";" >/etc/apt/apt.conf.d/99-site-ca
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any
+    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq --no-install-recommends "$@"
+    mv /tmp/sources "$sources"
+    rm -rf /etc/apt/apt.conf.d/99-site-ca /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
+        /var/cache/ldconfig/aux-cache /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+    export PYTHONHASHSEED=0
+    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+    find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+    ;;
+*)
+    echo "build.sh: unknown step '$step'" >&2
+    exit 2
+    ;;
+esac
+rm -f "$log" "$log.status"

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Checks what the lab stands on, then starts the server. `prepare` makes the token instead; what fails is one sentence.
+set -eu
+
+mode=${1:-serve}
+token=/run/secrets/jupyter_token
+export HOME="/home/$JUPYTER_USERNAME" USER="$JUPYTER_USERNAME" LOGNAME="$JUPYTER_USERNAME"
+uid=$(id -u)
+gid=$(id -g)
+
+refuse() {
+    echo "labdock: $*" >&2
+    [ "$mode" = serve ] || exit 1
+    # After an engine restart nothing else has checked: stay down without a loop of restarts, until stopped.
+    exec sleep infinity
+}
+
+[ "$uid" != 0 ] || refuse "the lab would run as root (uid 0): put your own uid into .env as LAB_UID (id -u prints it)."
+[ "$gid" != 0 ] || refuse "the lab would run in root's group (gid 0): put your own gid into .env as LAB_GID (id -g prints it)."
+
+case $JUPYTER_UI in
+lab) module=jupyterlab ;;
+notebook) module=notebook ;;
+*) refuse "JUPYTER_UI is '$JUPYTER_UI': put lab or notebook into .env." ;;
+esac
+
+# What this user cannot write is not a lab: nobody would save anything.
+writable() {
+    [ -w "$1" ] && return
+    owner=$(stat -c '%u %g' "$1")
+    them="the lab runs as uid $uid, gid $gid and cannot write $2/, which belongs to uid ${owner% *}, gid ${owner#* }"
+    case $owner in
+    0\ *) refuse "$them: run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder." ;;
+    "$uid "*) refuse "$them: run 'chmod u+rwx $2' in the project's folder." ;;
+    *) refuse "$them: put LAB_UID=${owner% *} and LAB_GID=${owner#* } into .env." ;;
+    esac
+}
+writable "$HOME/data" data
+writable "$HOME/notebooks" notebooks
+
+if [ "$mode" = prepare ] && [ ! -e "$token" ]; then
+    writable /run/secrets secrets
+    umask 077
+    od -An -N 32 -t x1 /dev/urandom | tr -d ' \n' >"$token.new"
+    mv "$token.new" "$token"
+fi
+[ -e "$token" ] || refuse "secrets/jupyter_token is missing: 'docker compose up' makes a new one."
+[ -r "$token" ] || refuse "secrets/jupyter_token cannot be read by uid $uid: delete it, and the next start makes a new one."
+# The same reading as jupyter_server_config.py: a byte order mark and surrounding white space do not count.
+length=$(/opt/jupyter/bin/python -I -S -c 'import sys; print(len(open(sys.argv[1], encoding="utf-8-sig").read().strip()))' "$token") ||
+    refuse "secrets/jupyter_token is not text: delete it, and the next start makes a new one."
+[ "$length" -ge 32 ] ||
+    refuse "secrets/jupyter_token holds $length characters, 32 are needed: delete it, and the next start makes a new one."
+
+[ "$mode" = serve ] || exit 0
+
+# Only paths of the image say how the server behaves; nothing in home or in a mount does (-I: no user packages either).
+export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
+export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
+cd /
+exec /opt/jupyter/bin/python -I -m "$module"

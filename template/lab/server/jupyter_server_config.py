@@ -1,0 +1,48 @@
+"""How the server behaves. Root owns this file in the image; nothing outside the image is read."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+c = get_config()  # noqa: F821 (given by Jupyter)
+sys.path.append("/opt/labdock")  # for contents.py
+home = Path(os.environ["HOME"])
+
+# --- who may come in ---------------------------------------------------------------------------------
+# An empty token would open the lab to everybody, so it is checked here again, in the process that uses it.
+token = Path("/run/secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
+if len(token) < 32:
+    raise SystemExit(f"labdock: secrets/jupyter_token holds {len(token)} characters, 32 are needed: delete it.")
+c.IdentityProvider.token = token
+c.IdentityProvider.cookie_options = {"samesite": "Strict"}
+c.PasswordIdentityProvider.allow_password_change = False
+c.ServerApp.cookie_secret = secrets.token_bytes(32)  # a restart ends every session
+# The Host header is checked against these names: no rebinding of a foreign name to this address.
+c.ServerApp.allow_remote_access = False
+c.ServerApp.local_hostnames = ["localhost", *os.environ.get("JUPYTER_HOSTS", "").replace(",", " ").split()]
+
+# --- where it listens --------------------------------------------------------------------------------
+c.ServerApp.ip = "0.0.0.0"  # inside the container; compose.yaml says who reaches it
+c.ServerApp.port = 8888
+c.ServerApp.port_retries = 0
+c.ServerApp.open_browser = False
+c.ServerApp.websocket_ping_interval = 30_000
+c.ServerApp.websocket_ping_timeout = 30_000  # the default, 90 s, is above the interval and logs a warning
+
+# --- files and kernels -------------------------------------------------------------------------------
+c.ServerApp.root_dir = str(home)
+c.ServerApp.contents_manager_class = "contents.MountedContents"
+c.FileContentsManager.preferred_dir = "notebooks"
+c.FileContentsManager.delete_to_trash = False
+c.KernelSpecManager.ensure_native_kernel = False
+c.KernelManager.transport = "ipc"  # kernels speak over files only their user can open, not over ports
+c.NotebookNotary.db_file = ":memory:"
+c.NotebookNotary.secret = secrets.token_bytes(32)
+
+
+# --- what it leaves out ------------------------------------------------------------------------------
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}  # costs a second at start, and no language server is here
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.extension_manager = "readonly"

@@ -1,0 +1,136 @@
+"""Base images: a registry first, then stand-ins, and what has neither is skipped by name."""
+
+import subprocess
+import time
+
+import pytest
+
+from engine import images
+from engine.debian import Apt
+
+MADISON = """
+python3.13-venv | 3.13.15-1 | http://mirror.example/debian testing/main amd64 Packages
+python3.13-venv | 3.13.5-2 | http://mirror.example/debian trixie/main amd64 Packages
+"""
+
+
+@pytest.fixture
+def debian(programs, os_release, monkeypatch, tmp_path):
+    """A root on Debian with an engine, where no registry answers."""
+    os_release(ID="debian", VERSION_CODENAME="bookworm")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("engine.daemon.Daemon.root", tmp_path / "engine")
+    programs.docker()
+    programs.add("apt-cache", f'case "$*" in *3.13-venv) echo "{MADISON}" ;; esac')
+    (tmp_path / "engine/apt").mkdir(parents=True)
+    (tmp_path / "engine/apt/updated").touch()
+    return tmp_path / "engine"
+
+
+def test_the_named_release_comes_before_testing(debian):
+    assert Apt(debian).suite_of("python3.13-venv") == "trixie"
+    assert Apt(debian).suite_of("python3.12-venv") is None
+
+
+def test_a_version_without_stand_in_is_skipped_by_name(debian, programs, command_line, monkeypatch, capsys):
+    monkeypatch.setattr(images, "build", lambda version, suite, root: None)
+    monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
+    monkeypatch.setattr("engine.up", lambda versions: images.provide(versions, debian))
+    assert command_line("up", "3.12", "3.13") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "skipped python:3.12-slim-trixie: no registry answers, and Debian has no python3.12 package",
+        "ready python:3.13-slim-trixie",
+    ]
+    assert command_line("up", "3.12") == 1
+
+
+def test_a_stand_in_that_fails_is_skipped_with_the_reason(debian, programs, monkeypatch):
+    monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
+    programs.add("apt-get", "exit 1")
+    reason = images.provide(["3.13"], debian)["3.13"]
+    assert reason.startswith("no registry answers, and there is no stand-in: ")
+    assert "name no Debian archive" in reason
+
+
+def test_where_there_is_a_stand_in_no_registry_is_asked(debian, programs):
+    programs.docker(image='case "$*" in *3.13-slim*) echo debian ;; *) exit 1 ;; esac')
+    assert images.provide(["3.12", "3.13"], debian)["3.13"] == "ready"
+    assert not any(call.startswith("docker pull") for call in programs.calls)
+
+
+def test_without_one_a_registry_is_asked_once(debian, programs):
+    images.provide(["3.11", "3.12"], debian)
+    assert sum(call.startswith("docker pull") for call in programs.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("echo Pulling from python", (True, None)),
+        ("echo docker.io/library/python:9: not found >&2; exit 1", (True, "not found")),
+        ("echo dial tcp: lookup host: no such host >&2; exit 1", (False, None)),
+        ("exec /bin/sleep 60", (False, None)),
+    ],
+    ids=["answers", "knows-no-such-image", "unreachable", "silent"],
+)
+def test_a_registry_is_waited_for_only_so_long(programs, monkeypatch, answer, expected):
+    monkeypatch.setattr(images, "PATIENCE", 0.5)
+    programs.add("docker", answer)
+    begin = time.monotonic()
+    answered, objection = images.pull("python:9")
+    assert time.monotonic() - begin < 30
+    assert answered == expected[0]
+    assert (expected[1] or "") in (objection or "") and bool(expected[1]) == bool(objection)
+
+
+# Run in a container: one line for each way in which the image differs from the official one.
+FINDINGS = r"""
+say() { echo "$*"; }
+[ -z "$(find / -xdev -name '*.pyc' -path '*python3*' ! -path '*-packages*' -print -quit)" ] ||
+    say stdlib bytecode
+[ -z "$(find / -xdev -name EXTERNALLY-MANAGED -print -quit)" ] || say marker
+for name in python3 python pip pip3; do
+    [ "$(command -v $name)" = /usr/local/bin/$name ] || say "$name is elsewhere"
+done
+[ ! -e /usr/bin/python3 ] || say /usr/bin/python3
+[ -n "$(find / -xdev -perm -4000 -type f -print -quit)" ] || say no setuid files
+for name in ca-certificates netbase tzdata; do
+    dpkg-query -W $name >/dev/null || say "$name missing"
+done
+grep -q '^Suites: ' /etc/apt/sources.list.d/debian.sources || say no deb822 sources
+[ -z "$(find /var/lib/apt/lists /var/log -type f -size +0 -print -quit)" ] || say leftovers
+export PYTHONDONTWRITEBYTECODE=1
+[ "$(python -c 'import platform; print(platform.python_version())')" = "$PYTHON_VERSION" ] ||
+    say PYTHON_VERSION
+python -m venv /tmp/v && /tmp/v/bin/pip --version >/dev/null || say no venv
+python -m pip install --no-index --dry-run pip >/dev/null || say pip refuses
+"""
+
+
+def findings(before: str = "") -> list[str]:
+    """How python:3.13-slim-trixie on this machine differs from the official image."""
+    name = images.reference("3.13")
+    if subprocess.run(["docker", "image", "inspect", name], capture_output=True).returncode:
+        pytest.skip(f"{name} is not on this machine: python3 -m engine up")
+    command = ["docker", "run", "--rm", "--network=none", name, "sh", "-c", before + FINDINGS]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_the_image_is_like_the_official_one():
+    assert findings() == []
+
+
+def test_a_difference_would_be_seen():
+    spoil = (
+        "stdlib=$(python3 -c 'import os; print(os.path.dirname(os.__file__))');"
+        "touch $stdlib/EXTERNALLY-MANAGED; python3 -m compileall -q $stdlib/json;"
+        "rm /usr/local/bin/pip3; apt-get -v >/var/log/x;"
+    )
+    assert findings(spoil) == [
+        "stdlib bytecode",
+        "marker",
+        "pip3 is elsewhere",
+        "leftovers",
+        "pip refuses",
+    ]

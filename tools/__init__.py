@@ -1,0 +1,1 @@
+"""Maintenance of the template: the demo, the locks, the generated docs."""

@@ -1,0 +1,105 @@
+"""From nothing to a notebook's plot: `python -m tools.demo up|down FOLDER`, as `make demo` does."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import copier
+
+import engine
+from engine import site
+from engine.tools import Refused
+from tools.notebook import Lab, printed
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = "3.13"
+NOTEBOOK = "notebooks/iris.ipynb"
+times: list[tuple[str, float]] = []
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    print(f"\n==> {what}", flush=True)
+    start = time.monotonic()
+    yield
+    times.append((what, time.monotonic() - start))
+
+
+def up(folder: Path) -> None:
+    """Render into `folder`, build, start, run the example notebook, print the address."""
+    with step("Container engine and base image"):
+        state = engine.up([PYTHON])[PYTHON]
+        if state != "ready":
+            raise Refused(f"python {PYTHON}: {state}")
+    with step(f"Project in {folder}"):
+        render(folder)
+    with step("Build and start (make up)"):
+        if not (folder / ".env").exists():
+            make(folder, "env")
+            with (folder / ".env").open("a") as env:
+                env.write("\n# This machine's own settings; the last line of a name counts.\n")
+                env.writelines(f"{name}={value}\n" for name, value in site.settings().items())
+        make(folder, "up")
+    lab = running_lab(folder)
+    with step(f"Run {NOTEBOOK} in the lab"):
+        print(printed(lab.run_notebook(NOTEBOOK)))
+    width = max(len(what) for what, _ in times)
+    print("Seconds:")
+    for what, seconds in [*times, ("all", sum(seconds for _, seconds in times))]:
+        print(f"  {what:<{width}} {seconds:6.1f}")
+    print(f"\nThe notebook, with its plot, is saved in {folder / NOTEBOOK}. Stop the lab: make demo-down")
+    make(folder, "url")
+
+
+def render(folder: Path) -> None:
+    """A project with default answers; an existing one is used as it is."""
+    if (folder / ".copier-answers.yml").exists():
+        print("It is there already and used as it is.")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise Refused(f"{folder} is not empty and holds no lab: name another folder, make demo DIR=…")
+    data = {"project_name": "Iris demo"}
+    copier.run_copy(str(ROOT), folder, data=data, defaults=True, quiet=True, vcs_ref="HEAD")
+
+
+def running_lab(folder: Path) -> Lab:
+    """The lab of the project in `folder`."""
+    command = ["docker", "compose", "port", "lab", "8888"]
+    address = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout.strip()
+    return Lab(f"http://{address}", (folder / "secrets/jupyter_token").read_text().strip())
+
+
+def make(folder: Path, target: str) -> None:
+    """Run a target of the project's own Makefile; raises `Refused` where it fails."""
+    if subprocess.run(["make", "--no-print-directory", target], cwd=folder).returncode:
+        raise Refused(f"'make {target}' failed in {folder}: the lines above say why")
+
+
+def down(folder: Path) -> None:
+    """Stop the lab in `folder`, remove its image, network and folder."""
+    if not (folder / ".copier-answers.yml").exists():
+        raise Refused(f"{folder} holds no lab: nothing was removed")
+    if subprocess.run(["docker", "compose", "down", "--rmi", "all", "--volumes"], cwd=folder).returncode:
+        raise Refused(f"the lab in {folder} could not be stopped: the lines above say why")
+    shutil.rmtree(folder)
+    print(f"Removed the lab and {folder}. The engine stays: make engine-down")
+
+
+def main() -> None:
+    """The command line."""
+    action, folder = sys.argv[1:]
+    os.environ.pop("MAKEFLAGS", None)  # of the make that called us, not for the project's
+    try:
+        {"up": up, "down": down}[action](Path(folder).resolve())
+    except Refused as refused:
+        sys.exit(f"labdock: {refused}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Resolve every lock again: `python tools/lock.py [NAME ...]`, as `make lock` does.
+
+A lock holds versions and hashes for Python 3.12 and later on every platform, and names no index, so that it
+installs from any mirror. The index is the one that the machine is configured for.
+"""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_PYTHON = "3.12"
+
+
+def science() -> str:
+    """The user's package list as the template delivers it, one requirement a line."""
+    text = (ROOT / "template/pyproject.toml.jinja").read_text()
+    plain = "\n".join(line for line in text.splitlines() if "{%" not in line)
+    return "\n".join(tomllib.loads(plain)["project"]["dependencies"])
+
+
+LOCKS = {
+    "server": ("template/lab/server.lock", (ROOT / "locks/server.in").read_text, OLDEST_PYTHON),
+    "build": ("template/lab/build.lock", (ROOT / "locks/build.in").read_text, OLDEST_PYTHON),
+    "science": ("template/requirements.lock", science, OLDEST_PYTHON),
+    "lab-tests": ("template/tests/requirements.lock", (ROOT / "locks/lab-tests.in").read_text, "3.11"),
+    "dev": ("requirements-dev.lock", (ROOT / "locks/dev.in").read_text, "3.11"),
+}
+
+
+def main(names: list[str]) -> None:
+    """Write the named locks, or all; stops at the first that has no solution."""
+    for name in names or LOCKS:
+        target, requirements, python = LOCKS[name]
+        print(f"{target} …", flush=True)
+        command = [
+            *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"),
+            *("--python-version", python, "--no-python-downloads", "--upgrade"),
+            *("--excludes", ROOT / "locks/exclude.in" if name == "server" else "/dev/null"),
+            *("-", "--output-file", ROOT / target),
+        ]
+        subprocess.run(command, input=requirements(), text=True, check=True, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

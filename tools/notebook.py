@@ -1,0 +1,85 @@
+"""Execute a notebook in a running lab, through its HTTP and websocket API, as a browser would."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import nbformat
+import requests
+from jupyter_kernel_client import KernelHttpManager, KernelWebSocketClient
+from jupyter_kernel_client.client import output_hook
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running lab: `address` such as http://127.0.0.1:8888 and its token."""
+
+    address: str
+    token: str
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Ask the server's REST API; raises `requests.HTTPError` for a status of 400 or more."""
+        headers = {"Authorization": f"token {self.token}"}
+        url = f"{self.address}/api/{quote(path)}"
+        response = requests.request(method, url, headers=headers, timeout=60, **options)
+        response.raise_for_status()
+        return response
+
+    @contextmanager
+    def kernel(self, folder: str = "notebooks") -> Iterator[KernelWebSocketClient]:
+        """A new kernel that works in `folder` (relative to home), ended with the `with` block."""
+        manager = KernelHttpManager(server_url=self.address, token=self.token)
+        manager.start_kernel(name="python3", path=folder, timeout=60)
+        kernel = manager.client
+        kernel.start_channels()
+        try:
+            yield kernel
+        finally:
+            manager.shutdown_kernel(now=True)
+            # Works around websocket-client, which looks only every 10 s whether its user has hung up.
+            kernel.kernel_socket.sock.sock.shutdown(socket.SHUT_RDWR)
+            kernel.connection_thread.join()
+            kernel.stop_channels()
+
+    def run(self, code: str) -> str:
+        """Run `code` in a kernel of its own; what it printed. Raises `CellError` where it fails."""
+        with self.kernel() as kernel:
+            outputs = execute(kernel, code)
+        return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+
+    def run_notebook(self, path: str) -> nbformat.NotebookNode:
+        """Read the notebook at `path` (relative to home), execute its cells, save it back; the result."""
+        notebook = nbformat.from_dict(self.request("GET", f"contents/{path}").json()["content"])
+        with self.kernel() as kernel:
+            for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
+                cell.outputs = [nbformat.from_dict(output) for output in execute(kernel, cell.source)]
+                cell.execution_count = count
+        nbformat.validate(notebook)
+        self.request("PUT", f"contents/{path}", json={"type": "notebook", "content": notebook})
+        return notebook
+
+
+class CellError(RuntimeError):
+    """A cell raised; the message is the kernel's."""
+
+
+def execute(kernel: KernelWebSocketClient, code: str) -> list[dict[str, Any]]:
+    """The outputs of `code` in the notebook format; raises `CellError` where the kernel reports an error."""
+    outputs: list[dict[str, Any]] = []
+    reply = kernel.execute_interactive(code, timeout=300, output_hook=partial(output_hook, outputs))
+    content = reply["content"]
+    if content["status"] != "ok":
+        raise CellError(f"{content.get('ename', content['status'])}: {content.get('evalue', '')}")
+    for output in outputs:
+        output.pop("transient", None)  # part of the protocol, not of the notebook format
+    return outputs
+
+
+def printed(notebook: nbformat.NotebookNode) -> str:
+    """All that a notebook's cells printed."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
