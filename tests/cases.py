@@ -1,0 +1,36 @@
+"""The answers that tests render. Every choice of every question is in CASES; tests/test_questions.py says so."""
+
+from typing import Any
+
+Answers = dict[str, Any]
+
+CASES: dict[str, Answers] = {
+    "default": {},
+    "python-3.12": {"python_version": "3.12", "license": "Apache-2.0"},
+    "python-3.14": {"python_version": "3.14", "license": "BSD-3-Clause"},
+    "plain": {"use_github_actions": False, "license": "none", "author_name": "Ada Lovelace"},
+    "unicode": {"project_name": "Größe & Maß: Ñandú", "description": "Maße, gemessen — 'ja'", "author_name": "Å. Öberg"},
+}
+
+# Cases whose image differs; the others share the default's.
+IMAGE_CASES = ["default", "python-3.12", "python-3.14"]
+
+# Answers that are refused, each with a word that the sentence must hold.
+REJECTED: dict[str, tuple[Answers, str]] = {
+    "empty name": ({"project_name": "  "}, "empty"),
+    "long name": ({"project_name": "x" * 61}, "60 characters"),
+    "name with quotation mark": ({"project_name": 'the "lab"'}, "quotation"),
+    "slug with capitals": ({"project_slug": "Iris"}, "'Iris'"),
+    "slug with a space": ({"project_slug": "my lab"}, "'my lab'"),
+    "slug with underscores": ({"project_slug": "my_lab"}, "'my_lab'"),
+    "slug that starts with a hyphen": ({"project_slug": "-lab"}, "'-lab'"),
+    "slug that ends with a hyphen": ({"project_slug": "lab-"}, "'lab-'"),
+    "slug with two hyphens": ({"project_slug": "my--lab"}, "'my--lab'"),
+    "long slug": ({"project_slug": "x" * 41}, "40"),
+    "empty slug": ({"project_slug": ""}, "iris-study"),
+    "slug that Windows keeps": ({"project_slug": "con"}, "Windows"),
+    "description of two lines": ({"description": "one\ntwo"}, "one line"),
+    "author with a backslash": ({"author_name": "a\\b"}, "backslashes"),
+    "unknown Python": ({"python_version": "3.11"}, "3.11"),
+    "unknown licence": ({"license": "GPL"}, "GPL"),
+}

@@ -1,0 +1,175 @@
+"""Fixtures only: an environment of the tests' own, the template as a release would be, projects and labs."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+import testinfra
+import yaml
+
+import engine as container_engine
+from engine import site
+from engine.tools import Refused
+from tests.cases import CASES
+from tests.support.project import Project
+
+ROOT = Path(__file__).resolve().parent.parent
+CANDIDATE = "999.0.0"  # above every release, so that Copier takes it for the newest
+Render = Callable[..., Project]
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=cwd, check=True, text=True, capture_output=True).stdout.strip()
+
+
+def lacking(reason: str) -> None:
+    """A missing tool skips at a desk and fails in CI, where it would hide a gap."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the user's git and Copier settings nor a lab's settings in the shell change a result."""
+    home = tmp_path_factory.mktemp("settings")
+    (home / "gitconfig").write_text(
+        "[user]\nname = Test\nemail = test@example.com\n[init]\ndefaultBranch = main\n[safe]\ndirectory = *\n"
+    )
+    settings = ("LAB_", "JUPYTER_", "GIT_", "COPIER_", "COMPOSE_", "PYTHON_IMAGE", "MAKE", "MFLAGS", "SUDO_")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(settings)]:
+            patch.delenv(name)
+        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+        patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
+        # What this machine needs for a build: its own CA, mirrors, proxy.
+        for name, value in site.settings().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with a tag for each release commit, the working tree laid over it and tagged as the candidate."""
+    clone = tmp_path_factory.mktemp("template") / "labdock"
+    git("clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone), cwd=ROOT)
+    for line in git("log", "--format=%H %s", "--grep=^release: v", cwd=clone).splitlines():
+        commit, _, version = line.partition(" release: ")
+        git("tag", "--force", version, commit, cwd=clone)
+    kept = {name for name in git("ls-files", "-z", cwd=clone).split("\0") if name}
+    current = {
+        name
+        for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
+        if name and (ROOT / name).exists()
+    }
+    for name in kept - current:
+        (clone / name).unlink()
+    for name in current:
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, clone / name)
+    git("add", "--all", cwd=clone)
+    git("commit", "--quiet", "--allow-empty", "--message", "candidate", cwd=clone)
+    git("tag", CANDIDATE, cwd=clone)
+    return clone
+
+
+@pytest.fixture(scope="session")
+def questions() -> dict[str, dict[str, Any]]:
+    """What copier.yml asks, by name; computed values are no questions."""
+    text = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
+    return {name: q for name, q in text.items() if not name.startswith("_") and q.get("when") is not False}
+
+
+@pytest.fixture(scope="session")
+def render(template: Path, questions: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Render a project; refuses an answer to a question that nobody asks, which Copier would ignore."""
+
+    def run(folder: Path | None = None, ref: str = CANDIDATE, **answers: Any) -> Project:
+        if unknown := answers.keys() - questions.keys():
+            raise ValueError(f"copier.yml does not ask for {', '.join(sorted(unknown))}")
+        folder = folder or tmp_path_factory.mktemp("project") / "lab"
+        data = {"project_name": "Iris study", **answers}
+        copier.run_copy(str(template), folder, data=data, defaults=True, quiet=True, vcs_ref=ref)
+        kept = yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8"))
+        return Project(folder, kept)
+
+    return run
+
+
+@pytest.fixture(scope="session", params=CASES)
+def case(request: pytest.FixtureRequest, render: Render) -> Project:
+    """Each case of CASES, rendered once. Not to be changed."""
+    return render(**CASES[request.param])
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A container engine with the base image of the default Python."""
+    try:
+        state = container_engine.up(["3.13"])["3.13"]
+    except Refused as refused:
+        lacking(str(refused))
+    else:
+        if state != "ready":
+            lacking(f"python 3.13: {state}")
+
+
+@pytest.fixture(scope="session")
+def new_project(engine: None, render: Render) -> Iterator[Render]:
+    """Render projects after `make env`, each on any free port; their labs and images are removed at the end."""
+    projects: list[Project] = []
+
+    def run(**answers: Any) -> Project:
+        project = render(**answers)
+        projects.append(project)
+        project.make("env")
+        project.set_env(JUPYTER_PORT="0")
+        return project
+
+    yield run
+    for project in projects:
+        project.down()
+
+
+@pytest.fixture
+def fresh_project(new_project: Render) -> Iterator[Project]:
+    """A project of the test's own, lab not started; gone after the test."""
+    project = new_project()
+    yield project
+    project.down()
+
+
+@pytest.fixture
+def fresh_lab(fresh_project: Project) -> Project:
+    """A running lab of the test's own."""
+    fresh_project.up()
+    return fresh_project
+
+
+@pytest.fixture(scope="session")
+def lab(new_project: Render) -> Project:
+    """The running lab that tests share. They leave it as they found it."""
+    project = new_project()
+    project.up()
+    return project
+
+
+@pytest.fixture(scope="session")
+def host(lab: Project) -> testinfra.host.Host:
+    """The shared lab's container, as testinfra sees it."""
+    return testinfra.get_host(f"docker://{lab.container()['Id']}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failed test of a lab shows the lab's log."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Project) and value.containers():
+                report.sections.append(("the lab's log", value.logs()[-5000:]))
+    return report

@@ -1,0 +1,78 @@
+"""Who the lab is: a user without power whose files belong to the person on the host."""
+
+import os
+from pathlib import Path
+
+import pytest
+from testinfra.host import Host
+
+from tests.support.project import Project
+
+MOUNTS = ["data", "notebooks"]
+
+
+def status(host: Host) -> dict[str, str]:
+    """/proc/1/status: what the kernel says of the first process."""
+    lines = host.check_output("cat /proc/1/status").splitlines()
+    return {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
+
+
+def test_nothing_runs_as_root(host: Host) -> None:
+    owners = host.check_output("stat -c %u /proc/[0-9]* 2>/dev/null || true").split()
+    assert owners and "0" not in owners
+    assert host.check_output("id -u") == "1000"
+    assert host.check_output("id -g") == "1000"
+
+
+def test_no_capability_is_left(host: Host) -> None:
+    seen = status(host)
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(seen[kind], 16) == 0, kind
+    assert seen["NoNewPrivs"] == "1"
+    assert seen["Seccomp"] == "2"
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_a_file_written_by_a_kernel_belongs_to_the_host_user(lab: Project, mount: str) -> None:
+    lab.lab().run(f"from pathlib import Path; (Path.home() / '{mount}/from-kernel').write_text('hello')")
+    written = lab.folder / mount / "from-kernel"
+    owner = (lab.folder / mount).stat()
+    assert written.read_text() == "hello"
+    assert (written.stat().st_uid, written.stat().st_gid) == (owner.st_uid, owner.st_gid)
+    assert written.stat().st_uid != 0
+    written.unlink()
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_a_kernel_changes_the_hosts_files(lab: Project, mount: str) -> None:
+    file = lab.folder / mount / "from-host"
+    file.write_text("before")
+    owner = (lab.folder / mount).stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
+    lab.lab().run(f"from pathlib import Path; (Path.home() / '{mount}/from-host').write_text('after')")
+    assert file.read_text() == "after"
+    file.unlink()
+
+
+def test_the_root_is_read_only(host: Host) -> None:
+    assert host.run("touch /anywhere").rc != 0
+    assert " ro," in host.check_output("grep ' / ' /proc/mounts | tail -n 1")
+
+
+def test_the_user_can_write_neither_environment_nor_configuration(host: Host) -> None:
+    found = host.check_output("find /opt /etc /usr /bin /lib -writable ! -type l 2>/dev/null | head")
+    assert found == ""
+
+
+def test_no_file_gives_another_identity(host: Host) -> None:
+    assert host.check_output("find / -xdev -type f -perm /6000 2>/dev/null || true") == ""
+
+
+def test_the_token_is_a_secret(lab: Project) -> None:
+    token = lab.lab().token
+    assert len(token) >= 32
+    assert Path(lab.folder / "secrets/jupyter_token").stat().st_mode & 0o077 == 0
+    for container in lab.containers():
+        assert token not in str(container)
+    assert token not in lab.logs()
+    assert token not in lab.run("docker", "history", "--no-trunc", lab.container()["Image"]).stdout

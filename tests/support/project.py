@@ -1,0 +1,98 @@
+"""A rendered project, driven as its user would: make, docker compose, the lab's HTTP API."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.notebook import Lab
+
+
+@dataclass
+class Project:
+    """A project rendered into `folder` with `answers` (defaults included)."""
+
+    folder: Path
+    answers: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    # --- commands ---------------------------------------------------------------------------------
+    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run `command` in the project's folder; its output is shown where it fails and `check` is set."""
+        env = {**os.environ, **self.environment}
+        done = subprocess.run(command, cwd=self.folder, env=env, text=True, capture_output=True, **options)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def make(self, target: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("make", "--no-print-directory", target, check=check)
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("docker", "compose", *arguments, check=check)
+
+    # --- files ------------------------------------------------------------------------------------
+    def read(self, path: str) -> str:
+        return (self.folder / path).read_text(encoding="utf-8")
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Replace `old`, which must be there, in a file: an edit that does nothing proves nothing."""
+        text = self.read(path)
+        assert old in text, f"{path} does not hold {old!r}"
+        (self.folder / path).write_text(text.replace(old, new), encoding="utf-8")
+
+    def set_env(self, **settings: str) -> None:
+        """Put settings into .env; the last line of a name counts."""
+        with (self.folder / ".env").open("a") as env:
+            env.writelines(f"{name}={value}\n" for name, value in settings.items())
+
+    def files(self) -> set[str]:
+        """Every file, relative to the folder, that is not git's."""
+        found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
+        return {path.as_posix() for path in found if path.parts[0] != ".git"}
+
+    def commit(self, message: str = "work") -> None:
+        """Commit everything, starting a repository where there is none."""
+        if not (self.folder / ".git").exists():
+            self.run("git", "init", "--quiet")
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", message)
+
+    # --- the lab ----------------------------------------------------------------------------------
+    def config(self) -> dict[str, Any]:
+        """What Compose makes of the project's files."""
+        return json.loads(self.compose("config", "--format", "json").stdout)
+
+    def service(self) -> dict[str, Any]:
+        """Service `lab` as it stands in compose.yaml."""
+        return yaml.safe_load(self.read("compose.yaml"))["services"]["lab"]
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Every container of the project, running or not, as `docker inspect` shows it."""
+        ids = self.compose("ps", "--all", "--quiet", check=False).stdout.split()
+        return json.loads(self.run("docker", "inspect", *ids).stdout) if ids else []
+
+    def container(self, service: str = "lab") -> dict[str, Any]:
+        """The container of `service`, as `docker inspect` shows it."""
+        (found,) = (c for c in self.containers() if c["Config"]["Labels"]["com.docker.compose.service"] == service)
+        return found
+
+    def up(self) -> Lab:
+        """`make up`; the running lab."""
+        self.make("up")
+        return self.lab()
+
+    def lab(self) -> Lab:
+        address = self.compose("port", "lab", "8888").stdout.strip()
+        return Lab(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
+
+    def logs(self) -> str:
+        return self.compose("logs", "--no-log-prefix", "--no-color", check=False).stdout
+
+    def down(self) -> None:
+        """Remove containers, networks, volumes and the image's name."""
+        self.compose("down", "--volumes", "--rmi", "all", "--timeout", "2", check=False)
