@@ -4,6 +4,8 @@
 PYTHON ?= python3
 DIR ?= demo
 VENV := .venv/bin/python
+# A lost answer of a name server costs a second and is asked for again.
+export RES_OPTIONS := timeout:1 attempts:6
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

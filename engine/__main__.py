@@ -9,6 +9,7 @@ from engine.tools import Refused
 
 
 def main() -> int:
+    """The command line; its exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m engine", description=engine.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="make docker, Compose, buildx and base images available")
@@ -24,6 +25,7 @@ def main() -> int:
 
 
 def up_(asked: argparse.Namespace) -> int:
+    """Bring the engine up; one line for each base image."""
     states = engine.up(asked.versions)
     for version, state in states.items():
         name = reference(version)
@@ -32,11 +34,13 @@ def up_(asked: argparse.Namespace) -> int:
 
 
 def down(asked: argparse.Namespace) -> int:
+    """Undo what `up` did."""
     print("engine: gone" if engine.down() else "engine: nothing to undo")
     return 0
 
 
 def site(asked: argparse.Namespace) -> int:
+    """Print this machine's own settings as lines of .env."""
     for name, value in engine.site.settings().items():
         print(f"{name}={value}")
     return 0

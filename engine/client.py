@@ -8,8 +8,8 @@ from pathlib import Path
 
 from engine.tools import Refused, reason, run
 
-# start_interval of health checks asks for engine 25; the rest is what has been tried.
-NEEDS = {"engine": (25, 0), "compose": (2, 24), "buildx": (0, 12)}
+# start_interval of health checks asks for engine 25, build.provenance for Compose 2.39.
+NEEDS = {"engine": (25, 0), "compose": (2, 39), "buildx": (0, 12)}
 QUESTIONS = {
     "engine": ("docker", "version", "--format", "{{.Server.Version}}"),
     "compose": ("docker", "compose", "version", "--short"),
@@ -73,10 +73,11 @@ def link(packages: Path, record: Path) -> None:
 
 
 def make_link(path: Path, target: Path, record: Path) -> None:
+    """Link `path` to `target`, written to `record` first; raises `Refused` where something is in the way."""
     if os.path.lexists(path):
         raise Refused(f"{path} exists but does not work: remove it and run this again.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(record, "a") as lines:
+    with record.open("a") as lines:
         lines.write(f"{path}\n")
     path.symlink_to(target)
 

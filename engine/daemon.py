@@ -35,6 +35,7 @@ class Daemon:
 
     @property
     def packages(self) -> Path:
+        """Where the distribution's packages are unpacked."""
         return self.root / "packages"
 
     def up(self) -> None:
@@ -87,7 +88,7 @@ class Daemon:
         (self.root / "pid").unlink(missing_ok=True)  # a stale one may name another's process
         self.remember()
         path = [f"{self.root}/bin", *map(str, programs), os.environ.get("PATH", ""), "/usr/sbin"]
-        with step("starting Docker"), open(self.root / "log", "a") as log:
+        with step("starting Docker"), (self.root / "log").open("a") as log:
             process = subprocess.Popen(
                 [programs[1] / "dockerd", "--config-file", self.root / "config.json"],
                 env={**os.environ, "PATH": ":".join(path)}, cwd="/", start_new_session=True,

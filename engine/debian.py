@@ -42,6 +42,7 @@ class Apt:
     """An apt whose state is in `root/apt`; only Debian has one."""
 
     def __init__(self, root: Path) -> None:
+        """Raises `Refused` where the machine is not Debian."""
         self.own = site.debian_codename()
         if not self.own:
             raise Refused(f"this machine is {site.system()}, not Debian")

@@ -23,6 +23,7 @@ LEFT_OUT = ("doc", "groff", "info", "linda", "lintian", "locale", "man")  # of /
 
 
 def reference(version: str) -> str:
+    """The base image of Python `version`, such as 3.13."""
     return f"python:{version}-slim-trixie"
 
 

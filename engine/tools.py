@@ -69,6 +69,6 @@ def step(what: str) -> Iterator[None]:
 def locked(root: Path) -> Iterator[None]:
     """One process at a time works on `root`: two first runs must not start two engines."""
     root.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{root}.lock", "w") as handle:
+    with Path(f"{root}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

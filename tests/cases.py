@@ -9,7 +9,12 @@ CASES: dict[str, Answers] = {
     "python-3.12": {"python_version": "3.12", "license": "Apache-2.0"},
     "python-3.14": {"python_version": "3.14", "license": "BSD-3-Clause"},
     "plain": {"use_github_actions": False, "license": "none", "author_name": "Ada Lovelace"},
-    "unicode": {"project_name": "Größe & Maß: Ñandú", "description": "Maße, gemessen — 'ja'", "author_name": "Å. Öberg"},
+    "unicode": {
+        "project_slug": "groesse-2",
+        "project_name": "Größe & Maß: Ñandú",
+        "description": "Maße, gemessen — 'ja'",
+        "author_name": "Å. Öberg",
+    },
 }
 
 # Cases whose image differs; the others share the default's.
@@ -19,7 +24,10 @@ IMAGE_CASES = ["default", "python-3.12", "python-3.14"]
 REJECTED: dict[str, tuple[Answers, str]] = {
     "empty name": ({"project_name": "  "}, "empty"),
     "long name": ({"project_name": "x" * 61}, "60 characters"),
-    "name with quotation mark": ({"project_name": 'the "lab"'}, "quotation"),
+    "name with quotation mark": ({"project_name": 'the "lab"'}, "no space"),
+    "name that ends with a space": ({"project_name": "Iris "}, "at either end"),
+    "name with a tab": ({"project_name": "the\tlab"}, "one line"),
+    "slug with a line end": ({"project_slug": "lab\n"}, "single hyphens"),
     "slug with capitals": ({"project_slug": "Iris"}, "'Iris'"),
     "slug with a space": ({"project_slug": "my lab"}, "'my lab'"),
     "slug with underscores": ({"project_slug": "my_lab"}, "'my_lab'"),
@@ -30,7 +38,9 @@ REJECTED: dict[str, tuple[Answers, str]] = {
     "empty slug": ({"project_slug": ""}, "iris-study"),
     "slug that Windows keeps": ({"project_slug": "con"}, "Windows"),
     "description of two lines": ({"description": "one\ntwo"}, "one line"),
-    "author with a backslash": ({"author_name": "a\\b"}, "backslashes"),
+    "long description": ({"description": "x" * 201}, "200"),
+    "author with a backslash": ({"author_name": "a\\b"}, "without"),
+    "long author": ({"author_name": "x" * 101}, "100"),
     "unknown Python": ({"python_version": "3.11"}, "3.11"),
     "unknown licence": ({"license": "GPL"}, "GPL"),
 }

@@ -39,6 +39,7 @@ def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (home / "gitconfig").write_text(
         "[user]\nname = Test\nemail = test@example.com\n[init]\ndefaultBranch = main\n[safe]\ndirectory = *\n"
     )
+    (home / "copier.yml").write_text("{}\n")
     settings = ("LAB_", "JUPYTER_", "GIT_", "COPIER_", "COMPOSE_", "PYTHON_IMAGE", "MAKE", "MFLAGS", "SUDO_")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(settings)]:

@@ -32,10 +32,12 @@ def test_demo_shows_the_report_twice_and_cleans_up(folder: Path) -> None:
     assert requests.get(address, timeout=10).status_code == 200  # the login page
 
     notebook = json.loads((folder / "notebooks/iris.ipynb").read_text())
-    kinds = {kind for cell in notebook["cells"] for output in cell.get("outputs", []) for kind in output.get("data", {})}
+    kinds = {
+        kind for cell in notebook["cells"] for output in cell.get("outputs", []) for kind in output.get("data", {})
+    }
     assert "image/png" in kinds
 
-    container = "docker compose ps --quiet lab".split()
+    container = ["docker", "compose", "ps", "--quiet", "lab"]
     before = subprocess.run(container, cwd=folder, text=True, capture_output=True).stdout
     second = make("demo", folder)
     assert second.returncode == 0, second.stdout + second.stderr
@@ -43,7 +45,9 @@ def test_demo_shows_the_report_twice_and_cleans_up(folder: Path) -> None:
 
     assert make("demo-down", folder).returncode == 0
     assert not folder.exists()
-    assert not subprocess.run(["docker", "ps", "--quiet", "--filter", f"id={before.strip()}"], capture_output=True).stdout
+    assert not subprocess.run(
+        ["docker", "ps", "--quiet", "--filter", f"id={before.strip()}"], capture_output=True
+    ).stdout
 
 
 def test_demo_leaves_a_folder_of_yours_alone(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A lock holds versions and hashes for Python 3.12 and later on every platform, an
 installs from any mirror. The index is the one that the machine is configured for.
 """
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
+PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
 
 
 def science() -> str:
@@ -41,6 +43,16 @@ def main(names: list[str]) -> None:
             *("-", "--output-file", ROOT / target),
         ]
         subprocess.run(command, input=requirements(), text=True, check=True, stdout=subprocess.DEVNULL)
+    repin()
+
+
+def repin() -> None:
+    """Give the hooks and workflows the versions of the tools that requirements-dev.lock holds too."""
+    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE))
+    for path in (path for pattern in PINNED for path in ROOT.glob(pattern)):
+        text = path.read_text()
+        new = re.sub(r"\b([a-z0-9-]+)==([\w.]+)", lambda pin: f"{pin[1]}=={locked.get(pin[1], pin[2])}", text)
+        path.write_text(new)
 
 
 if __name__ == "__main__":

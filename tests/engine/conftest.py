@@ -34,7 +34,7 @@ class Programs:
         program.chmod(0o755)
 
     def docker(
-        self, engine: str = "28.0.1", compose: str = "2.30.0", buildx: str = "0.20.1",
+        self, engine: str = "28.0.1", compose: str = "2.40.3", buildx: str = "0.20.1",
         image: str = "exit 1",
     ) -> None:  # fmt: skip
         """A client that sees these versions; `image` is what `docker image inspect` does."""

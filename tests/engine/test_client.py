@@ -23,9 +23,9 @@ def test_new_enough_is_used_as_it_is(programs):
     ("old", "names"),
     [
         ({"engine": "24.0.9"}, ("engine is 24.0", "25.0")),
-        ({"compose": "2.23.3"}, ("compose is 2.23", "2.24")),
+        ({"compose": "2.38.2"}, ("compose is 2.38", "2.39")),
         ({"buildx": "0.11.2"}, ("buildx is 0.11", "0.12")),
-        ({"compose": "; exit 1"}, ("compose is missing", "2.24")),
+        ({"compose": "; exit 1"}, ("compose is missing", "2.39")),
     ],
     ids=["engine", "compose", "buildx", "no-compose"],
 )
@@ -51,7 +51,7 @@ def test_somebody_elses_process_gets_that_sentence_too(tmp_path):
     program = "import os, sys; from engine.__main__ import main; os.setuid(65534); sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", program, "up"],
-        env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/nothing", "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/nothing", "PYTHONPATH": str(Path.cwd())},
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1

@@ -82,7 +82,7 @@ def test_an_engine_comes_up_and_leaves_no_trace(short_path):
         env={
             **os.environ,
             "DOCKER_HOST": f"unix://{short_path}/docker.sock",
-            "PYTHONPATH": os.getcwd(),
+            "PYTHONPATH": str(Path.cwd()),
             "PATH": f"{short_path}/bin:{os.environ['PATH']}",
         },
         text=True,
