@@ -20,7 +20,7 @@ def main() -> int:
     try:
         return {"up": up_, "down": down, "site": site}[asked.command](asked)
     except Refused as error:
-        print(error, file=sys.stderr)
+        print(f"labdock: {error}", file=sys.stderr)
         return 1
 
 

@@ -51,7 +51,7 @@ CHECKERS = {
     "hadolint": hook_of("hadolint", "Dockerfile"),
     "shellcheck": hook_of("shellcheck", "**/*.sh"),
     "yamllint": hook_of("yamllint", "**/*.yaml", "**/*.yml"),
-    "compose": hook_of("compose", "compose*.yaml", ".devcontainer/compose.yaml"),
+    "compose": hook_of("compose", "compose*.yaml"),
     "ruff check": lambda folder: tool("ruff", "check", "--no-cache", ".", cwd=folder),
     "ruff format": lambda folder: tool("ruff", "format", "--no-cache", "--check", ".", cwd=folder),
 }
@@ -66,8 +66,8 @@ BROKEN = {
     "shellcheck": ("lab/tools/up.sh", "set -eu\n", "set -eu\necho $undefined_name *\n"),
     "yamllint": ("compose.yaml", "services:\n", "services: \n"),
     "compose": ("compose.yaml", "restart: unless-stopped", "restarts: unless-stopped"),
-    "ruff check": ("lab/server/healthcheck.py", "import ", "import os\nimport "),
-    "ruff format": ("lab/server/healthcheck.py", "import ", "x = {  'a':1}\nimport "),
+    "ruff check": ("lab/server/contents.py", "import ", "import os\nimport "),
+    "ruff format": ("lab/server/contents.py", "import ", "x = {  'a':1}\nimport "),
     "workflows": (WORKFLOW, "runs-on: ", "run-on: "),
     "zizmor": (WORKFLOW, "run: make env", "run: echo ${{ github.event.head_commit.message }}"),
 }
@@ -101,7 +101,7 @@ def test_a_checker_refuses_what_is_broken(render: Render, tmp_path: Path, name: 
 
 def test_compose_accepts_the_project_with_and_without_env(engine: None, case: Project, tmp_path: Path) -> None:
     project = Project(shutil.copytree(case.folder, tmp_path / "lab"), case.answers)
-    for files in ([], ["-f", "compose.yaml", "-f", "compose.override.yaml", "-f", ".devcontainer/compose.yaml"]):
+    for files in ([], ["-f", "compose.yaml", "-f", "compose.override.yaml"]):
         project.compose(*files, "config", "--quiet")
     plain = project.config()
     shutil.copy(project.folder / "sample.env", project.folder / ".env")

@@ -18,10 +18,10 @@ from tests.support.project import Project
 FILES = {
     *("README.md", "Dockerfile", "compose.yaml", "compose.override.yaml", "sample.env", "Makefile"),
     *("pyproject.toml", "requirements.lock", ".copier-answers.yml", ".pre-commit-config.yaml"),
-    *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json", ".devcontainer/compose.yaml"),
+    *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "secrets/.gitkeep", "notebooks/iris.ipynb"),
-    *("lab/build.sh", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
-    *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.py"),
+    *("lab/build.sh", "lab/compile.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
+    *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     "lab/server/labconfig/page_config.json",
     *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "test", "up", "url")),
@@ -30,7 +30,7 @@ FILES = {
 LOCKS = ("requirements.lock", "lab/server.lock", "lab/build.lock", "tests/requirements.lock")
 
 # What the Dockerfile copies, and nothing else.
-CONTEXT = {"lab/build.sh", "lab/build.lock", "lab/server.lock", "requirements.lock"} | {
+CONTEXT = {"lab/build.sh", "lab/compile.py", "lab/build.lock", "lab/server.lock", "requirements.lock"} | {
     name for name in FILES if name.startswith("lab/server/")
 }
 # Written by a lab or its user; none of it may reach git or an image.

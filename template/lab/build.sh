@@ -17,6 +17,12 @@ else
     unset PIP_INDEX_URL
 fi
 
+# apt and curl read a proxy's name in lower case only.
+export http_proxy="${HTTP_PROXY:-}" https_proxy="${HTTPS_PROXY:-}" no_proxy="${NO_PROXY:-}"
+
+# A lost answer of a name server costs a second and is asked for again, instead of failing the build after ten.
+export RES_OPTIONS="timeout:1 attempts:6" UV_HTTP_RETRIES=6
+
 log=$(mktemp)
 
 # attempt WHAT SETTING COMMAND...: run COMMAND and show what it prints; where it fails, say why.
@@ -30,16 +36,24 @@ attempt() {
     if grep -qiE 'no space left on device|os error 28' "$log"; then
         reason="the disk is full ($(df -hP / | awk 'NR==2 {print $4}') free): free some with 'docker system prune'"
     elif grep -qiE 'certificate|self.signed|UnknownIssuer' "$log"; then
-        reason="a certificate is not trusted: name your site's CA bundle in .env, LAB_CA_BUNDLE=/path/to/bundle.pem"
+        found=$(grep -sc 'BEGIN CERTIFICATE' "$ca" || true)
+        reason="the certificate of $what is not trusted (LAB_CA_BUNDLE adds ${found:-0}): name your site's CA bundle in .env, LAB_CA_BUNDLE=/path/to/bundle.pem"
     elif grep -qiE 'hash(es)? mismatch|do not match the hashes|hash sum mismatch' "$log"; then
         reason="a file differs from what was locked: try again, and if it stays so do not trust $what"
     elif grep -qiE 'resolve|connect|timed? ?out|unreachable|network|proxy|temporary failure|fetch' "$log"; then
-        reason="$what cannot be reached: set $setting or HTTP_PROXY and HTTPS_PROXY in .env"
+        # Credentials in an address stay out of sight.
+        value=$(printenv "$setting" | sed 's#//[^/@]*@#//#') || true
+        reason="$what cannot be reached ($setting is '$value'): set $setting or HTTP_PROXY and HTTPS_PROXY in .env"
     else
         reason="$* failed: the lines above say why"
     fi
-    echo "labdock: $reason" >&2
+    echo "labdock: $reason." >&2
     exit 1
+}
+
+# compile DIR: see compile.py; a fixed seed gives equal bytes.
+compile() {
+    PYTHONHASHSEED=0 python3 -W ignore "$(dirname "$0")/compile.py" "$1"
 }
 
 step=$1
@@ -50,8 +64,12 @@ uv)
         --disable-pip-version-check --require-hashes --requirement "$1"
     ;;
 environment)
-    uv venv --quiet --python "$(command -v python3)" "$1"
+    attempt "the package index" PIP_INDEX_URL uv venv --quiet --python "$(command -v python3)" "$1"
     attempt "the package index" PIP_INDEX_URL uv pip sync --python "$1" --require-hashes "$2"
+    rm -f "$1/.lock" # uv leaves it writable for everybody
+    # A fifth of the bytes are packages' own tests, which nobody imports; source maps serve only who debugs JupyterLab.
+    find "$1" -depth -type d -name tests -exec rm -rf {} + -o -name '*.js.map' -delete
+    compile "$1"
     ;;
 system)
     sources=/etc/apt/sources.list.d/debian.sources
@@ -66,14 +84,12 @@ system)
         echo "Acquire::https::CAInfo \"$ca\";" >/etc/apt/apt.conf.d/99-site-ca
     fi
     export DEBIAN_FRONTEND=noninteractive
-    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any
-    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq --no-install-recommends "$@"
+    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any -o Acquire::Retries=3
+    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq -o Acquire::Retries=3 --no-install-recommends "$@"
     mv /tmp/sources "$sources"
     rm -rf /etc/apt/apt.conf.d/99-site-ca /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
         /var/cache/ldconfig/aux-cache /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
-    export PYTHONHASHSEED=0
-    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash \
-        "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+    compile "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
     find / -xdev -type f -perm /6000 -exec chmod a-s {} +
     ;;
 *)

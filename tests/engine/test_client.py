@@ -55,7 +55,7 @@ def test_somebody_elses_process_gets_that_sentence_too(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("No container engine answers") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("labdock: No container engine answers") and done.stderr.count("\n") == 1
 
 
 def test_no_engine_and_no_debian_is_one_sentence(programs, os_release, command_line, capsys):

@@ -30,9 +30,9 @@ writable() {
     owner=$(stat -c '%u %g' "$1")
     them="the lab runs as uid $uid, gid $gid and cannot write $2/, which belongs to uid ${owner% *}, gid ${owner#* }"
     case $owner in
-    0\ *) refuse "$them: run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder." ;;
     "$uid "*) refuse "$them: run 'chmod u+rwx $2' in the project's folder." ;;
-    *) refuse "$them: put LAB_UID=${owner% *} and LAB_GID=${owner#* } into .env." ;;
+    0\ * | *\ 0) refuse "$them: run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder." ;;
+    *) refuse "$them: put LAB_UID=${owner% *} and LAB_GID=${owner#* } into .env, or run 'sudo chown -R $uid:$gid $2'." ;;
     esac
 }
 writable "$HOME/data" data
@@ -47,8 +47,11 @@ fi
 [ -e "$token" ] || refuse "secrets/jupyter_token is missing: 'docker compose up' makes a new one."
 [ -r "$token" ] || refuse "secrets/jupyter_token cannot be read by uid $uid: delete it, and the next start makes a new one."
 # The same reading as jupyter_server_config.py: a byte order mark and surrounding white space do not count.
-length=$(/opt/jupyter/bin/python -I -S -c 'import sys; print(len(open(sys.argv[1], encoding="utf-8-sig").read().strip()))' "$token") ||
-    refuse "secrets/jupyter_token is not text: delete it, and the next start makes a new one."
+stripped=$(LC_ALL=C sed '1s/^\xef\xbb\xbf//' "$token" | tr -d '[:space:]')
+case $stripped in
+*[!!-~]*) refuse "secrets/jupyter_token holds more than plain characters: delete it, and the next start makes a new one." ;;
+esac
+length=${#stripped}
 [ "$length" -ge 32 ] ||
     refuse "secrets/jupyter_token holds $length characters, 32 are needed: delete it, and the next start makes a new one."
 
@@ -57,5 +60,7 @@ length=$(/opt/jupyter/bin/python -I -S -c 'import sys; print(len(open(sys.argv[1
 # Only paths of the image say how the server behaves; nothing in home or in a mount does (-I: no user packages either).
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
+# curl and others read a proxy's name in lower case only.
+export http_proxy="${HTTP_PROXY:-}" https_proxy="${HTTPS_PROXY:-}" no_proxy="${NO_PROXY:-}"
 cd /
 exec /opt/jupyter/bin/python -I -m "$module"

@@ -27,8 +27,6 @@ c.ServerApp.ip = "0.0.0.0"  # inside the container; compose.yaml says who reache
 c.ServerApp.port = 8888
 c.ServerApp.port_retries = 0
 c.ServerApp.open_browser = False
-c.ServerApp.websocket_ping_interval = 30_000
-c.ServerApp.websocket_ping_timeout = 30_000  # the default, 90 s, is above the interval and logs a warning
 
 # --- files and kernels -------------------------------------------------------------------------------
 c.ServerApp.root_dir = str(home)
@@ -37,6 +35,7 @@ c.FileContentsManager.preferred_dir = "notebooks"
 c.FileContentsManager.delete_to_trash = False
 c.KernelSpecManager.ensure_native_kernel = False
 c.KernelManager.transport = "ipc"  # kernels speak over files only their user can open, not over ports
+c.ServerApp.terminado_settings = {"shell_command": ["bash"]}  # not a login shell, which would lose PATH
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 

@@ -3,36 +3,47 @@
 set -eu
 . lab/tools/lib.sh
 
+if ! docker compose version >/dev/null 2>&1; then
+    echo "MEND  $(check_engine)" # without Compose nothing else can be read
+    exit 1
+fi
+
+# shellcheck disable=SC2012,SC2329 # three known names; called by the loop below
+# Docker Desktop (macOS) gives every file to the lab's user, whoever owns it here.
 check_mounts() {
     uid=$(setting LAB_UID 1000)
     gid=$(setting LAB_GID 1000)
     for folder in data notebooks secrets; do
-        [ -d "$folder" ] || continue
-        owner=$(stat -c %u "$folder" 2>/dev/null || stat -f %u "$folder")
-        [ "$owner" = "$uid" ] || [ "$(uname)" = Darwin ] ||
-            echo "$folder/ belongs to uid $owner, the lab runs as $uid: run 'sudo chown -R $uid:$gid $folder'."
+        [ -d "$folder" ] && [ "$(uname)" != Darwin ] || continue
+        # Columns of ls: mode, links, uid, gid. The letter that counts is the owner's, the group's or the others' "w".
+        ls -ldn "$folder" | awk -v uid="$uid" -v gid="$gid" -v folder="$folder" '
+            substr($1, $3 == uid ? 3 : $4 == gid ? 6 : 9, 1) == "w" { exit }
+            $3 == uid { print "the lab cannot write " folder "/: run '\''chmod u+rwx " folder "'\''."; exit }
+            { print folder "/ belongs to " $3 ":" $4 ", the lab runs as " uid ":" gid \
+                ": run '\''sudo chown -R " uid ":" gid " " folder "'\''." }'
     done
 }
 
+# shellcheck disable=SC2329
 check_env_file() {
     [ -f .env ] || return 0
     name=$(setting LAB_NAME '')
-    suffix=$(printf %06x $(($(checkout_number) % 16777216)))
-    case $name in
-    *-"$suffix" | '') ;;
-    *-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f])
+    slug=$(sed -n 's/^LAB_NAME=//p' sample.env)
+    if matches "$name" "$slug-[0-9a-f]{6}" && [ "$name" != "$slug-$(printf %06x $(($(checkout_number) % 16777216)))" ]; then
         echo "LAB_NAME is '$name', made for another folder: this .env is a copy; delete it and run 'make env'."
-        ;;
-    esac
-    sed -n 's/^[[:space:]]*\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p' .env | while read -r name; do
-        grep -q "^$name=" sample.env || echo "$name in .env is no setting of this lab: see sample.env."
+    fi
+    sed -n 's/^[[:space:]]*\([A-Za-z_][A-Za-z0-9_]*\)[[:space:]]*=.*/\1/p' .env | sort -u | while read -r name; do
+        case $name in COMPOSE_* | DOCKER_* | BUILDKIT_*) continue ;; esac
+        grep -q "^$name=" sample.env || grep -qs "[$]{*$name" compose.override.yaml ||
+            echo "$name in .env is no setting of this lab, nor used in compose.override.yaml: see sample.env."
     done
 }
 
+# shellcheck disable=SC2329
 check_token() {
-    [ -e secrets/jupyter_token ] || return 0
-    [ -r secrets/jupyter_token ] || return 0 # another user's: the lab itself will say
-    length=$(LC_ALL=C sed '1s/^\xef\xbb\xbf//' secrets/jupyter_token | tr -d '[:space:]' | wc -c | tr -d ' ')
+    [ -r secrets/jupyter_token ] || return 0 # not made yet, or another user's: the lab itself will say
+    mark=$(printf '\357\273\277')
+    length=$(LC_ALL=C sed "1s/^$mark//" secrets/jupyter_token | tr -d '[:space:]' | wc -c | tr -d ' ')
     [ "$length" -ge 32 ] ||
         echo "secrets/jupyter_token holds $length characters, 32 are needed: delete it, and the next start makes a new one."
 }
@@ -43,11 +54,11 @@ while read -r check what; do
     if [ -z "$problem" ]; then
         echo "ok    $what"
     else
-        echo "$problem" | sed 's/^/MEND  /'
+        printf '%s\n' "$problem" | sed 's/^/MEND  /'
         status=1
     fi
 done <<'CHECKS'
-check_engine engine and Compose are recent enough
+check_engine engine, Compose and buildx are recent enough
 check_ids LAB_UID and LAB_GID are usable
 check_username JUPYTER_USERNAME is usable
 check_port JUPYTER_PORT is usable
@@ -55,8 +66,9 @@ check_ui JUPYTER_UI is usable
 check_limits memory, processor and process limits are usable
 check_ca the CA bundle can be read
 check_folders data/, notebooks/ and secrets/ are there
-check_mounts data/, notebooks/ and secrets/ belong to the lab's user
+check_mounts data/, notebooks/ and secrets/ can be written by the lab
 check_env_file .env belongs to this folder and holds known settings only
+check_config Compose accepts the whole
 check_token the token is long enough
 CHECKS
 exit $status

@@ -3,7 +3,7 @@
 set -eu
 . lab/tools/lib.sh
 
-if [ -e .env ]; then
+if [ -e .env ] || [ -L .env ]; then
     echo ".env is there already; it was left as it is."
     exit 0
 fi
@@ -12,20 +12,28 @@ uid=$(id -u)
 gid=$(id -g)
 if [ "$uid" = 0 ]; then
     # Root has no lab of its own: the person behind sudo, else the folder's owner, else the usual first user.
-    owner=$(stat -c '%u:%g' . 2>/dev/null || stat -f '%u:%g' .)
+    # shellcheck disable=SC2012 # a portable stat
+    owner=$(ls -ldn . | awk '{print $3 ":" $4}')
     uid=${SUDO_UID:-${owner%:*}}
     gid=${SUDO_GID:-${owner#*:}}
     if [ "$uid" = 0 ] || [ "$gid" = 0 ]; then
         uid=1000 gid=1000
     fi
-    chown -R "$uid:$gid" data notebooks secrets
-    echo "You are root: the lab will run as $uid:$gid, to whom data/, notebooks/ and secrets/ were handed."
 fi
-
 number=$(checkout_number)
 name=$(sed -n 's/^LAB_NAME=//p' sample.env)-$(printf %06x $((number % 16777216)))
+port=$((8888 + number % 1000))
+
 # Written aside first, so that an interrupted run leaves no half .env.
+trap 'rm -f .env.new' EXIT
+trap 'exit 130' INT TERM
 sed "s/^LAB_NAME=.*/LAB_NAME=$name/; s/^LAB_UID=.*/LAB_UID=$uid/; s/^LAB_GID=.*/LAB_GID=$gid/
-    s/^JUPYTER_PORT=.*/JUPYTER_PORT=$((8888 + number % 1000))/" sample.env >.env.new
+    s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/" sample.env >.env.new
+if [ "$(id -u)" = 0 ]; then
+    for path in .env.new data notebooks secrets; do
+        [ ! -e "$path" ] || chown -hR "$uid:$gid" "$path"
+    done
+    echo "You are root: the lab will run as $uid:$gid, to whom data/, notebooks/ and secrets/ were handed."
+fi
 mv .env.new .env
-echo "Wrote .env: $name, uid $uid, gid $gid, port $((8888 + number % 1000))."
+echo "Wrote .env: $name, uid $uid, gid $gid, port $port."

@@ -3,40 +3,82 @@
 
 # refuse SENTENCE: what is wrong, the value seen and the mend; ends the script.
 refuse() {
-    echo "labdock: $*" >&2
+    printf 'labdock: %s\n' "$*" >&2
     exit 1
 }
 
-# setting NAME DEFAULT: what Compose will see: the shell's variable, else the line in .env; empty counts as unset.
+# Shell and .env as Compose itself reads them: quotes, comments and line ends are its business.
+settings=$(echo 'services: {any: {image: any}}' |
+    docker compose --project-directory . --file - config --environment 2>/dev/null) || settings=
+
+# setting NAME DEFAULT: empty counts as unset, as it does in compose.yaml.
 setting() {
-    value=$(printenv "$1" || true)
-    if [ -z "$value" ] && [ -f .env ]; then
-        value=$(tr -d '\r' <.env | sed -n "s/^[[:space:]]*$1=//p" | tail -n 1 |
-            sed "s/[[:space:]]#.*\$//; s/[[:space:]]*\$//; s/^\"\(.*\)\"\$/\1/; s/^'\(.*\)'\$/\1/")
-    fi
-    echo "${value:-$2}"
+    value=$(printf '%s\n' "$settings" | sed -n "s/^$1=//p" | tail -n 1)
+    printf '%s\n' "${value:-$2}"
 }
 
-# whole_number VALUE LOWEST HIGHEST: true where it is one.
+# whole_number VALUE LOWEST HIGHEST: true where it is one, written without a sign or leading zeros.
 whole_number() {
-    case $1 in '' | *[!0-9]* | ???????????*) return 1 ;; esac
+    case $1 in '' | *[!0-9]* | 0?* | ???????????*) return 1 ;; esac
     [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]
+}
+
+# matches VALUE REGEX: true where the whole value does.
+matches() {
+    printf '%s\n' "$1" | LC_ALL=C grep -qE "^($2)\$"
 }
 
 # checkout_number: a number that this folder's path decides, so that two checkouts differ.
 checkout_number() {
-    printf %s "$PWD" | cksum | cut -d ' ' -f 1
+    pwd -P | tr -d '\n' | cksum | cut -d ' ' -f 1
 }
 
-# Each check prints the sentence that mends what it found, or nothing.
+# Each check below prints the sentence that mends what it found, or nothing.
+
+# An engine that is too old ignores what protects the lab, so it is refused.
+check_engine() {
+    if ! command -v docker >/dev/null; then
+        echo "docker is not found: install Docker Engine 25 or later with its Compose and buildx plugins."
+        return
+    fi
+    if ! version=$(docker version --format '{{.Server.Version}}' 2>&1); then
+        case $version in
+        *"permission denied"*) echo "your user may not use the Docker engine: run 'sudo usermod -aG docker $(id -un)', then log in again." ;;
+        *) echo "no Docker engine answers${DOCKER_HOST:+ at DOCKER_HOST, $DOCKER_HOST}: start it; 'docker info' says more." ;;
+        esac
+        return
+    fi
+    needed "Docker Engine" 25 0 "$version"
+    needed "Docker Compose" 2 39 "$(docker compose version --short 2>/dev/null)"
+    needed "Docker buildx" 0 12 "$(docker buildx version 2>/dev/null | cut -d ' ' -f 2)"
+}
+
+# needed WHAT MAJOR MINOR VERSION
+needed() {
+    number=${4#v}
+    major=${number%%.*}
+    minor=${number#*.}
+    minor=${minor%%[!0-9]*}
+    if ! whole_number "$major" 0 9999 || ! whole_number "$minor" 0 9999; then
+        echo "$1 is missing: install it, $2.$3 or later."
+    elif [ "$major" -lt "$2" ] || { [ "$major" -eq "$2" ] && [ "$minor" -lt "$3" ]; }; then
+        echo "$1 is $number, and $2.$3 or later is needed: update it."
+    fi
+}
+
 check_ids() {
     for name in LAB_UID LAB_GID; do
-        value=$(setting "$name" 1000)
-        flag=$(echo "$name" | sed 's/LAB_UID/u/; s/LAB_GID/g/')
-        if ! whole_number "$value" 1 2147483647; then
-            echo "$name is '$value', not a number from 1 to 2147483647: put the number that 'id -$flag' prints into .env."
-        fi
+        value=$(setting $name 1000)
+        if [ $name = LAB_UID ]; then command='id -u'; else command='id -g'; fi
+        whole_number "$value" 1 2147483647 ||
+            echo "$name is '$value', not a number from 1 to 2147483647: put the number that '$command' prints into .env."
     done
+}
+
+check_username() {
+    value=$(setting JUPYTER_USERNAME jovyan)
+    matches "$value" '[a-z_][a-z0-9_-]{0,31}' ||
+        echo "JUPYTER_USERNAME is '$value', not a user name (a-z, 0-9, _ and -, a letter first): mend it in .env."
 }
 
 check_port() {
@@ -47,13 +89,7 @@ check_port() {
 
 check_ui() {
     value=$(setting JUPYTER_UI lab)
-    case $value in lab | notebook) ;; *) echo "JUPYTER_UI is '$value': put lab or notebook into .env." ;; esac
-}
-
-check_username() {
-    value=$(setting JUPYTER_USERNAME jovyan)
-    echo "$value" | grep -qE '^[a-z_][a-z0-9_-]{0,31}$' ||
-        echo "JUPYTER_USERNAME is '$value', not a user name (a-z, 0-9, _ and -, a letter first): mend it in .env."
+    matches "$value" 'lab|notebook' || echo "JUPYTER_UI is '$value': put lab or notebook into .env."
 }
 
 check_limits() {
@@ -62,8 +98,14 @@ check_limits() {
     value=$(setting LAB_PIDS 512)
     whole_number "$value" 32 4194304 || echo "LAB_PIDS is '$value', not a number from 32 to 4194304: mend it in .env."
     value=$(setting LAB_MEMORY 4g)
-    echo "$value" | grep -qiE '^[0-9]+(\.[0-9]+)?[bkmg]b?$' ||
+    matches "$value" '[0-9]+([.][0-9]+)?[bkmgBKMG][bB]?' ||
         echo "LAB_MEMORY is '$value', not a size such as 4g or 800m: mend it in .env."
+}
+
+check_ca() {
+    value=$(setting LAB_CA_BUNDLE lab/no-ca.pem)
+    { [ -f "$value" ] && [ -r "$value" ]; } ||
+        echo "LAB_CA_BUNDLE is '$value', which is no file that can be read: name your site's PEM file in .env."
 }
 
 check_folders() {
@@ -72,29 +114,8 @@ check_folders() {
     done
 }
 
-check_ca() {
-    value=$(setting LAB_CA_BUNDLE lab/no-ca.pem)
-    [ -r "$value" ] || echo "LAB_CA_BUNDLE is '$value', which cannot be read: name your site's PEM file in .env."
-}
-
-# An engine that is too old ignores what protects the lab, so it is refused.
-check_engine() {
-    command -v docker >/dev/null || {
-        echo "docker is not found: install Docker Engine 25 or later with the Compose plugin."
-        return
-    }
-    value=$(docker version --format '{{.Server.Version}}' 2>/dev/null) || {
-        echo "no Docker engine answers: start it, or let your user reach it (docker info says why)."
-        return
-    }
-    whole_number "${value%%.*}" 25 9999 || echo "the Docker engine is $value, 25 or later is needed: update it."
-    value=$(docker compose version --short 2>/dev/null) || {
-        echo "docker compose is missing: install the Compose plugin, 2.24 or later."
-        return
-    }
-    value=${value#v}
-    minor=${value#*.}
-    minor=${minor%%.*}
-    whole_number "${value%%.*}" 3 9999 || { [ "${value%%.*}" = 2 ] && whole_number "$minor" 24 9999; } ||
-        echo "docker compose is $value, 2.24 or later is needed: update the Compose plugin."
+# What is left: an .env that cannot be read, a wrong address, a mistake in compose.override.yaml.
+check_config() {
+    error=$(docker compose config --quiet 2>&1) ||
+        echo "Compose says '$(printf '%s\n' "$error" | tail -n 1)': mend .env or compose.override.yaml."
 }

@@ -4,9 +4,12 @@ set -eu
 . lab/tools/lib.sh
 
 docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running: start it with 'make up'."
-command -v python3 >/dev/null || refuse "python3 is not found: the tests need Python 3.11 or later on this machine."
+version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
+    refuse "python3 is not found: the tests need Python 3.11 or later on this machine."
+case $version in 3.[0-9] | 3.10) refuse "python3 is $version: the tests need Python 3.11 or later on this machine." ;; esac
 if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
-    python3 -m venv --clear .venv-tests
+    python3 -m venv --clear .venv-tests ||
+        refuse "python3 makes no environments: on Debian and Ubuntu, run 'sudo apt install python3-venv'."
     .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
     cp tests/requirements.lock .venv-tests/
 fi

@@ -3,32 +3,60 @@
 set -eu
 . lab/tools/lib.sh
 
-for check in check_engine check_ids check_username check_port check_ui check_limits check_folders check_ca; do
+for check in check_engine check_ids check_username check_port check_ui check_limits check_ca check_folders check_config; do
     problem=$($check)
-    [ -z "$problem" ] || refuse "$(echo "$problem" | head -n 1)"
+    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
 done
 
-if ! docker compose build; then
-    # The steps of the Dockerfile say themselves why they failed (lab/build.sh); repeat it as the last line.
-    log=$(docker buildx history logs 2>&1 || true)
-    reason=$(echo "$log" | sed -n 's/.*labdock: //p' | tail -n 1)
-    case $log in *"no space left on device"*) reason=${reason:-"the disk is full: free some with 'docker system prune'"} ;; esac
-    refuse "the image was not built: ${reason:-see the lines above}"
+log=$(mktemp)
+trap 'rm -f "$log" "$log.failed"' EXIT
+trap 'exit 130' INT TERM
+
+# shown COMMAND...: run it and show what it prints, which $log keeps. (POSIX sh has no pipefail: a file tells.)
+shown() {
+    { "$@" 2>&1 || touch "$log.failed"; } | tee "$log" >&2
+    [ ! -e "$log.failed" ]
+}
+
+if ! shown docker compose build; then
+    # The steps of the Dockerfile say themselves why they failed (lab/build.sh).
+    reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
+    if [ -n "$reason" ]; then
+        :
+    elif grep -q 'no space left on device' "$log"; then
+        reason="the disk is full: free some with 'docker system prune'."
+    elif grep -q 'failed to resolve source metadata' "$log"; then
+        image=$(sed -n 's/.*failed to solve: \(.*\): failed to resolve source metadata.*/\1/p' "$log" | tail -n 1)
+        reason="the base image $image cannot be fetched: name one that can be in .env, PYTHON_IMAGE."
+    fi
+    refuse "the image was not built: ${reason:-the lines above say why.}"
 fi
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! docker compose up --detach --wait >"$log" 2>&1; then
-    reason=$(docker compose logs --no-log-prefix --tail 20 prepare lab 2>/dev/null | sed -n 's/^labdock: //p' | tail -n 1)
-    if [ -z "$reason" ] && grep -qE 'port is already allocated|address already in use' "$log"; then
-        reason="port $(setting JUPYTER_PORT 8888) is taken: put another JUPYTER_PORT into .env (0 takes any free one)"
+# A lab that refused to serve after a restart waits for this moment (lab/server/entrypoint.sh).
+if [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] &&
+    docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | grep -q '^labdock: '; then
+    docker compose rm --stop --force lab >/dev/null 2>&1 || true
+fi
+
+before=$(docker compose ps --quiet --status running lab || true)
+if ! shown docker compose up --detach --wait --no-build; then
+    logs=$(docker compose logs --no-log-prefix --tail 20 prepare lab 2>/dev/null || true)
+    reason=$(printf '%s\n' "$logs" | sed -n 's/^labdock: //p' | tail -n 1)
+    port=$(setting JUPYTER_PORT 8888)
+    if [ -n "$reason" ]; then
+        :
+    elif grep -qE ":$port([^0-9].*)? (port is already allocated|address already in use)" "$log"; then
+        reason="port $port is taken: put another JUPYTER_PORT into .env (0 takes any free one)."
+    elif grep -q 'cannot assign requested address' "$log"; then
+        reason="JUPYTER_BIND is '$(setting JUPYTER_BIND 127.0.0.1)', no address of this machine: mend it in .env."
+    else
+        printf '%s\n' "$logs" >&2
     fi
-    [ -n "$reason" ] || cat "$log" >&2
-    # Whatever did not come up goes away; a lab that was running before under this name is not touched.
-    docker compose ps --all --quiet --status created --status restarting --status exited | while read -r id; do
-        docker rm --force "$id" >/dev/null
-    done
-    [ "$(docker compose ps --format '{{.Health}}' lab)" = healthy ] || docker compose stop lab >/dev/null 2>&1
-    refuse "${reason:-the lab did not start: the lines above and 'make logs' say why}"
+    # What did not come up goes away, log and all; a lab that ran before, and still does, is left alone.
+    failed="prepare lab"
+    [ -z "$before" ] || [ "$(docker compose ps --quiet --status running lab)" != "$before" ] || failed=prepare
+    # shellcheck disable=SC2086 # names of services
+    docker compose rm --stop --force $failed >/dev/null 2>&1 || true
+    refuse "${reason:-the lab did not start: the lines above say why.}"
 fi
 sh lab/tools/url.sh

@@ -1,0 +1,117 @@
+"""`python -m benchmarks [--repeat N]` measures both images; `python -m benchmarks demo` measures `make demo`."""
+
+import argparse
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import caches, report, subjects
+from benchmarks.report import Samples
+from benchmarks.subjects import LOCKS, ROOT, Subject
+
+# Small packages that nothing else brings, one for each repetition in turn.
+ADDED = ("humanize", "tabulate", "xxhash")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["images", "demo"], default="images")
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement; the median counts")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="labdock-bench-") as folder:
+        Path(folder).chmod(0o755)  # the lab's user passes through
+        if asked.what == "demo":
+            report.write("demo", report.demo_table(*demo(Path(folder))))
+        else:
+            report.write("images", report.images_table(images(Path(folder), asked.repeat), asked.repeat))
+
+
+def images(folder: Path, repeat: int) -> Samples:
+    """Measure the naive image and labdock's in turn, `repeat` times; samples by row and subject."""
+    samples: Samples = {}
+    both = [subjects.naive(folder / "naive"), subjects.render(folder / "labdock")]
+    cold: list[str] = []
+
+    def note(row: str, subject: Subject, value: float) -> None:
+        samples.setdefault((row, subject.name), []).append(value)
+        print(f"  {row:<12} {subject.name:<8} {report.shown(row, value)}", flush=True)
+
+    try:
+        for round_ in range(repeat):
+            print(f"Round {round_ + 1} of {repeat}", flush=True)
+            for subject in both:
+                if subject.name == "labdock":
+                    cold.append(caches.cold(subject.folder / "Dockerfile"))
+                note("cold", subject, subject.build("--no-cache"))
+            for subject in both:
+                note("unchanged", subject, subject.build())
+            for subject in both:
+                subject.edit_notebook()
+                note("notebook", subject, subject.build())
+            for subject in both:
+                for row, value in subject.measure_start().items():
+                    note(row, subject, value)
+            if round_ == 0:
+                for subject in both:
+                    for row, value in subject.sizes().items():
+                        note(row, subject, value)
+            locked = lock(ADDED[round_ % len(ADDED)])
+            for subject in both:
+                subject.add(locked if subject.name == "labdock" else locked.split(" ", 1)[0])
+                note("added", subject, subject.build())
+                subject.add("")
+            begin = time.monotonic()
+            copier(folder / f"copied-{round_}")
+            note("copier", both[1], time.monotonic() - begin)
+    finally:
+        for subject in both:
+            subject.remove()
+        caches.remove(cold)
+    return samples
+
+
+def lock(package: str) -> str:
+    """The lock's lines of one package that depends on no other."""
+    command = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
+    python = ["--python-version", LOCKS["science"][2], "--no-python-downloads"]
+    done = subprocess.run(
+        [str(ROOT / ".venv/bin" / command[0]), *command[1:], *python, "-"],
+        input=package, text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def copier(folder: Path) -> None:
+    """What a person types to get a project."""
+    command = [str(ROOT / ".venv/bin/copier"), "copy", "--quiet", "--defaults", "--vcs-ref=HEAD"]
+    subprocess.run([*command, "--data=project_name=Bench", str(ROOT), str(folder)], check=True, capture_output=True)
+
+
+def demo(folder: Path) -> tuple[list[tuple[str, float]], bool]:
+    """`make demo` in a fresh clone: seconds by step, and whether an engine was there before."""
+    docker = shutil.which("docker")
+    engine_before = bool(docker) and subprocess.run([docker, "version"], capture_output=True).returncode == 0
+    clone = folder / "labdock"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    begin = time.monotonic()
+    make = ["make", "--no-print-directory"]
+    done = subprocess.run([*make, "demo"], cwd=clone, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    took = time.monotonic() - begin
+    try:
+        if done.returncode:
+            raise RuntimeError(f"make demo failed\n{done.stdout[-3000:]}")
+        table = done.stdout.rpartition("Seconds:\n")[2]
+        steps = [(what, float(seconds)) for what, seconds in re.findall(r"^  (\S.*?) +(\d+\.\d)$", table, re.MULTILINE)]
+    finally:
+        subprocess.run([*make, "demo-down"], cwd=clone, check=False, capture_output=True)
+    *steps, (_, counted) = steps
+    steps = [(re.sub(r" in /.*", "", what), seconds) for what, seconds in steps]
+    return [("Tools into .venv", took - counted), *steps, ("All", took)], engine_before
+
+
+if __name__ == "__main__":
+    main()

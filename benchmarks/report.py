@@ -1,0 +1,115 @@
+"""Tables of what was measured, written into docs/explanation/performance.md between markers."""
+
+import datetime
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.subjects import BASE, LOCKS, PIN, ROOT
+
+PAGE = ROOT / "docs/explanation/performance.md"
+Samples = dict[tuple[str, str], list[float]]  # (row, subject) -> a value for each repetition
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement. `ratio`: the most that labdock / naive may be; `most`: the most that labdock itself may be."""
+
+    what: str
+    unit: str
+    ratio: float | None = None
+    most: float | None = None
+
+
+ROWS = {
+    "cold": Row("Cold build", "s", ratio=0.8),
+    "unchanged": Row("Build, nothing changed", "s", most=2),
+    "notebook": Row("Build after editing a notebook", "s"),
+    "added": Row("Build after adding a package", "s", ratio=0.5),
+    "unpacked": Row("Image, all files", "MB", ratio=0.8),
+    "compressed": Row("Image, saved and compressed", "MB", ratio=0.8),
+    "cpu": Row("Processor time until `/api` answers", "s", ratio=0.8),
+    "api": Row("`docker compose up` until `/api` answers", "s"),
+    "cell": Row("`docker compose up` until the first cell has run", "s"),
+    "memory": Row("Memory at rest", "MB"),
+    "copier": Row("`copier copy`", "s", most=2),
+}
+
+
+def shown(row: str, value: float) -> str:
+    """A value with its unit."""
+    return f"{value / 1e6:.0f} MB" if ROWS[row].unit == "MB" else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def cell(row: str, values: list[float]) -> str:
+    """The median, and the range where there is one."""
+    if not values:
+        return ""
+    spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 and ROWS[row].unit == "s" else ""
+    return shown(row, median(values)) + spread
+
+
+def images_table(samples: Samples, repeat: int) -> str:
+    """The table of both images, as Markdown."""
+    lines = ["| What | labdock | naive | ratio | target | |", "|---|---|---|---|---|---|"]
+    for key, row in ROWS.items():
+        ours, theirs = samples[key, "labdock"], samples.get((key, "naive"), [])
+        ratio = median(ours) / median(theirs) if theirs else None
+        target, met = "", None
+        if row.ratio is not None:
+            assert ratio is not None
+            target, met = f"ratio ≤ {row.ratio}", ratio <= row.ratio
+        elif row.most is not None:
+            target, met = f"≤ {row.most:g} s", median(ours) <= row.most
+        verdict = {None: "", True: "met", False: "**missed**"}[met]
+        number = "" if ratio is None else f"{ratio:.2f}"
+        lines.append(f"| {row.what} | {cell(key, ours)} | {cell(key, theirs)} | {number} | {target} | {verdict} |")
+    times = "once" if repeat == 1 else f"{repeat} times in turn; medians, in brackets the range"
+    return "\n".join([f"{machine()} Measured {times}.", "", *lines])
+
+
+def demo_table(steps: list[tuple[str, float]], engine_before: bool) -> str:
+    """The table of `make demo`, as Markdown."""
+    rows = [f"| {what} | {seconds:.1f} |" for what, seconds in steps]
+    state = (
+        "An engine was running before, and layers may have been in its cache." if engine_before else "No engine before."
+    )
+    return "\n".join([f"{machine()} {state}", "", "| Step of `make demo` | Seconds |", "|---|---|", *rows])
+
+
+def machine() -> str:
+    """Date, hardware and versions, in sentences."""
+
+    def ask(*command: str) -> str:
+        done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+        return done.stdout.strip() if done.returncode == 0 else "none"
+
+    label = ask("docker", "image", "inspect", "--format", '{{index .Config.Labels "org.labdock.stand-in"}}', BASE)
+    base = f"`{BASE}` (stand-in of {label})" if label else f"`{BASE}` (official)"
+    server = dict(PIN.findall((ROOT / LOCKS["server"][0]).read_text()))
+    return (
+        f"{datetime.date.today()}, commit {ask('git', 'rev-parse', '--short', 'HEAD')}. {os.cpu_count()} processors, "
+        f"{memory():.0f} GB, Linux {platform.release().split('-')[0]}, load {os.getloadavg()[2]:.1f}; "
+        f"Docker {ask('docker', 'version', '--format', '{{.Server.Version}}')}, "
+        f"Compose {ask('docker', 'compose', 'version', '--short')}; base {base}; JupyterLab {server['jupyterlab']}, "
+        f"Notebook {server['notebook']}."
+    )
+
+
+def memory() -> float:
+    """The machine's memory in GB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+def write(part: str, text: str, page: Path = PAGE) -> None:
+    """Print a table and put it between its markers on the page."""
+    print(f"\n{text}")
+    marked = re.compile(rf"(<!-- measured: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
+    old = page.read_text(encoding="utf-8")
+    if not marked.search(old):
+        raise RuntimeError(f"{page} has no markers for '{part}'")
+    page.write_text(marked.sub(lambda m: f"{m[1]}{text}\n{m[2]}", old), encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Does the running lab keep its promises? `make test` says; run it after changing Dockerfile or Compose files."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+import testinfra
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def compose(*arguments: str) -> str:
+    command = ["docker", "compose", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, text=True, capture_output=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def container() -> dict:
+    """The lab's container, as `docker inspect` shows it."""
+    found = subprocess.run(["docker", "inspect", compose("ps", "--quiet", "lab")], check=True, capture_output=True)
+    return json.loads(found.stdout)[0]
+
+
+@pytest.fixture(scope="session")
+def host(container: dict) -> testinfra.host.Host:
+    """Runs commands in the lab."""
+    return testinfra.get_host(f"docker://{container['Id']}")
+
+
+@pytest.fixture(scope="session")
+def home(host: testinfra.host.Host) -> str:
+    return "/home/" + host.check_output("printenv JUPYTER_USERNAME")
+
+
+@pytest.fixture(scope="session")
+def address() -> str:
+    return "http://" + compose("port", "lab", "8888").replace("0.0.0.0", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def status(host: testinfra.host.Host) -> dict[str, str]:
+    """What the kernel says of the container's first process."""
+    lines = host.check_output("cat /proc/1/status").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_nothing_runs_as_root(host: testinfra.host.Host) -> None:
+    owners = host.check_output("stat -c %u:%g /proc/[0-9]* 2>/dev/null || true").split()
+    assert set(owners) == {f"{host.check_output('id -u')}:{host.check_output('id -g')}"}
+    assert not any(part == "0" for owner in owners for part in owner.split(":"))
+
+
+def test_the_lab_has_no_capability(status: dict[str, str]) -> None:
+    assert {int(status[kind], 16) for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+
+
+def test_the_lab_cannot_gain_privileges(host: testinfra.host.Host, status: dict[str, str]) -> None:
+    assert status["NoNewPrivs"] == "1"
+    assert host.check_output("find / -xdev -type f -perm /6000 2>/dev/null || true") == ""
+
+
+def test_the_root_is_read_only(host: testinfra.host.Host) -> None:
+    options = host.check_output("awk '$2 == \"/\" {print $4}' /proc/mounts").splitlines()[-1]
+    assert "ro" in options.split(",")
+
+
+@pytest.mark.parametrize("folder", ["data", "notebooks"])
+def test_the_mounts_are_yours_and_writable(host: testinfra.host.Host, home: str, folder: str) -> None:
+    assert host.check_output(f"stat -c %u {home}/{folder}") == host.check_output("id -u")
+    assert host.run(f"t=$(mktemp {home}/{folder}/.test-XXXXXX) && rm $t").rc == 0
+
+
+def test_the_token_cannot_be_changed(host: testinfra.host.Host) -> None:
+    assert host.run("test -r /run/secrets/jupyter_token").rc == 0
+    assert host.run("test -w /run/secrets/jupyter_token || test -w /run/secrets").rc != 0
+
+
+def test_only_the_token_opens_the_lab(address: str) -> None:
+    token = (ROOT / "secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
+    assert len(token) >= 32
+    for header, expected in ((None, 403), ("token " + "0" * 64, 403), (f"token {token}", 200)):
+        headers = {"Authorization": header} if header else {}
+        assert requests.get(f"{address}/api/contents", headers=headers, timeout=30).status_code == expected
+
+
+def test_the_port_is_open_where_you_said(container: dict) -> None:
+    """On this machine alone, unless JUPYTER_BIND names another address."""
+    settings = dict(line.split("=", 1) for line in compose("config", "--environment").splitlines() if "=" in line)
+    bindings = [binding for ports in container["HostConfig"]["PortBindings"].values() for binding in ports]
+    assert {binding["HostIp"] for binding in bindings} == {settings.get("JUPYTER_BIND") or "127.0.0.1"}

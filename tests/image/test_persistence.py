@@ -1,0 +1,125 @@
+"""What a lab needs before its first start, which is nothing, and what outlives a start."""
+
+import os
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import Render, lacking
+from tests.support.mutants import beside
+from tests.support.project import Project
+
+USUAL = 1000  # the first user of a Linux machine
+TOKEN = "secrets/jupyter_token"
+
+
+@pytest.fixture(scope="module")
+def untouched(engine: None, render: Render) -> Iterator[Project]:
+    """A project after `copier copy` by the usual first user, started with Compose alone: no .env, no make."""
+    project = render(project_slug=f"untouched-{os.getpid()}")
+    project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
+    if os.geteuid() == 0:
+        for path in [project.folder, *project.folder.rglob("*")]:
+            os.chown(path, USUAL, USUAL)
+    elif os.geteuid() != USUAL:
+        lacking(f"only root or uid {USUAL} can play the usual first user, this is uid {os.geteuid()}")
+    assert not (project.folder / ".env").exists()
+    assert not (project.folder / TOKEN).exists()
+    project.compose("up", "--detach", "--wait")
+    yield project
+    project.down()
+
+
+def test_nothing_needs_preparation(untouched: Project) -> None:
+    assert untouched.lab().run("import os; print(os.getuid(), os.getcwd())") == "1000 /home/jovyan/notebooks\n"
+    assert not (untouched.folder / ".env").exists()
+
+
+def test_the_first_start_makes_a_token_that_is_printed_nowhere(untouched: Project) -> None:
+    file = (untouched.folder / TOKEN).stat()
+    token = untouched.lab().token
+    assert len(token) >= 32
+    assert (file.st_mode & 0o777, file.st_uid, file.st_gid) == (0o600, USUAL, USUAL)
+    assert len(untouched.containers()) == 2
+    assert token not in str(untouched.containers())
+    assert token not in untouched.logs()
+    seen = untouched.compose("exec", "--no-TTY", "lab", "sh", "-c", "cat /proc/*/environ /proc/*/cmdline 2>/dev/null")
+    assert "JUPYTER_USERNAME" in seen.stdout  # the control: environments were read
+    assert token not in seen.stdout
+
+
+def test_a_kernel_cannot_change_the_token(untouched: Project) -> None:
+    attempts = """
+        import os
+        token = "/run/secrets/jupyter_token"
+        for attempt in (
+            lambda: open(token, "w"), lambda: os.remove(token), lambda: os.rename(token, token + ".old"),
+            lambda: os.chmod(token, 0o666), lambda: open("/run/secrets/new", "w"), lambda: os.link(token, "/tmp/token"),
+        ):
+            try:
+                attempt()
+                print("done")
+            except OSError as error:
+                print("refused")
+    """
+    before = untouched.read(TOKEN)
+    assert untouched.lab().run(textwrap.dedent(attempts)).split() == ["refused"] * 6
+    assert untouched.read(TOKEN) == before
+    # The control: the file is not refused to that user, the mount is. `prepare` writes through its own.
+    writable = "printf x >>/run/secrets/jupyter_token && truncate -s -1 /run/secrets/jupyter_token"
+    untouched.compose("run", "--rm", "--no-TTY", "--entrypoint", "sh", "prepare", "-ec", writable)
+    assert untouched.read(TOKEN) == before
+
+
+def test_files_and_token_outlive_the_lab(untouched: Project) -> None:
+    before = untouched.read(TOKEN)
+    write = (
+        "from pathlib import Path; [(Path.home() / n).write_text(n) for n in ('data/kept', 'notebooks/kept', 'lost')]"
+    )
+    untouched.lab().run(write)
+    untouched.compose("restart", "--timeout", "2")
+    untouched.compose("up", "--detach", "--wait", "--no-build")
+    assert untouched.lab().token == before
+    untouched.compose("down")
+    assert untouched.read("data/kept") == "data/kept"
+    untouched.compose("up", "--detach", "--wait", "--no-build")
+    assert untouched.lab().token == before
+    found = untouched.lab().run("import os; print(*map(os.path.exists, ('../data/kept', 'kept', '../lost')))")
+    assert found == "True True False\n"
+
+
+def test_home_carries_the_users_name(lab: Project, tmp_path: Path) -> None:
+    with beside(lab, tmp_path, JUPYTER_USERNAME="ada") as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        ask = "import os; print(os.path.expanduser('~'), os.environ['USER'], *sorted(os.listdir('..')))"
+        home, user, *entries = twin.lab().run(ask).split()
+        assert (home, user) == ("/home/ada", "ada")
+        assert {"data", "notebooks"} <= set(entries)
+
+
+def test_other_ids_need_no_other_image(fresh_lab: Project) -> None:
+    if os.geteuid():
+        lacking("only root can hand folders to another user")
+    image = fresh_lab.container()["Image"]
+    for folder in ("data", "notebooks", "secrets"):
+        for path in [fresh_lab.folder / folder, *(fresh_lab.folder / folder).rglob("*")]:
+            os.chown(path, 4321, 4322)
+    fresh_lab.set_env(LAB_UID="4321", LAB_GID="4322")
+    running = fresh_lab.up()
+    assert running.run("import os; open('made', 'w'); print(os.getuid(), os.getgid())") == "4321 4322\n"
+    made = (fresh_lab.folder / "notebooks/made").stat()
+    assert (made.st_uid, made.st_gid) == (4321, 4322)
+    assert fresh_lab.container()["Image"] == image
+
+
+def test_a_service_of_ones_own_runs_beside_the_lab(fresh_project: Project) -> None:
+    own = {"image": fresh_project.config()["services"]["lab"]["image"], "pull_policy": "never", "init": True}
+    services = {"services": {"neighbour": {**own, "entrypoint": ["sleep", "infinity"], "depends_on": ["lab"]}}}
+    (fresh_project.folder / "compose.override.yaml").write_text(yaml.safe_dump(services))
+    running = fresh_project.up()
+    assert fresh_project.container("neighbour")["State"]["Running"]
+    assert running.run("import socket; print(socket.gethostbyname('neighbour'))").count(".") == 3
+    assert fresh_project.container()["HostConfig"]["ReadonlyRootfs"]

@@ -1,0 +1,123 @@
+"""How the server behaves over HTTP; and that each line of its configuration is watched."""
+
+import re
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.mutants import TEMPLATE, beside, with_server
+from tests.support.probes import PROBES, get, log_in, misbehaving
+from tests.support.project import Project
+
+CONFIG = "jupyter_server_config.py"
+LINES = re.findall(r"^c\..*", (TEMPLATE / "lab/server" / CONFIG).read_text(), re.MULTILINE)
+# Lines whose loss no probe can notice; every other, and every new one, needs a probe.
+UNSEEN = {
+    "c.ServerApp.cookie_secret": "the default one lies on a tmpfs and is as new after a start",
+    "c.ServerApp.port": "the default's value, written down because compose.yaml relies on it",
+    "c.ServerApp.port_retries": "no other server is in the container",
+    "c.ServerApp.open_browser": "no browser is in the container",
+    "c.ServerApp.websocket_ping_interval": "the default's value, which the next line must match",
+    "c.FileContentsManager.preferred_dir": "where the browser starts",
+    "c.NotebookNotary.secret": "in memory by the line above it",
+    "c.LabApp.check_for_updates_class": "answers nothing as well where no network is",
+}
+WORST = ("c.IdentityProvider.token", "c.ServerApp.allow_remote_access", "c.ServerApp.contents_manager_class")
+ALARM = re.compile(r"^\[[WEC] |\b(WARNING|ERROR|CRITICAL|Traceback|Exception)\b", re.MULTILINE)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_the_server(lab: Project, probe: str) -> None:
+    assert PROBES[probe](lab.lab())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, id=line.split()[0], marks=() if line.startswith(WORST) else pytest.mark.full)
+        for line in LINES
+        if not line.startswith(tuple(f"{name} " for name in UNSEEN))
+    ],
+)
+def test_a_line_of_the_configuration_less_is_noticed(lab: Project, tmp_path: Path, line: str) -> None:
+    text = lab.read(f"lab/server/{CONFIG}").replace(f"{line}\n", "", 1)
+    with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, text)) as twin:
+        started = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
+        assert not started or misbehaving(twin.lab()) or ALARM.search(twin.logs()), f"no probe misses {line}"
+
+
+@pytest.mark.full
+def test_an_unchanged_configuration_passes_every_probe(lab: Project, tmp_path: Path) -> None:
+    """The control of the mutants."""
+    text = lab.read(f"lab/server/{CONFIG}")
+    with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, text)) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        assert misbehaving(twin.lab()) == set()
+
+
+# --- names, pages, log ----------------------------------------------------------------------------
+def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path) -> None:
+    with beside(lab, tmp_path, JUPYTER_HOSTS="lab.example, other.example") as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        named = twin.lab()
+        names = {"lab.example": 200, "other.example": 200, "localhost": 200, "rebound.example": 403}
+        assert {name: get(named, "/api/contents", named.token, Host=name) for name in names} == names
+
+
+@pytest.mark.parametrize(("front_end", "page"), [("lab", "/lab"), ("notebook", "/tree")])
+def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Path, front_end: str, page: str) -> None:
+    with beside(lab, tmp_path, JUPYTER_UI=front_end) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        log, running = twin.logs(), twin.lab()
+        assert "is running at" in log
+        assert ALARM.search(log) is None
+        home = requests.get(running.address, headers={"Authorization": f"token {running.token}"}, timeout=30)
+        assert home.url.startswith(running.address + page)
+        assert running.token not in log
+        # The control: what the server warns of is found.
+        assert get(running, "/api/contents") == 403
+        assert ALARM.search(twin.logs()) is not None
+
+
+def test_a_restart_ends_every_session(lab: Project, tmp_path: Path) -> None:
+    with beside(lab, tmp_path) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        browser = log_in(twin.lab())
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies)
+        assert get(twin.lab(), "/api/contents", Cookie=cookies) == 200
+        twin.compose("restart", "--timeout", "2", "lab")
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        assert get(twin.lab(), "/api/contents", Cookie=cookies) == 403
+
+
+# --- only the image decides -----------------------------------------------------------------------
+OPEN = """c = get_config()
+c.ServerApp.ip = "0.0.0.0"
+c.IdentityProvider.token = ""
+c.PasswordIdentityProvider.hashed_password = ""
+c.ServerApp.allow_unauthenticated_access = True
+"""
+GUARD = "JUPYTER_CONFIG_DIR=/opt/labdock "
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["as delivered", "without its guard"])
+def test_a_planted_configuration_opens_nothing(
+    lab: Project, tmp_path: Path, request: pytest.FixtureRequest, guarded: bool
+) -> None:
+    """A kernel leaves files wherever it can; the next start obeys none of them, unless the guard is taken away."""
+    planted = [f"{folder}/jupyter{kind}_config.py" for folder in ("data", "notebooks") for kind in ("", "_server")]
+    request.addfinalizer(lambda: [(lab.folder / path).unlink(missing_ok=True) for path in planted])
+    code = f"import pathlib\nfor path in {planted}: (pathlib.Path.home() / path).write_text({OPEN!r})"
+    lab.lab().run(code)
+    home = tmp_path / "home"  # stands for a home that outlives a start, as a user's own volume would
+    home.mkdir()
+    for path in planted[-2:]:
+        (home / Path(path).name).write_text(OPEN)
+    kept = {"services": {"lab": {"volumes": [f"{home}:/home/jovyan/.jupyter"]}}}
+    entrypoint = lab.read("lab/server/entrypoint.sh")
+    assert GUARD in entrypoint
+    layers = [kept] if guarded else [kept, with_server(lab, tmp_path, "entrypoint.sh", entrypoint.replace(GUARD, ""))]
+    with beside(lab, tmp_path, *layers) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        assert get(twin.lab(), "/api/contents") == (403 if guarded else 200)

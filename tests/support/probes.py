@@ -1,0 +1,242 @@
+"""What a running lab must do over HTTP: named probes, so that each line of the configuration can be shown to matter.
+
+A probe is true where the lab behaves; where it does not, it is false or raises.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import websocket
+
+from tools.notebook import Lab
+
+Probe = Callable[[Lab], bool]
+OUTSIDE = "made-outside.txt"  # relative to home, where nothing is kept
+TEXT = {"type": "file", "format": "text", "content": "hello"}
+
+
+def get(lab: Lab, path: str, token: str | None = None, **headers: str) -> int:
+    """The status of a request; `token` None sends none."""
+    if token is not None:
+        headers["Authorization"] = f"token {token}"
+    return requests.get(lab.address + path, headers=headers, timeout=30).status_code
+
+
+def refusal(lab: Lab, method: str, path: str, **options: Any) -> str:
+    """The sentence with which the server refuses; empty where it does not."""
+    try:
+        lab.request(method, path, **options)
+    except requests.HTTPError as error:
+        return error.response.json()["message"]
+    return ""
+
+
+def log_in(lab: Lab, token: str | None = None) -> requests.Session:
+    """A browser that typed the token into the login page."""
+    browser = requests.Session()
+    browser.get(f"{lab.address}/login", timeout=30).raise_for_status()
+    form = {"password": token or lab.token, "_xsrf": browser.cookies["_xsrf"]}
+    browser.post(f"{lab.address}/login", data=form, timeout=30, allow_redirects=False)
+    return browser
+
+
+def enters(lab: Lab, browser: requests.Session) -> bool:
+    return browser.get(f"{lab.address}/api/contents", timeout=30).status_code == 200
+
+
+@contextmanager
+def running_kernel(lab: Lab) -> Iterator[str]:
+    """The id of a kernel without a client."""
+    kernel = lab.request("POST", "kernels", json={"name": "python3"}).json()["id"]
+    try:
+        yield kernel
+    finally:
+        lab.request("DELETE", f"kernels/{kernel}")
+
+
+def channel(lab: Lab, kernel: str, **headers: str) -> int:
+    """The status that a websocket for `kernel` is answered with; 101 opens it."""
+    url = f"{lab.address.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
+    origin = headers.pop("Origin", lab.address)
+    try:
+        connection = websocket.create_connection(url, timeout=30, origin=origin, header=headers)
+    except websocket.WebSocketBadStatusException as error:
+        return error.status_code
+    connection.close()
+    return 101
+
+
+# --- who may come in ------------------------------------------------------------------------------
+def only_the_token_enters(lab: Lab) -> bool:
+    path, wrong = "/api/contents", "0" * 64
+    return [get(lab, path, token) for token in (None, "", wrong, lab.token)] == [403, 403, 403, 200]
+
+
+def login_makes_a_strict_session(lab: Lab) -> bool:
+    browser, stranger = log_in(lab), log_in(lab, "0" * 64)
+    (cookie,) = (cookie for cookie in browser.cookies if cookie.name.startswith("username-"))
+    strict = cookie.get_nonstandard_attr("SameSite") == "Strict" and cookie.has_nonstandard_attr("HttpOnly")
+    return strict and enters(lab, browser) and not enters(lab, stranger)
+
+
+def foreign_pages_post_nothing(lab: Lab) -> bool:
+    """The cookie alone does not do; the header that only the lab's own pages can send must come with it."""
+    browser, url = log_in(lab), f"{lab.address}/api/terminals"
+    without = browser.post(url, timeout=30)
+    own = browser.post(url, headers={"X-XSRFToken": browser.cookies["_xsrf"]}, timeout=30)
+    lab.request("DELETE", f"terminals/{own.json()['name']}")
+    return (without.status_code, own.status_code) == (403, 200)
+
+
+def only_known_hosts_are_answered(lab: Lab) -> bool:
+    """A foreign name that was bound to this address is refused, token or not."""
+    names = {"rebound.example": 403, "localhost": 200, "127.0.0.1": 200}
+    return {name: get(lab, "/api/contents", lab.token, Host=name) for name in names} == names
+
+
+def websockets_ask_for_the_token(lab: Lab) -> bool:
+    token = {"Authorization": f"token {lab.token}"}
+    with running_kernel(lab) as kernel:
+        return [
+            channel(lab, kernel),
+            channel(lab, kernel, Authorization=f"token {'0' * 64}"),
+            channel(lab, kernel, **token),
+        ] == [403, 403, 101]
+
+
+def foreign_pages_open_no_websocket(lab: Lab) -> bool:
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in log_in(lab).cookies)
+    with running_kernel(lab) as kernel:
+        origins = ("http://foreign.example", lab.address)
+        return [channel(lab, kernel, Cookie=cookies, Origin=origin) for origin in origins] == [403, 101]
+
+
+def nobody_sets_a_password(lab: Lab) -> bool:
+    browser, new = log_in(lab), "a-password-of-my-own"
+    form = {"password": lab.token, "new_password": new, "_xsrf": browser.cookies["_xsrf"]}
+    done = browser.post(f"{lab.address}/login", data=form, timeout=30, allow_redirects=False)
+    return done.status_code < 500 and not enters(lab, log_in(lab, new))
+
+
+# --- files and kernels ----------------------------------------------------------------------------
+def saving_elsewhere_is_refused(lab: Lab) -> bool:
+    """Where it would be lost; in the mounts it works, and renaming out of them does not."""
+    sentence = f"'{OUTSIDE}' would be lost when the lab stops: put it into notebooks/ or data/."
+    for folder in ("data", "notebooks"):
+        lab.request("PUT", f"contents/{folder}/probe.txt", json=TEXT)
+    refused = [
+        refusal(lab, "PUT", f"contents/{OUTSIDE}", json=TEXT),
+        refusal(lab, "PATCH", "contents/data/probe.txt", json={"path": OUTSIDE}),
+    ]
+    lab.request("DELETE", "contents/data/probe.txt")
+    lab.request("DELETE", "contents/notebooks/probe.txt")
+    return refused == [sentence, sentence]
+
+
+def deleted_is_gone(lab: Lab) -> bool:
+    """No hidden trash folder grows in a mount."""
+    lab.request("PUT", "contents/data/probe.txt", json=TEXT)
+    lab.request("DELETE", "contents/data/probe.txt")
+    left = lab.run("import os, os.path; print(os.listdir(os.path.expanduser('~/data')))")
+    return "probe" not in left and "rash" not in left
+
+
+def home_is_what_the_browser_sees(lab: Lab) -> bool:
+    listing = lab.request("GET", "contents").json()["content"]
+    return {entry["name"] for entry in listing} == {"data", "notebooks"}
+
+
+def one_kernel_in_the_users_environment(lab: Lab) -> bool:
+    kernels = lab.request("GET", "kernelspecs").json()
+    return list(kernels["kernelspecs"]) == ["python3"] and lab.run("import sys; print(sys.executable)") == (
+        "/opt/venv/bin/python\n"
+    )
+
+
+def kernels_speak_through_files(lab: Lab) -> bool:
+    """Not over ports, which every process in the container could open."""
+    asked = "import ipykernel, json; print(json.load(open(ipykernel.get_connection_file()))['transport'])"
+    return lab.run(asked) == "ipc\n"
+
+
+def terminals_work(lab: Lab) -> bool:
+    """And find the user's environment first."""
+    name = lab.request("POST", "terminals").json()["name"]
+    url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
+    terminal = websocket.create_connection(url, timeout=10, origin=lab.address)
+    try:
+        terminal.send(json.dumps(["stdin", "echo $HOME:$(command -v python):$((6 * 7))\r"]))
+        shown = ""
+        while ":42" not in shown:
+            shown += "".join(part for part in json.loads(terminal.recv())[1:] if isinstance(part, str))
+    finally:
+        terminal.close()
+        lab.request("DELETE", f"terminals/{name}")
+    return "/home/jovyan:/opt/venv/bin/python:42" in shown
+
+
+# --- what it serves -------------------------------------------------------------------------------
+def pages_are_served(lab: Lab) -> bool:
+    return [get(lab, page, lab.token) for page in ("/lab", "/tree")] == [200, 200]
+
+
+def widgets_are_installed(lab: Lab) -> bool:
+    page = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
+    return "@jupyter-widgets/jupyterlab-manager" in page
+
+
+def language_servers_are_left_out(lab: Lab) -> bool:
+    return get(lab, "/lsp/status", lab.token) == 404
+
+
+def extensions_cannot_be_installed(lab: Lab) -> bool:
+    url, token = f"{lab.address}/lab/api/extensions", {"Authorization": f"token {lab.token}"}
+    asked = requests.post(url, headers=token, json={"cmd": "install", "extension_name": "x"}, timeout=60)
+    page = requests.get(f"{lab.address}/lab", headers=token, timeout=30).text
+    return asked.status_code >= 400 and '"can_install": false' in page
+
+
+def no_news_is_fetched(lab: Lab) -> bool:
+    page = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
+    return '"news": {"disabled": true}' in page
+
+
+PROBES: dict[str, Probe] = {
+    probe.__name__.replace("_", " "): probe
+    for probe in (
+        only_the_token_enters,
+        login_makes_a_strict_session,
+        foreign_pages_post_nothing,
+        only_known_hosts_are_answered,
+        websockets_ask_for_the_token,
+        foreign_pages_open_no_websocket,
+        nobody_sets_a_password,
+        saving_elsewhere_is_refused,
+        deleted_is_gone,
+        home_is_what_the_browser_sees,
+        one_kernel_in_the_users_environment,
+        kernels_speak_through_files,
+        terminals_work,
+        pages_are_served,
+        widgets_are_installed,
+        language_servers_are_left_out,
+        extensions_cannot_be_installed,
+        no_news_is_fetched,
+    )
+}
+
+
+def misbehaving(lab: Lab) -> set[str]:
+    """The names of the probes that a lab does not pass."""
+    found = set()
+    for name, probe in PROBES.items():
+        try:
+            behaves = probe(lab)
+        except Exception:  # whatever it is, the lab does not do what it should
+            behaves = False
+        if not behaves:
+            found.add(name)
+    return found

@@ -1,0 +1,73 @@
+"""What every refusal has in common, and how to see whether a lab answers."""
+
+import os
+import time
+from collections.abc import Callable
+
+import requests
+
+from tests.conftest import lacking
+from tests.support.project import Project
+from tools.notebook import Lab
+
+
+def contents(project: Project) -> dict[str, tuple[bytes, int, int, int]]:
+    """Every file's bytes, mode and owner."""
+    found = {name: project.folder / name for name in project.files()}
+    return {name: (p.read_bytes(), (s := p.stat()).st_mode, s.st_uid, s.st_gid) for name, p in found.items()}
+
+
+def left(project: Project, kind: str = "container") -> list[str]:
+    """What the engine still holds of the project: containers (stopped ones too), networks or volumes."""
+    name = f"label=com.docker.compose.project={project.environment.get('LAB_NAME') or name_of(project)}"
+    every = ["--all"] if kind == "container" else []
+    return project.run("docker", kind, "ls", *every, "--quiet", "--filter", name).stdout.split()
+
+
+def name_of(project: Project) -> str:
+    """LAB_NAME as the last line of .env has it."""
+    lines = project.read(".env").splitlines()
+    return [line.removeprefix("LAB_NAME=") for line in lines if line.startswith("LAB_NAME=")][-1]
+
+
+def refused(project: Project, *words: str) -> str:
+    """Require that `make up` ends with one sentence that holds `words`, and changes nothing; that sentence."""
+    before = contents(project)
+    done = project.make("up", check=False)
+    *_, said, make = ["", *done.stderr.splitlines()]
+    assert done.returncode != 0
+    assert make.startswith("make: ***") and said.startswith("labdock: "), done.stderr
+    for word in words:
+        assert word in said
+    assert "Address:" not in done.stdout
+    assert left(project) == []
+    assert before.items() <= contents(project).items()
+    return said
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def answers(lab: Lab) -> int | None:
+    """The status of a request that needs the token, or None where nobody answers."""
+    try:
+        return lab.request("GET", "contents/notebooks").status_code
+    except requests.HTTPError as error:
+        return error.response.status_code
+    except requests.ConnectionError:
+        return None
+
+
+def owned(project: Project) -> str:
+    """uid:gid that the lab runs as."""
+    return project.config()["services"]["lab"]["user"]
+
+
+def only_root() -> None:
+    if os.geteuid():
+        lacking("only root can give files to another user")

@@ -1,0 +1,123 @@
+"""What went wrong is mended, and the lab works again; where a lab may stand and be moved to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Render
+from tests.support.project import Project
+from tests.support.refusal import answers, contents, left, name_of, refused, until
+from tools.notebook import Lab
+
+DATA = ROOT / "tests/data"
+
+
+# --- a lab that runs ------------------------------------------------------------------------------
+def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project) -> None:
+    file = fresh_lab.folder / "secrets/jupyter_token"
+    token = file.read_text()
+
+    def said() -> str:
+        return fresh_lab.compose("logs", "--no-log-prefix", "lab").stdout
+
+    file.write_text("")
+    assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the lab that runs is left alone
+    assert answers(Lab(fresh_lab.lab().address, token)) == 200
+    fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container()["Id"])
+    until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in said())
+    address = fresh_lab.lab().address
+    assert [answers(Lab(address, each)) for each in ("", token)] == [None, None]
+    assert said().count("labdock: ") == 1
+    assert fresh_lab.container()["RestartCount"] == 0
+    assert fresh_lab.container()["State"]["Running"]
+    file.unlink()
+    assert answers(fresh_lab.up()) == 200
+    assert file.read_text() != token
+
+
+def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
+    fresh_lab.compose("exec", "lab", "sh", "-c", "kill -9 -1", check=False)
+    until(lambda: fresh_lab.container()["RestartCount"] == 1)
+    until(lambda: fresh_lab.container()["State"]["Health"]["Status"] == "healthy")
+    assert answers(fresh_lab.lab()) == 200
+    before = contents(fresh_lab)
+    fresh_lab.make("down")
+    assert [left(fresh_lab, kind) for kind in ("container", "network", "volume")] == [[], [], []]
+    assert contents(fresh_lab) == before
+
+
+# --- the build ------------------------------------------------------------------------------------
+NOWHERE = f"no-such-package==1.0 --hash=sha256:{64 * '0'}\n"
+
+
+def full_disk(project: Project) -> None:
+    """/opt of one build step is a real file system, of 20 MB."""
+    step = "sh /build/build.sh environment /opt/venv"
+    project.replace("Dockerfile", f"\\\n    {step}", f"--mount=type=tmpfs,target=/opt,size=20m \\\n    {step}")
+
+
+def no_network(project: Project) -> None:
+    project.replace("compose.override.yaml", "services: {}", "services: {lab: {build: {network: none}}}")
+
+
+def wrong_ca(project: Project) -> None:
+    project.set_env(LAB_CA_BUNDLE=str(DATA / "nobodys-ca.pem"), PIP_INDEX_URL="")
+    (project.folder / "requirements.lock").write_text(NOWHERE)  # something to ask the index for
+
+
+def wrong_base(project: Project) -> None:
+    project.set_env(PYTHON_IMAGE="127.0.0.1:1/python:none")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (full_disk, ("the disk is full", "docker system prune")),
+        (no_network, ("cannot be reached", "HTTPS_PROXY in .env")),
+        pytest.param(wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1"), marks=pytest.mark.full),
+        pytest.param(wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE"), marks=pytest.mark.full),
+    ],
+    ids=["full disk", "no network", "wrong CA", "wrong base image"],
+)
+def test_a_build_that_fails_and_then_does_not(
+    fresh_project: Project, spoil: Callable[[Project], None], words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = contents(fresh_project)
+    if spoil is wrong_ca:
+        monkeypatch.delenv("LAB_CA_BUNDLE", raising=False)
+        monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    spoil(fresh_project)
+    refused(fresh_project, "the image was not built", *words)
+    image = f"{name_of(fresh_project)}-lab"
+    assert fresh_project.run("docker", "image", "ls", "--quiet", image).stdout == ""
+    monkeypatch.undo()
+    for name, (text, *_) in whole.items():
+        (fresh_project.folder / name).write_bytes(text)
+    assert answers(fresh_project.up()) == 200
+
+
+# --- where it stands ------------------------------------------------------------------------------
+def test_a_folder_with_spaces_and_umlauts(new_project: Render, tmp_path: Path) -> None:
+    project = new_project(folder=tmp_path / "Größe & Maß" / "mein 'labor'")
+    assert answers(project.up()) == 200
+    assert project.lab().address in project.make("url").stdout
+    project.make("down")
+    assert left(project) == []
+
+
+def test_two_checkouts_of_one_name_run_at_once(new_project: Render, tmp_path: Path) -> None:
+    one, two = (new_project(folder=tmp_path / parent / "lab") for parent in ("here", "there"))
+    assert name_of(one) != name_of(two)
+    labs = [one.up(), two.up()]
+    assert [answers(lab) for lab in labs] == [200, 200]
+    one.make("down")
+    assert [answers(lab) for lab in labs] == [None, 200]
+
+
+@pytest.mark.parametrize("release", sorted(path.name for path in DATA.glob("env-v*")))
+def test_an_env_file_of_any_release_still_works(fresh_project: Project, release: str) -> None:
+    fresh_project.environment.update(LAB_NAME=name_of(fresh_project), JUPYTER_PORT="0")  # apart from other labs
+    (fresh_project.folder / ".env").write_bytes((DATA / release).read_bytes())
+    fresh_project.make("doctor")
+    assert answers(fresh_project.up()) == 200

@@ -1,0 +1,290 @@
+"""What is wrong ends `make up` with one sentence and its mend; nothing serves, loops or is lost."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.client import NEEDS
+from tests.conftest import Render
+from tests.support.project import Project
+from tests.support.refusal import answers, left, only_root, owned, refused
+from tools.notebook import Lab
+
+TOKEN = "0123456789abcdef" * 2  # as short as a token may be
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Render) -> Project:
+    """A project that tests spoil and mend again; its image is built once."""
+    return new_project()
+
+
+@pytest.fixture
+def spoilt(project: Project) -> Iterator[Project]:
+    """The same, with .env and the shell's settings put back after the test."""
+    text = project.read(".env")
+    yield project
+    (project.folder / ".env").write_text(text)
+    project.environment.clear()
+    project.compose("down", "--timeout", "2")
+
+
+def test_the_check_itself_can_fail(lab: Project) -> None:
+    with pytest.raises(AssertionError):
+        refused(lab)
+
+
+# --- the engine -----------------------------------------------------------------------------------
+def test_no_docker(spoilt: Project, tmp_path: Path) -> None:
+    for name in ("sh", "make", "sed", "tail", "head", "cat", "tr", "cut", "id"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    path = os.environ["PATH"]
+    spoilt.environment["PATH"] = str(tmp_path)
+    done = spoilt.run(str(tmp_path / "make"), "up", check=False)
+    spoilt.environment["PATH"] = path
+    *_, said, _ = done.stderr.splitlines()
+    assert done.returncode != 0
+    assert said.startswith("labdock: docker is not found: install Docker Engine 25 or later")
+    assert left(spoilt) == []
+
+
+def test_no_engine_answers(spoilt: Project) -> None:
+    done = spoilt.run("env", "DOCKER_HOST=tcp://127.0.0.1:1", "make", "up", check=False)
+    *_, said, _ = done.stderr.splitlines()
+    assert done.returncode != 0
+    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1: start it")
+
+
+def test_an_engine_that_the_user_may_not_use(project: Project) -> None:
+    only_root()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        shutil.copytree(project.folder, f"{folder}/lab")
+        for root, _, files in os.walk(folder):
+            for path in (root, *(f"{root}/{name}" for name in files)):
+                os.chown(path, 1234, 1234)
+        somebody = ("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "env", f"HOME={folder}")
+        done = subprocess.run(
+            [*somebody, "make", "-C", f"{folder}/lab", "--no-print-directory", "up"], capture_output=True, text=True
+        )
+    *_, said, _ = done.stderr.splitlines()
+    assert done.returncode != 0
+    assert said.startswith("labdock: your user may not use the Docker engine: run 'sudo usermod -aG docker")
+
+
+@pytest.fixture
+def fake_docker(tmp_path: Path) -> Callable[..., str]:
+    """A PATH whose docker claims these versions and is the real one otherwise."""
+
+    def put(**versions: tuple[int, int]) -> str:
+        engine, compose, buildx = (".".join(map(str, {**NEEDS, **versions}[what])) for what in NEEDS)
+        (tmp_path / "docker").write_text(
+            f'#!/bin/sh\ncase "$*" in\n"version "*) echo {engine}.0+x ;;\n'
+            f'"compose version --short") echo v{compose}.0 ;;\n'
+            f'"buildx version") echo name v{buildx}.0 commit ;;\n*) exec {shutil.which("docker")} "$@" ;;\nesac\n'
+        )
+        (tmp_path / "docker").chmod(0o755)
+        return f"{tmp_path}:{os.environ['PATH']}"
+
+    return put
+
+
+@pytest.mark.parametrize("what", NEEDS)
+def test_too_old(spoilt: Project, fake_docker: Callable[..., str], what: str) -> None:
+    major, minor = NEEDS[what]
+    old = (major, minor - 1) if minor else (major - 1, 9)
+    spoilt.environment["PATH"] = fake_docker(**{what: old})
+    said = refused(spoilt, "is {}.{}.0".format(*old), f"{major}.{minor} or later", "update it")
+    assert what in said.lower()
+    spoilt.environment["PATH"] = fake_docker()
+    assert "ok    engine" in spoilt.make("doctor").stdout
+
+
+# --- settings -------------------------------------------------------------------------------------
+NO_IDS = ["0", "root", "-1", "abc", "4294967295", "007"]
+WRONG = [
+    *[("LAB_UID", value, "id -u") for value in NO_IDS],
+    *[("LAB_GID", value, "id -g") for value in NO_IDS],
+    *[("JUPYTER_PORT", value, "0 to 65535") for value in ("abc", "70000", "-1", "8888.5")],
+    *[("JUPYTER_USERNAME", value, "user name") for value in ("Ada", "../../etc", "9lives", "x:y", "a" * 33)],
+    ("JUPYTER_UI", "labs", "lab or notebook"),
+    ("JUPYTER_BIND", "everywhere", "mend .env"),
+    ("LAB_CPUS", "1.5", "whole number"),
+    ("LAB_MEMORY", "lots", "4g"),
+    ("LAB_PIDS", "3", "32"),
+    ("LAB_CA_BUNDLE", "/nowhere/ca.pem", "PEM file"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "mend"), WRONG)
+def test_a_wrong_setting(spoilt: Project, name: str, value: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name, raising=False)  # a CA of this machine's
+    spoilt.set_env(**{name: value})
+    # Compose, which judges an address, does not say whose it is.
+    refused(spoilt, value, mend, ".env", *([] if name == "JUPYTER_BIND" else [name]))
+
+
+def test_an_env_file_that_cannot_be_read(spoilt: Project) -> None:
+    with (spoilt.folder / ".env").open("a") as env:
+        env.write("two words\n")
+    refused(spoilt, "key cannot contain a space", "mend .env")
+
+
+def test_empty_counts_as_unset(spoilt: Project) -> None:
+    kept = {"LAB_NAME", "JUPYTER_PORT"}  # they keep this lab apart from others
+    names = [line.split("=")[0] for line in spoilt.read("sample.env").splitlines() if line[:1].isupper()]
+    assert {"LAB_UID", "LAB_GID", "JUPYTER_UI", "LAB_MEMORY"} <= set(names)
+    spoilt.set_env(**dict.fromkeys(set(names) - kept, ""))
+    assert answers(spoilt.up()) == 200
+    assert spoilt.container()["Config"]["User"] == "1000:1000"
+
+
+@pytest.mark.parametrize("user", ["0:0", "0:1000", "1000:0"])
+def test_the_entrypoint_refuses_a_real_root(lab: Project, user: str) -> None:
+    prepare = ("run", "--rm", "--no-deps", "--user")
+    done = lab.compose(*prepare, user, "prepare", check=False)
+    assert done.returncode == 1
+    assert "labdock: the lab would run as root" in done.stderr or "labdock: the lab would run in root's" in done.stderr
+    lab.compose(*prepare, owned(lab), "prepare")
+
+
+def test_root_does_not_serve_under_plain_compose_either(spoilt: Project) -> None:
+    spoilt.environment["LAB_UID"] = "0"
+    assert spoilt.compose("up", "--detach", check=False).returncode != 0
+    assert "labdock: the lab would run as root (uid 0): put your own uid into .env" in spoilt.logs()
+    assert [c["State"]["Running"] for c in spoilt.containers()] == [False, False]
+
+
+# --- mounts ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("folder", ["data", pytest.param("notebooks", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("owner", "mode", "mend"),
+    [
+        ("4321:4322", 0o755, "put LAB_UID=4321 and LAB_GID=4322 into .env, or run 'sudo chown -R {lab} {folder}'"),
+        ("0:0", 0o755, "run 'sudo chown -R {lab} data notebooks secrets'"),
+        ("{lab}", 0o500, "run 'chmod u+rwx {folder}'"),
+    ],
+    ids=["another user's", "root's", "read-only"],
+)
+def test_a_mount_that_cannot_be_written(spoilt: Project, folder: str, owner: str, mode: int, mend: str) -> None:
+    only_root()
+    lab = owned(spoilt)
+    path = spoilt.folder / folder
+    try:
+        spoilt.run("chown", owner.format(lab=lab), folder)
+        path.chmod(mode)
+        refused(spoilt, f"cannot write {folder}/", mend.format(lab=lab, folder=folder))
+    finally:
+        spoilt.run("chown", "-R", lab, folder)
+        path.chmod(0o755)
+
+
+def test_secrets_that_cannot_be_written_and_then_can(fresh_project: Project) -> None:
+    only_root()
+    fresh_project.run("chown", "0:0", "secrets")
+    said = refused(fresh_project, "cannot write secrets/")
+    command = said.partition("'sudo ")[2].partition("'")[0]  # the mend, as told
+    fresh_project.run(*command.split())
+    assert answers(fresh_project.up()) == 200
+
+
+@pytest.mark.parametrize("folder", ["data", "notebooks", "secrets"])
+def test_a_folder_was_deleted(spoilt: Project, folder: str) -> None:
+    (spoilt.folder / folder).rename(spoilt.folder / "aside")
+    try:
+        refused(spoilt, f"{folder}/ is missing", f"run 'mkdir {folder}'")
+        assert not (spoilt.folder / folder).exists()
+    finally:
+        (spoilt.folder / "aside").rename(spoilt.folder / folder)
+
+
+# --- the token ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("token", "mend"),
+    [
+        pytest.param(b"", "holds 0 characters, 32 are needed: delete it", id="empty"),
+        pytest.param(b" \r\n" * 20, "holds 0 characters", id="white space", marks=pytest.mark.full),
+        pytest.param(TOKEN[1:].encode() + b"\n", "holds 31 characters", id="short"),
+        pytest.param(b"\xff\xfe" * 40, "plain characters: delete it", id="no text", marks=pytest.mark.full),
+    ],
+)
+def test_a_token_that_is_none(spoilt: Project, token: bytes, mend: str) -> None:
+    file = spoilt.folder / "secrets/jupyter_token"
+    file.write_bytes(token)
+    try:
+        refused(spoilt, "secrets/jupyter_token", mend, "the next start makes a new one")
+    finally:
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "\ufeff \t{}  \r\n\r\n",
+        pytest.param("  {}\n", marks=pytest.mark.full),
+        pytest.param("{}\r\n", marks=pytest.mark.full),
+        pytest.param("\ufeff{}", marks=pytest.mark.full),
+    ],
+)
+def test_what_surrounds_a_token_does_not_count(spoilt: Project, form: str) -> None:
+    file = spoilt.folder / "secrets/jupyter_token"
+    file.write_bytes(form.format(TOKEN).encode())
+    try:
+        spoilt.make("up")
+        address = spoilt.lab().address
+        assert [answers(Lab(address, token)) for token in (TOKEN, TOKEN[1:], "")] == [200, 403, 403]
+    finally:
+        file.unlink()
+
+
+# --- the port -------------------------------------------------------------------------------------
+def test_a_port_that_another_lab_holds(spoilt: Project, lab: Project) -> None:
+    port = lab.lab().address.rpartition(":")[2]
+    before = lab.container()
+    spoilt.set_env(JUPYTER_PORT=port)
+    refused(spoilt, f"port {port} is taken", "put another JUPYTER_PORT into .env")
+    assert lab.container()["Id"] == before["Id"]
+    assert lab.container()["State"]["StartedAt"] == before["State"]["StartedAt"]
+    assert answers(lab.lab()) == 200
+
+
+def test_a_port_that_a_program_holds_until_it_is_mended(spoilt: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        spoilt.set_env(JUPYTER_PORT=port)
+        refused(spoilt, f"port {port} is taken")
+    assert spoilt.up().address == f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    "lab",
+    [
+        "{command: nothing}",  # ends at once, and would be restarted for ever
+        pytest.param("{healthcheck: {test: [CMD, 'false'], start_period: 0s, interval: 1s}}", marks=pytest.mark.full),
+    ],
+)
+def test_a_lab_that_does_not_come_up(spoilt: Project, lab: str) -> None:
+    override = spoilt.folder / "compose.override.yaml"
+    text = override.read_text()
+    override.write_text(f"services: {{lab: {lab}}}\n")
+    try:
+        refused(spoilt, "the lab did not start: the lines above say why")
+    finally:
+        override.write_text(text)
+
+
+def test_a_refusal_leaves_a_running_lab_alone(lab: Project) -> None:
+    before = lab.container()
+    lab.environment["JUPYTER_UI"] = "labs"
+    try:
+        assert lab.make("up", check=False).returncode != 0
+    finally:
+        lab.environment.clear()
+    assert lab.container()["Id"] == before["Id"]
+    assert answers(lab.lab()) == 200

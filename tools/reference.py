@@ -1,0 +1,114 @@
+"""The generated tables of docs/reference: `python -m tools.reference`, as `make docs` does.
+
+Each page holds `<!-- generated: NAME -->` … `<!-- end -->`; what stands between is written from the file that
+decides it, so that no table is copied by hand.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+# What sample.env.jinja takes from the answers, as a reader should see it.
+ANSWERS = {"{{ project_slug }}": "PROJECT_SLUG", "{{ python_version }}": "X.Y"}
+
+
+def questions(text: str) -> str:
+    """The table of what copier.yml (its `text`) asks."""
+    rows = []
+    for name, question in yaml.safe_load(text).items():
+        if not name.startswith("_") and question.get("when") is not False:
+            rows.append((f"`{name}`", question["help"], choices(question), default(question)))
+    return table(("Question", "What it decides", "Answers", "Default"), rows)
+
+
+def choices(question: dict[str, Any]) -> str:
+    """What may be answered."""
+    offered = question.get("choices")
+    if offered:
+        return ", ".join(f"`{value}`" for value in (offered.values() if isinstance(offered, dict) else offered))
+    return {"str": "text", "bool": "yes or no"}[question["type"]]
+
+
+def default(question: dict[str, Any]) -> str:
+    """The default as a reader should see it; a question without one has to be answered."""
+    value = question.get("default")
+    if value is None:
+        return f"none, for example {question['placeholder']}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if "{{" in value:
+        return "made from the name"
+    return f"`{value}`" if value else "empty"
+
+
+def settings(text: str) -> str:
+    """The table of what sample.env.jinja (its `text`) sets: each comment explains the lines that follow it."""
+    for answer, seen in ANSWERS.items():
+        text = text.replace(answer, seen)
+    if "{{" in text or "{%" in text:
+        raise ValueError("sample.env.jinja uses an answer that tools/reference.py does not know: add it to ANSWERS")
+    rows, comment, last = [], [], ""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            comment = [*comment, line[1:].strip()] if last.startswith("#") else [line[1:].strip()]
+        elif found := re.match(r"([A-Z_]+)=(.*)", line):
+            name, value = found.groups()
+            rows.append((f"`{name}`", f"`{value}`" if value else "empty", " ".join(comment) if comment else "as above"))
+            comment = []
+        last = line
+    return table(("Setting", "Default", "Meaning"), rows)
+
+
+def commands(text: str) -> str:
+    """The table of a Makefile's (its `text`) targets and their help."""
+    found = re.findall(r"^([a-z-]+):.*?## (.*)$", text, re.MULTILINE)
+    return table(("Command", "What it does"), [(f"`make {target}`", help_) for target, help_ in found])
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+# marker -> the file that decides, and what is made of it
+PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
+    "questions": ("copier.yml", questions),
+    "settings": ("template/sample.env.jinja", settings),
+    "project": ("template/Makefile", commands),
+    "template": ("Makefile", commands),
+}
+
+
+def written(page: str, root: Path = ROOT) -> str:
+    """The text of a page with its generated parts made from the files below `root`."""
+
+    def part(match: re.Match[str]) -> str:
+        source, make = PARTS[match[2]]
+        return match[1] + make((root / source).read_text(encoding="utf-8")) + match[3]
+
+    return MARKED.sub(part, page)
+
+
+def stale(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
+    """Each page below `root` that is not what its sources say, and what it should be."""
+    for page in sorted((root / "docs/reference").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (new := written(text, root)) != text:
+            yield page, new
+
+
+def write(root: Path = ROOT) -> None:
+    """Write every stale page again."""
+    for page, text in stale(root):
+        page.write_text(text, encoding="utf-8")
+        print(f"wrote {page.relative_to(root)}")
+
+
+if __name__ == "__main__":
+    write()
