@@ -51,7 +51,7 @@ stripped=$(LC_ALL=C sed '1s/^\xef\xbb\xbf//' "$token" | tr -d '[:space:]')
 case $stripped in
 *[!!-~]*) refuse "secrets/jupyter_token holds more than plain characters: delete it, and the next start makes a new one." ;;
 esac
-length=${#stripped}
+length=$(printf %s "$stripped" | wc -c)
 [ "$length" -ge 32 ] ||
     refuse "secrets/jupyter_token holds $length characters, 32 are needed: delete it, and the next start makes a new one."
 
