@@ -17,7 +17,7 @@ SERVICES = rendered_compose()["services"]
 # What compose.yaml says without protecting anybody; everything else, and every new line, needs a check.
 HARMLESS = (
     "lab.image lab.build lab.build.* lab.pull_policy lab.command lab.environment.* prepare.image prepare.pull_policy "
-    "prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
+    "prepare.environment.HOME prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
     "*.logging.driver"  # the engine's default, where its settings name no other
 )
 # The lines whose loss would be worst are tried in `make test`, the others in `make test-full`.
@@ -138,6 +138,18 @@ DOCKERFILE = {
     "COPY --chmod=u=rwX,go=rX lab/server": ("COPY lab/server", "files that the user can write"),
     "FROM ${PYTHON_IMAGE} AS lab\n": ("FROM build AS lab\n", "build tools"),
 }
+
+
+# What the last stage says without protecting anybody, and build.sh, whose commands have mutants of their own.
+NEUTRAL = ("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "RUN --mount=type=secret,id=ca ")
+
+
+def test_every_protecting_line_of_the_dockerfile_has_a_mutant(lab: Project) -> None:
+    text = re.sub(r"\\\n\s*", "", lab.read("Dockerfile"))
+    last = text[text.rindex("\nFROM ") + 1 :].splitlines(keepends=True)
+    lines = [line for line in last if line.strip() and not line.startswith("#")]
+    assert [line for line in lines if not line.startswith((*DOCKERFILE, *NEUTRAL))] == []
+    assert all(any(line.startswith(start) for line in lines) for start in DOCKERFILE)
 
 
 @pytest.mark.parametrize(
