@@ -24,7 +24,7 @@ FILES = {
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     "lab/server/labconfig/page_config.json",
-    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "test", "up", "url")),
+    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "rotate", "test", "up", "url")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
 LOCKS = ("requirements.lock", "lab/server.lock", "lab/build.lock", "tests/requirements.lock")

@@ -3,7 +3,7 @@
 #
 #   build.sh uv LOCK                 install uv, the installer of the other steps
 #   build.sh environment DIR LOCK    make the virtual environment DIR hold exactly LOCK, hashes checked
-#   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits
+#   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits, let any id have a name
 set -eu
 
 # A site's own certificates, where compose.yaml hands some over (LAB_CA_BUNDLE).
@@ -91,6 +91,11 @@ system)
         /var/cache/ldconfig/aux-cache /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
     compile "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
     find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+    # Whoever runs the lab has a name: at each start the entrypoint writes these two, on a tmpfs.
+    for file in passwd group; do
+        mv "/etc/$file" "/etc/$file.image"
+        ln -s "/run/lab/$file" "/etc/$file"
+    done
     ;;
 *)
     echo "build.sh: unknown step '$step'" >&2

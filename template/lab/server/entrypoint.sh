@@ -18,6 +18,25 @@ refuse() {
 [ "$uid" != 0 ] || refuse "the lab would run as root (uid 0): put your own uid into .env as LAB_UID (id -u prints it)."
 [ "$gid" != 0 ] || refuse "the lab would run in root's group (gid 0): put your own gid into .env as LAB_GID (id -g prints it)."
 
+case $JUPYTER_USERNAME in
+root | '' | [!a-z_]* | *[!a-z0-9_-]*)
+    refuse "JUPYTER_USERNAME is '$JUPYTER_USERNAME', not a user name (a-z, 0-9, _ and -, a letter first): mend it in .env."
+    ;;
+esac
+
+case $LAB_UMASK in
+[0-7][0-7][0-7]) umask "$LAB_UMASK" ;;
+*) refuse "LAB_UMASK is '$LAB_UMASK', not three digits from 0 to 7, such as 022: mend it in .env." ;;
+esac
+
+# name FILE ID LINE: the image's own entries, but LINE for this name and ID. /etc/passwd and /etc/group point here.
+name() {
+    grep -v -e "^$USER:" -e "^[^:]*:[^:]*:$2:" "/etc/$1.image" >"/run/lab/$1"
+    echo "$3" >>"/run/lab/$1"
+}
+name passwd "$uid" "$USER:x:$uid:$gid:$USER:$HOME:/bin/bash"
+name group "$gid" "$USER:x:$gid:"
+
 case $JUPYTER_UI in
 lab) module=jupyterlab ;;
 notebook) module=notebook ;;
@@ -40,8 +59,7 @@ writable "$HOME/notebooks" notebooks
 
 if [ "$mode" = prepare ] && [ ! -e "$token" ]; then
     writable /run/secrets secrets
-    umask 077
-    od -An -N 32 -t x1 /dev/urandom | tr -d ' \n' >"$token.new"
+    od -An -N 32 -t x1 /dev/urandom | tr -d ' \n' | (umask 077 && cat >"$token.new")
     mv "$token.new" "$token"
 fi
 [ -e "$token" ] || refuse "secrets/jupyter_token is missing: 'docker compose up' makes a new one."

@@ -61,6 +61,7 @@ done <<'CHECKS'
 check_engine engine, Compose and buildx are recent enough
 check_ids LAB_UID and LAB_GID are usable
 check_username JUPYTER_USERNAME is usable
+check_umask LAB_UMASK is usable
 check_port JUPYTER_PORT is usable
 check_ui JUPYTER_UI is usable
 check_limits memory, processor and process limits are usable

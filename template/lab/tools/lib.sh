@@ -77,8 +77,13 @@ check_ids() {
 
 check_username() {
     value=$(setting JUPYTER_USERNAME jovyan)
-    matches "$value" '[a-z_][a-z0-9_-]{0,31}' ||
+    { [ "$value" != root ] && matches "$value" '[a-z_][a-z0-9_-]{0,31}'; } ||
         echo "JUPYTER_USERNAME is '$value', not a user name (a-z, 0-9, _ and -, a letter first): mend it in .env."
+}
+
+check_umask() {
+    value=$(setting LAB_UMASK 022)
+    matches "$value" '[0-7]{3}' || echo "LAB_UMASK is '$value', not three digits from 0 to 7, such as 022: mend it in .env."
 }
 
 check_port() {
