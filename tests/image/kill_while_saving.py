@@ -3,11 +3,13 @@
 `python kill_while_saving.py TIMES CLASS` prints how often the old, the new and a broken notebook was found, as JSON.
 """
 
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -17,7 +19,11 @@ TIMES, CLASS = int(sys.argv[1]), sys.argv[2]
 PORT = 9888
 NOTEBOOK = Path.home() / "notebooks/big.ipynb"
 TOKEN = Path("/run/secrets/jupyter_token").read_text().strip()
-ENVIRONMENT = {**os.environ, "JUPYTER_CONFIG_DIR": "/opt/labdock", "JUPYTER_DATA_DIR": "/opt/labdock"}
+ENVIRONMENT = {
+    **os.environ,
+    **{"JUPYTER_CONFIG_DIR": "/opt/labdock", "JUPYTER_DATA_DIR": "/opt/labdock"},
+    "JUPYTER_RUNTIME_DIR": tempfile.mkdtemp(),
+}
 SERVER = [
     *("/opt/jupyter/bin/python", "-I", "-m", "jupyter_server", f"--ServerApp.port={PORT}"),
     *(f"--ServerApp.contents_manager_class={CLASS}", "--ServerApp.jpserver_extensions={}"),
@@ -45,7 +51,9 @@ def save(version: int) -> None:
 
 
 def until(condition) -> None:
+    end = time.monotonic() + 60
     while not condition():
+        assert time.monotonic() < end, "it did not come true in a minute"
         time.sleep(0.0005)
 
 
@@ -99,10 +107,8 @@ def main() -> None:
 
 def swallow(version: int) -> None:
     """A save whose server dies has no answer."""
-    try:
+    with contextlib.suppress(OSError):
         save(version)
-    except OSError:
-        pass
 
 
 main()
