@@ -22,7 +22,7 @@ test: .venv/ready ## The tests of a quarter of an hour: every layer, the cases t
 test-full: .venv/ready ## Every other case, in 45 minutes more
 	@$(VENV) -m pytest -m "full and not nightly"
 
-test-nightly: .venv/ready ## What cannot fit: every combination, built and run
+test-nightly: .venv/ready ## What cannot fit: every case and front end, built and run
 	@$(VENV) -m pytest -m nightly
 
 bench: .venv/ready ## Measure against the naive image; writes docs/explanation/performance.md

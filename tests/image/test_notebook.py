@@ -69,3 +69,18 @@ def test_the_notebook_runs_on_every_python(engine: None, new_project: Render, ca
         assert version in project.lab().run(asked)
     run_and_check(project)
     project.down()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("ui", ["lab", "notebook"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_notebook_runs_in_every_case_and_front_end(engine: None, new_project: Render, case: str, ui: str) -> None:
+    version = CASES[case].get("python_version", "3.13")
+    state = container_engine.up([version])[version]
+    if state != "ready":
+        pytest.skip(f"python {version}: {state}")
+    project = new_project(**CASES[case])
+    project.set_env(JUPYTER_UI=ui)
+    project.up()
+    run_and_check(project)
+    project.down()
