@@ -1,6 +1,7 @@
 """Run inside a lab: kill a server while it saves a notebook, again and again, and look at the file each time.
 
-`python kill_while_saving.py TIMES CLASS` prints how often the old, the new and a broken notebook was found, as JSON.
+`python kill_while_saving.py TIMES [OPTION...]` prints how often the old, the new and a broken notebook was found, as
+JSON; the server gets the options besides those of the lab.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-TIMES, CLASS = int(sys.argv[1]), sys.argv[2]
+TIMES, OPTIONS = int(sys.argv[1]), sys.argv[2:]
 PORT = 9888
 NOTEBOOK = Path.home() / "notebooks/big.ipynb"
 TOKEN = Path("/run/secrets/jupyter_token").read_text().strip()
@@ -26,7 +27,7 @@ ENVIRONMENT = {
 }
 SERVER = [
     *("/opt/jupyter/bin/python", "-I", "-m", "jupyter_server", f"--ServerApp.port={PORT}"),
-    *(f"--ServerApp.contents_manager_class={CLASS}", "--ServerApp.jpserver_extensions={}"),
+    *("--ServerApp.jpserver_extensions={}", *OPTIONS),
 ]
 
 
