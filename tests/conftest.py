@@ -133,7 +133,7 @@ def new_project(engine: None, render: Render) -> Iterator[Render]:
 
     yield run
     for project in projects:
-        project.down()
+        project.down("--rmi", "all")
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
     """A copy of the shared lab's project to take things away from."""
     project = copy_of(lab, tmp_path / "lab")
     yield project
-    project.down()
+    project.down("--rmi", "all")
 
 
 DOCKERFILE = {

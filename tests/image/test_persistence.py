@@ -30,7 +30,7 @@ def untouched(engine: None, render: Render) -> Iterator[Project]:
     assert not (project.folder / TOKEN).exists()
     project.compose("up", "--detach", "--wait")
     yield project
-    project.down()
+    project.down("--rmi", "all")
 
 
 def test_nothing_needs_preparation(untouched: Project) -> None:

@@ -93,6 +93,9 @@ class Project:
     def logs(self) -> str:
         return self.compose("logs", "--no-log-prefix", "--no-color", check=False).stdout
 
-    def down(self) -> None:
-        """Remove containers, networks, volumes and the image's name."""
-        self.compose("down", "--volumes", "--rmi", "all", "--timeout", "2", check=False)
+    def down(self, *options: str) -> None:
+        """Remove containers, networks and volumes; the image stays until the end of the session.
+
+        An engine that collects the layers of a removed image while another build unpacks them fails that build.
+        """
+        self.compose("down", "--volumes", "--timeout", "2", *options, check=False)
