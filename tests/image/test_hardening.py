@@ -18,6 +18,7 @@ SERVICES = rendered_compose()["services"]
 HARMLESS = (
     "lab.image lab.build lab.build.* lab.pull_policy lab.command lab.environment.* prepare.image prepare.pull_policy "
     "prepare.environment.HOME prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
+    "prepare.environment.LAB_UMASK "
     "*.logging.driver"  # the engine's default, where its settings name no other
 )
 # The lines whose loss would be worst are tried in `make test`, the others in `make test-full`.
