@@ -7,14 +7,14 @@ from the build's cache where an earlier build has compiled the same bytes at the
 import hashlib
 import importlib.util
 import multiprocessing
-import os
 import py_compile
+import secrets
 import shutil
 import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode, PyCompileError
 
-CACHE = Path("/root/.cache/bytecode")
+CACHE = Path("/root/.cache/compiled")
 
 
 def compiled(source: Path) -> None:
@@ -29,7 +29,8 @@ def compiled(source: Path) -> None:
         py_compile.compile(str(source), str(target), doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
     except PyCompileError:
         return  # some packages ship templates that end in .py: they are no modules
-    new = kept.with_name(f"new-{os.getpid()}")
+    # Stages that build side by side share the cache but not their process ids.
+    new = kept.with_name(secrets.token_hex(16))
     shutil.copyfile(target, new)
     new.replace(kept)
 

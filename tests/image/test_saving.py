@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: 
     names = lab.run("import os; print(os.listdir(os.path.expanduser('~/data/small')))")
     assert names == "['kept.txt']\n"  # and nothing half-written takes up the room
     lab.request("PUT", "contents/data/small/kept.txt", json=TEXT)  # a smaller one fits: the lab goes on
+
+
+def test_two_saves_at_once_leave_one_of_them_whole(lab: Project) -> None:
+    def save(letter: str) -> None:
+        lab.lab().request("PUT", "contents/data/both.txt", json={**TEXT, "content": letter * 3_000_000})
+
+    path = lab.folder / "data/both.txt"
+    with ThreadPoolExecutor() as pool:
+        for _ in range(5):
+            list(pool.map(save, "abcd"))
+            assert path.read_text() in {letter * 3_000_000 for letter in "abcd"}
+    path.unlink()
+    assert not list(path.parent.glob(".~*"))
 
 
 class TestWhatAFileIs:

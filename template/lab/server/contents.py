@@ -37,10 +37,11 @@ class MountedContents(AsyncLargeFileManager):
             with super().atomic_writing(os_path, text=text, encoding=encoding, **kwargs) as file:
                 yield file
             return
-        for left in path.parent.glob(f".~{glob.escape(path.name)}.????????.saving"):
-            if f".{RUN}." not in left.name:
-                left.unlink()
-        new = path.with_name(f".~{path.name}.{RUN}.saving")
+        for left in path.parent.glob(f".~{glob.escape(path.name)}.*.saving"):
+            if f".{RUN}-" not in left.name:
+                left.unlink(missing_ok=True)
+        # One for each save: two browsers may save the same notebook at once.
+        new = path.with_name(f".~{path.name}.{RUN}-{secrets.token_hex(4)}.saving")
         with self.perm_to_403(os_path):
             if path.exists() and not os.access(path, os.W_OK):
                 raise PermissionError(errno.EACCES, "it is read-only", os_path)
