@@ -27,6 +27,7 @@ test-nightly: .venv/ready ## What cannot fit: every case and front end, built an
 
 bench: .venv/ready ## Measure against the naive image; writes docs/explanation/performance.md
 	@$(VENV) -m benchmarks
+	@$(VENV) -m benchmarks saving
 
 lint: .venv/ready ## Format and check every file, as CI does
 	@.venv/bin/pre-commit run --all-files

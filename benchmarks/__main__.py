@@ -1,6 +1,7 @@
-"""`python -m benchmarks [--repeat N]` measures both images; `python -m benchmarks demo` measures `make demo`."""
+"""`python -m benchmarks [--repeat N]` measures both images, with `saving` what a save takes, with `demo` the demo."""
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -19,13 +20,15 @@ ADDED = ("humanize", "tabulate", "xxhash")
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["images", "demo"], default="images")
+    parser.add_argument("what", nargs="?", choices=["images", "saving", "demo"], default="images")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement; the median counts")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="labdock-bench-") as folder:
         Path(folder).chmod(0o755)  # the lab's user passes through
         if asked.what == "demo":
             report.write("demo", report.demo_table(*demo(Path(folder))))
+        elif asked.what == "saving":
+            report.write("saving", report.saving_table(saving(Path(folder), 10 * asked.repeat)))
         else:
             report.write("images", report.images_table(images(Path(folder), asked.repeat), asked.repeat))
 
@@ -72,6 +75,17 @@ def images(folder: Path, repeat: int) -> Samples:
             subject.remove()
         caches.remove(cold)
     return samples
+
+
+def saving(folder: Path, times: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds by step and file manager, each `times` times; both run in one container and save into one mount."""
+    lab = subjects.render(folder / "labdock")
+    script = (ROOT / "benchmarks/save.py").read_text(encoding="utf-8")
+    try:
+        lab.run("docker", "compose", "up", "--detach", "--wait")
+        return json.loads(lab.run("docker", "compose", "exec", "--no-TTY", "lab", "python", "-c", script, str(times)))
+    finally:
+        lab.remove()
 
 
 def lock(package: str) -> str:

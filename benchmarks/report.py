@@ -39,6 +39,8 @@ ROWS = {
     "copier": Row("`copier copy`", "s", most=2),
 }
 
+SAVING = 1.3  # the most that a save may take, of what it takes with Jupyter's own file manager
+
 
 def shown(row: str, value: float) -> str:
     """A value with its unit."""
@@ -70,6 +72,19 @@ def images_table(samples: Samples, repeat: int) -> str:
         lines.append(f"| {row.what} | {cell(key, ours)} | {cell(key, theirs)} | {number} | {target} | {verdict} |")
     times = "once" if repeat == 1 else f"{repeat} times in turn; medians, in brackets the range"
     return "\n".join([f"{machine()} Measured {times}.", "", *lines])
+
+
+def saving_table(seconds: dict[str, dict[str, list[float]]]) -> str:
+    """The table of saving, as Markdown: `seconds` by step and file manager."""
+    lines = ["| What | labdock | Jupyter | ratio | target | |", "|---|---|---|---|---|---|"]
+    for what, by_manager in seconds.items():
+        ours, theirs = by_manager["labdock"], by_manager["Jupyter"]
+        ratio = median(ours) / median(theirs)
+        shown = [f"{median(values):.3f} s ({min(values):.3f} to {max(values):.3f})" for values in (ours, theirs)]
+        verdict = "met" if ratio <= SAVING else "**missed**"
+        lines.append(f"| {what} | {shown[0]} | {shown[1]} | {ratio:.2f} | ratio ≤ {SAVING} | {verdict} |")
+    times = len(next(iter(seconds.values()))["labdock"])
+    return "\n".join([f"{machine()} Measured {times} times in turn; medians, in brackets the range.", "", *lines])
 
 
 def demo_table(steps: list[tuple[str, float]], engine_before: bool) -> str:

@@ -1,5 +1,6 @@
 """Words are true: tables are generated and current, links lead somewhere, and what a reader types works."""
 
+import ast
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 def targets(makefile: str) -> set[str]:
-    return set(re.findall(r"^([a-z-]+):.*?## ", (ROOT / makefile).read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*?##-? ", (ROOT / makefile).read_text(), re.MULTILINE))
 
 
 def dead_links(text: str, page: Path) -> list[str]:
@@ -76,18 +77,53 @@ def test_every_part_stands_on_a_page() -> None:
         ("template/sample.env.jinja", "# Front end", "# The front end", "settings.md"),
         ("template/Makefile", "up: ## Build", "up: ## Really build", "commands.md"),
         ("Makefile", "demo-down: .venv/ready ## Stop", "demo-stop: .venv/ready ## Stop", "commands.md"),
+        ("tests/attack/test_escape.py", "mark.attack(", "mark.full(", "attacks.md"),
+        ("tests/attack/test_anonymous.py", '"where the token is typed"', '"a page"', "attacks.md"),
     ],
 )
 def test_a_changed_source_is_noticed(tmp_path: Path, file: str, old: str, new: str, page: str) -> None:
-    for source in ["docs/reference", *(source for source, _ in reference.PARTS.values())]:
-        (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, tmp_path / source)
+    for sources in ["docs/reference/*.md", *(sources for sources, _ in reference.PARTS.values())]:
+        for source in ROOT.glob(sources):
+            copy = tmp_path / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
     reference.write(tmp_path)
     assert not list(reference.stale(tmp_path))
     text = (tmp_path / file).read_text()
     assert old in text
     (tmp_path / file).write_text(text.replace(old, new))
     assert [found.name for found, _ in reference.stale(tmp_path)] == [page]
+
+
+def unmarked(text: str) -> list[str]:
+    """The tests of a file of attacks that the table leaves out, though neither name nor docstring says control."""
+    tests = [test for test in reference.tests(ast.parse(text)) if not reference.attack(test)]
+    return [test.name for test in tests if "control" not in f"{test.name} {ast.get_docstring(test)}".lower()]
+
+
+def test_every_attack_stands_in_the_table() -> None:
+    files = list((ROOT / "tests/attack").glob("test_*.py"))
+    assert files
+    assert [test for file in files for test in unmarked(file.read_text(encoding="utf-8"))] == []
+
+
+def test_an_attack_without_its_marker_is_noticed() -> None:
+    text = """
+CASES = {"c": 1, "d": 2}
+@pytest.mark.attack("a", "b")
+@pytest.mark.parametrize("case", CASES)
+def test_marked(): ...
+@pytest.mark.attack("a")
+def test_half(): ...
+class TestMore:
+    def test_unmarked(): ...
+    def test_succeeds(): "The control."
+    def test_the_control(): ...
+"""
+    assert unmarked(text) == ["test_half", "test_unmarked"]
+    section = reference.attacks(f'"""Of one kind.\n\nMore."""{text}')
+    assert section.startswith("\n## Of one kind\n\n| What is tried |")
+    assert section.endswith("| --- |\n| a: c, d | b | `test_marked` |\n")
 
 
 # --- words ------------------------------------------------------------------------------------------

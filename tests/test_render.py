@@ -20,19 +20,26 @@ FILES = {
     *("pyproject.toml", "requirements.lock", ".copier-answers.yml", ".pre-commit-config.yaml"),
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "secrets/.gitkeep", "notebooks/iris.ipynb"),
-    *("lab/build.sh", "lab/compile.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
+    *("lab/build.sh", "lab/compile.py", "lab/packages.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
+    "lab/seccomp.json",
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
-    "lab/server/labconfig/page_config.json",
-    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "rotate", "test", "up", "url")),
+    *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
+    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "packages", "reset", "rotate", "test", "up", "url")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
 LOCKS = ("requirements.lock", "lab/server.lock", "lab/build.lock", "tests/requirements.lock")
 
 # What the Dockerfile copies, and nothing else.
-CONTEXT = {"lab/build.sh", "lab/compile.py", "lab/build.lock", "lab/server.lock", "requirements.lock"} | {
-    name for name in FILES if name.startswith("lab/server/")
-}
+CONTEXT = {
+    "lab/build.sh",
+    "lab/compile.py",
+    "lab/packages.py",
+    "lab/build.lock",
+    "lab/seccomp.json",
+    "lab/server.lock",
+    "requirements.lock",
+} | {name for name in FILES if name.startswith("lab/server/")}
 # Written by a lab or its user; none of it may reach git or an image.
 PRIVATE = (".env", ".env.new", "secrets/jupyter_token", "data/patients.csv", "data/deep/er.parquet")
 

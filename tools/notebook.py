@@ -1,7 +1,7 @@
 """Execute a notebook in a running lab, through its HTTP and websocket API, as a browser would."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,15 +41,15 @@ class Lab:
         finally:
             manager.shutdown_kernel(now=True)
             # Works around websocket-client, which looks only every 10 s whether its user has hung up.
-            kernel.kernel_socket.sock.sock.shutdown(socket.SHUT_RDWR)
+            if kernel.kernel_socket.sock:  # none where the server has gone
+                kernel.kernel_socket.sock.sock.shutdown(socket.SHUT_RDWR)
             kernel.connection_thread.join()
             kernel.stop_channels()
 
     def run(self, code: str) -> str:
         """Run `code` in a kernel of its own; what it printed. Raises `CellError` where it fails."""
         with self.kernel() as kernel:
-            outputs = execute(kernel, code)
-        return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+            return text(execute(kernel, code))
 
     def run_notebook(self, path: str) -> nbformat.NotebookNode:
         """Read the notebook at `path` (relative to home), execute its cells, save it back; the result."""
@@ -79,7 +79,11 @@ def execute(kernel: KernelWebSocketClient, code: str) -> list[dict[str, Any]]:
     return outputs
 
 
+def text(outputs: Iterable[dict[str, Any]]) -> str:
+    """What was printed among `outputs`."""
+    return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+
+
 def printed(notebook: nbformat.NotebookNode) -> str:
     """All that a notebook's cells printed."""
-    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
-    return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
+    return text(output for cell in notebook.cells for output in cell.get("outputs", []))

@@ -1,9 +1,10 @@
 """The generated tables of docs/reference: `python -m tools.reference`, as `make docs` does.
 
-Each page holds `<!-- generated: NAME -->` … `<!-- end -->`; what stands between is written from the file that
-decides it, so that no table is copied by hand.
+Each page holds `<!-- generated: NAME -->` … `<!-- end -->`; what stands between is written from the files that
+decide it, so that no table is copied by hand.
 """
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,8 +67,62 @@ def settings(text: str) -> str:
 
 def commands(text: str) -> str:
     """The table of a Makefile's (its `text`) targets and their help."""
-    found = re.findall(r"^([a-z-]+):.*?## (.*)$", text, re.MULTILINE)
+    found = re.findall(r"^([a-z-]+):.*?##-? (.*)$", text, re.MULTILINE)
     return table(("Command", "What it does"), [(f"`make {target}`", help_) for target, help_ in found])
+
+
+def attacks(text: str) -> str:
+    """The section of one file of tests/attack (its `text`): what each test tries and what comes of it."""
+    module = ast.parse(text)
+    rows = [
+        (": ".join([marked[0], *cases(module, test)]), marked[1], f"`{test.name}`")
+        for test in tests(module)
+        if (marked := attack(test))
+    ]
+    if not rows:
+        return ""
+    heading = (ast.get_docstring(module) or "").partition("\n")[0].rstrip(".")
+    return f"\n## {heading}\n\n{table(('What is tried', 'What comes of it', 'Test'), rows)}"
+
+
+def tests(module: ast.Module) -> list[ast.FunctionDef]:
+    """Every test of a module, those in classes too."""
+    found = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return sorted(found, key=lambda test: test.lineno)
+
+
+def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
+    """What `@pytest.mark.attack(tried, result)` says over a test; None without it."""
+    for decorator in test.decorator_list:
+        match decorator:
+            case ast.Call(ast.Attribute(attr="attack"), [ast.Constant(str(tried)), ast.Constant(str(result))]):
+                return tried, result
+    return None
+
+
+def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
+    """The cases of a test, in one string for each dict of its module that it is parametrised with."""
+    dicts = {}
+    for node in module.body:
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Dict(keys)) | ast.AnnAssign(ast.Name(name), _, ast.Dict(keys)):
+                dicts[name] = keys
+    found = []
+    for decorator in test.decorator_list:
+        match decorator:
+            case ast.Call(ast.Attribute(attr="parametrize"), [_, ast.Name(name)]) if name in dicts:
+                found.append(", ".join(ast.literal_eval(key) for key in dicts[name]))
+    return found
+
+
+def public(text: str) -> str:
+    """The table of what answers without the token: PUBLIC of a test (its `text`)."""
+    for node in ast.parse(text).body:
+        match node:
+            case ast.Assign([ast.Name("PUBLIC")], listed):
+                rows = [(f"`{pattern}`", reason) for pattern, reason in ast.literal_eval(listed).items()]
+                return table(("Path", "Why"), rows)
+    raise ValueError("no PUBLIC = {…} in the test")
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -76,12 +131,14 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-# marker -> the file that decides, and what is made of it
+# marker -> the files that decide (a pattern), and what is made of each
 PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "questions": ("copier.yml", questions),
     "settings": ("template/sample.env.jinja", settings),
     "project": ("template/Makefile", commands),
     "template": ("Makefile", commands),
+    "public": ("tests/attack/test_anonymous.py", public),
+    "attacks": ("tests/attack/test_*.py", attacks),
 }
 
 
@@ -89,8 +146,9 @@ def written(page: str, root: Path = ROOT) -> str:
     """The text of a page with its generated parts made from the files below `root`."""
 
     def part(match: re.Match[str]) -> str:
-        source, make = PARTS[match[2]]
-        return match[1] + make((root / source).read_text(encoding="utf-8")) + match[3]
+        sources, make = PARTS[match[2]]
+        made = (make(source.read_text(encoding="utf-8")) for source in sorted(root.glob(sources)))
+        return match[1] + "".join(made) + match[3]
 
     return MARKED.sub(part, page)
 

@@ -96,6 +96,8 @@ system)
         mv "/etc/$file" "/etc/$file.image"
         ln -s "/run/lab/$file" "/etc/$file"
     done
+    ln -s /opt/labdock/ipython /etc/ipython
+    install -d -m 1777 /var/lib/lab # a new volume takes this mode: every uid may make its own folder there
     ;;
 *)
     echo "build.sh: unknown step '$step'" >&2

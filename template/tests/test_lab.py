@@ -61,6 +61,45 @@ def test_the_lab_cannot_gain_privileges(host: testinfra.host.Host, status: dict[
     assert host.check_output("find / -xdev -type f -perm /6000 2>/dev/null || true") == ""
 
 
+def test_the_lab_makes_no_system_call_but_its_own(container: dict, host: testinfra.host.Host, status: dict) -> None:
+    profile = json.dumps(json.loads((ROOT / "lab/seccomp.json").read_text()), separators=(",", ":"))
+    assert container["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true", f"seccomp={profile}"]
+    assert status["Seccomp"] == "2"
+    tried = host.run("python -c 'import socket; socket.socket(38, socket.SOCK_SEQPACKET)'")  # AF_ALG
+    assert "Operation not permitted" in tried.stderr
+
+
+def test_nothing_of_the_host_is_shared(container: dict) -> None:
+    settings = container["HostConfig"]
+    assert settings["Privileged"] is False
+    assert not any(settings[kind] for kind in ("CapAdd", "Devices", "DeviceRequests", "GroupAdd"))
+    kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode")
+    assert not any(settings[kind].startswith(("host", "container:")) for kind in kinds)
+    assert not any(mount["Source"].endswith((".sock", "/run", "/etc")) for mount in container["Mounts"])
+
+
+def test_everything_is_limited(container: dict) -> None:
+    settings = container["HostConfig"]
+    assert 0 < settings["Memory"] == settings["MemorySwap"]
+    assert (settings["PidsLimit"] or 0) > 0
+    assert settings["CpuQuota"] or settings["NanoCpus"]
+    limits = {limit["Name"]: limit["Hard"] for limit in settings["Ulimits"] or []}
+    assert limits.get("core") == 0 and limits.get("nofile", 0) > 0
+    assert {"max-size", "max-file"} <= (settings["LogConfig"]["Config"] or {}).keys()
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/run/lab", "/run/try", "home"])
+def test_scratch_space_is_sized_and_gives_no_power(host: testinfra.host.Host, home: str, folder: str) -> None:
+    path = home if folder == "home" else folder
+    options = host.check_output(f"grep ' {path} ' /proc/mounts").split()[3].split(",")
+    assert {"nosuid", "nodev"} <= set(options) and any(option.startswith("size=") for option in options)
+    assert folder in ("home", "/run/try") or "noexec" in options  # programs start from these two
+
+
+def test_somebody_watches_its_health(container: dict) -> None:
+    assert container["State"].get("Health", {}).get("Status") == "healthy"
+
+
 def test_the_root_is_read_only(host: testinfra.host.Host) -> None:
     options = host.check_output("awk '$2 == \"/\" {print $4}' /proc/mounts").splitlines()[-1]
     assert "ro" in options.split(",")

@@ -45,10 +45,13 @@ def attempts() -> dict:
         "give a file away": lambda: os.chown(own(), 0, 0),
         "set the host name": lambda: checked(libc.sethostname(b"x", 1)),
         "send raw packets": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).close(),
+        "use the kernel's own cryptography": lambda: socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET).close(),
+        "speak to the hypervisor": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close(),
         "read every packet": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
         **{f"a new {kind} namespace": new_namespace(flag) for kind, flag in NEW_NAMESPACE.items()},
         **{name: lambda name=name: system_call(name) for name in NUMBERS},
         **{f"write {path}": lambda path=path: written(path) for path in PATHS},
+        **{f"make a file in {folder}": lambda folder=folder: made(folder) for folder in FOLDERS},
     }
 
 
@@ -56,6 +59,7 @@ PATHS = (
     "/etc/passwd.image", "/opt/venv/bin/python", "/opt/jupyter/pyvenv.cfg", "/opt/labdock/jupyter_server_config.py",
     "/usr/bin/env", "/run/secrets/jupyter_token", "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper",
 )  # fmt: skip
+FOLDERS = ("/", "/etc", "/home", "/opt/venv/bin", "/opt/jupyter/bin", "/opt/labdock", "/run", "/usr/bin", "/var/lib")
 
 
 def own() -> str:
@@ -77,6 +81,12 @@ def new_namespace(flag: int):
 def written(path: str) -> None:
     """Open for writing, and change nothing."""
     os.close(os.open(path, os.O_WRONLY))
+
+
+def made(folder: str) -> None:
+    path = Path(folder, "made")
+    path.touch(exist_ok=False)
+    path.unlink()
 
 
 def main() -> None:

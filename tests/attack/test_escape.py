@@ -1,11 +1,14 @@
 """A hostile notebook tries to get power over the container, the kernel of the machine, or the next start."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support.mutants import beside
 from tests.support.project import Project
+from tests.support.waiting import until
 
 ATTEMPTS = Path(__file__).with_name("attempts.py").read_text(encoding="utf-8")
 REFUSED = {"EPERM", "EACCES", "EROFS"}
@@ -22,12 +25,17 @@ print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, captu
     return json.loads(lab.lab().run(program))
 
 
+@pytest.mark.attack(
+    "mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, keyctl, io_uring, perf, "
+    "userfaultfd; writing to the image, the token and the kernel's settings",
+    "each is refused",
+)
 def test_every_attempt_is_refused(results: Results) -> None:
     assert {name: result for name, result in results.items() if result not in REFUSED | {"ENOENT"}} == {}
 
 
 def test_what_is_missing_is_missing_everywhere(results: Results, privileged: Results) -> None:
-    """ENOENT refuses nobody: a path that is not there at all was no attempt."""
+    """A control: ENOENT refuses nobody; a path that is not there at all was no attempt."""
     missing = {name for name, result in results.items() if result == "ENOENT"}
     assert missing <= {name for name, result in privileged.items() if result == "ENOENT"}
 
@@ -47,10 +55,9 @@ def test_the_attempts_are_real(results: Results, privileged: Results) -> None:
     assert results.keys() == privileged.keys()
 
 
-def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(fresh_lab: Project) -> None:
-    bomb = """
-import os, signal, time
-children = []
+BOMB = """
+import os, pathlib, signal, time
+children, flag = [], pathlib.Path.home() / "data/bombed"
 try:
     while len(children) < 5000:
         child = os.fork()
@@ -58,13 +65,28 @@ try:
             signal.pause()
         children.append(child)
 except OSError as error:
-    print(type(error).__name__)
-print(len(children) < 512)
+    print(type(error).__name__, len(children) < 512)
+flag.touch()
+while flag.exists():
+    time.sleep(0.1)
 for child in children:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 """
-    lab = fresh_lab.lab()
-    assert lab.run(bomb).endswith("BlockingIOError\nTrue\n")
-    assert lab.request("GET", "status").status_code == 200
-    assert fresh_lab.container()["RestartCount"] == 0
+
+
+@pytest.mark.attack("a fork bomb", "it ends at the limit of processes; the server and other labs go on")
+def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(lab: Project, tmp_path: Path) -> None:
+    flag = lab.folder / "data/bombed"
+    with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        bombed = pool.submit(twin.lab().run, BOMB)
+        try:
+            until(flag.exists, "the bomb reached the limit")
+            assert twin.lab().request("GET", "status").status_code == 200
+            assert lab.lab().run("print(1)") == "1\n"
+        finally:
+            flag.unlink(missing_ok=True)
+        assert bombed.result().endswith("BlockingIOError True\n")
+        assert twin.lab().run("print(1)") == "1\n"
+        assert twin.container()["RestartCount"] == 0

@@ -18,9 +18,11 @@ SERVICES = rendered_compose()["services"]
 HARMLESS = (
     "lab.image lab.build lab.build.* lab.pull_policy lab.command lab.environment.* prepare.image prepare.pull_policy "
     "prepare.environment.HOME prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
-    "prepare.environment.LAB_UMASK "
+    "prepare.environment.LAB_UMASK packages.image packages.profiles packages.build packages.build.* "
+    "packages.environment packages.environment.* "
     "*.logging.driver"  # the engine's default, where its settings name no other
 )
+RUNNING = ("lab", "prepare")
 # The lines whose loss would be worst are tried in `make test`, the others in `make test-full`.
 WORST = (
     "lab.user lab.read_only lab.cap_drop lab.security_opt lab.pids_limit lab.mem_limit lab.volumes.2.read_only "
@@ -41,10 +43,11 @@ LINES = [path for path in paths(SERVICES) if len(path) > 1 and not listed(HARMLE
 
 def created(project: Project, folder: Path, compose: dict[str, Any], **environment: str) -> dict[str, set[str]] | None:
     """The checks that fail for each service of `compose` in the project's folder; None where Compose refuses it."""
+    compose["services"]["packages"]["image"] = compose["services"]["lab"].get("image", "")  # the one that is built
     file = folder / "compose.yaml"
     file.write_text(yaml.safe_dump(compose))
     # Ids that the image does not have: a user that does not come from .env is noticed.
-    environment |= {"COMPOSE_FILE": str(file), "LAB_UID": "4321", "LAB_GID": "4322"}
+    environment |= {"COMPOSE_FILE": str(file), "LAB_UID": "4321", "LAB_GID": "4322", "COMPOSE_PROFILES": "packages"}
     with beside(project, folder, **environment) as twin:
         command = ("--project-directory", str(project.folder))
         if twin.compose(*command, "create", "--no-build", check=False).returncode:
@@ -54,11 +57,15 @@ def created(project: Project, folder: Path, compose: dict[str, Any], **environme
 
 @pytest.fixture(scope="module")
 def seen(lab: Project) -> dict[str, Inspect]:
-    """`docker inspect` of each service's container."""
-    return {service: lab.container(service) for service in CHECKS}
+    """`docker inspect` of each running service's container."""
+    return {service: lab.container(service) for service in RUNNING}
 
 
-@pytest.mark.parametrize(("service", "check"), [(s, c) for s, checks in CHECKS.items() for c in checks])
+def test_only_what_a_lab_needs_is_started(lab: Project) -> None:
+    assert set(lab.compose("config", "--services").stdout.split()) == set(RUNNING)
+
+
+@pytest.mark.parametrize(("service", "check"), [(s, c) for s in RUNNING for c in CHECKS[s]])
 def test_the_engine_shows(seen: dict[str, Inspect], service: str, check: str) -> None:
     assert CHECKS[service][check](seen[service])
 
@@ -74,7 +81,7 @@ def test_a_line_less_is_noticed(lab: Project, tmp_path: Path, path: Steps) -> No
 
 def test_the_whole_file_passes(lab: Project, tmp_path: Path) -> None:
     """The control of the mutants: what they are made from is refused by no check."""
-    assert created(lab, tmp_path, rendered_compose()) == {"lab": set(), "prepare": set()}
+    assert created(lab, tmp_path, rendered_compose()) == {service: set() for service in CHECKS}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +89,8 @@ def test_the_whole_file_passes(lab: Project, tmp_path: Path) -> None:
     {
         "privileged": ({"privileged": True}, "not privileged"),
         "capability": ({"cap_add": ["SYS_ADMIN"]}, "no capabilities"),
-        "seccomp": ({"security_opt": ["seccomp=unconfined"]}, "no new privileges"),
+        "seccomp": ({"security_opt": ["seccomp=unconfined"]}, "no new privileges, the lab's seccomp profile"),
+        "AppArmor": ({"security_opt": ["apparmor=unconfined"]}, "AppArmor where the host has it"),
         "pid namespace": ({"pid": "host"}, "no host namespaces"),
         "device": ({"devices": ["/dev/null:/dev/sda"]}, "no devices"),
         "group": ({"group_add": ["0"]}, "no further groups"),
@@ -142,7 +150,15 @@ DOCKERFILE = {
 
 
 # What the last stage says without protecting anybody, and build.sh, whose commands have mutants of their own.
-NEUTRAL = ("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "RUN --mount=type=secret,id=ca ")
+NEUTRAL = (
+    "ARG ",
+    "ENV ",
+    "WORKDIR ",
+    "CMD ",
+    "COPY --from=",
+    "COPY --chmod=755 lab/server/bin",
+    "RUN --mount=type=secret,id=ca ",
+)
 
 
 def test_every_protecting_line_of_the_dockerfile_has_a_mutant(lab: Project) -> None:

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.support.project import Project
 
 # What a user might change for convenience.
@@ -11,9 +13,28 @@ services:
     read_only: false
     cap_drop: !reset []
     security_opt: !reset []
+    privileged: true
+    mem_limit: !reset null
+    memswap_limit: !reset null
+    healthcheck: !reset null
     ports: !override ["0.0.0.0:0:8888"]
     volumes: ["./secrets:/run/secrets"]
+    tmpfs: !override ["/tmp:exec", "/run/lab:exec,mode=1777", "/home/jovyan:exec,mode=1777"]
 """
+# One thing at a time, and the test that notices it.
+ALONE = {
+    "seccomp: unconfined": ("security_opt: [seccomp=unconfined]", "test_the_lab_makes_no_system_call_but_its_own"),
+    "seccomp: the engine's": (
+        "security_opt: !override [no-new-privileges:true]",
+        "test_the_lab_makes_no_system_call_but_its_own",
+    ),
+    "privileged": ("privileged: true", "test_nothing_of_the_host_is_shared"),
+    "capability": ("cap_add: [NET_ADMIN]", "test_nothing_of_the_host_is_shared"),
+    "host's processes": ("pid: host", "test_nothing_of_the_host_is_shared"),
+    "memory": ("memswap_limit: -1", "test_everything_is_limited"),
+    "processes": ("pids_limit: -1", "test_everything_is_limited"),
+    "every address": ('ports: !override ["0.0.0.0:0:8888"]', "test_the_port_is_open_where_you_said"),
+}
 
 
 def test_it_passes_as_delivered_and_notices_what_was_loosened(fresh_project: Project) -> None:
@@ -38,3 +59,12 @@ def test_without_a_lab_it_says_how_to_start_one(fresh_project: Project) -> None:
     done = fresh_project.make("test", check=False)
     assert done.returncode
     assert "labdock: the lab is not running: start it with 'make up'." in done.stderr
+
+
+@pytest.mark.full
+def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
+    for line, test in ALONE.values():
+        (fresh_project.folder / "compose.override.yaml").write_text(f"services:\n  lab:\n    {line}\n")
+        fresh_project.up()
+        done = fresh_project.make("test", check=False)
+        assert test in re.findall(r"^FAILED tests/test_lab.py::(test_\w+)", done.stdout, re.MULTILINE), line

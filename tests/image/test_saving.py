@@ -82,7 +82,7 @@ class TestWhatAFileIs:
         lab.lab().request("PUT", f"contents/data/{name}", json=TEXT)
 
     def in_place(self, lab: Project) -> bool:
-        return "in place" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "lab").stdout
+        return ".txt in place" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "lab").stdout
 
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
     def test_its_mode_is_kept(self, lab: Project, file: Path, mode: int) -> None:
@@ -121,6 +121,12 @@ class TestWhatAFileIs:
         with pytest.raises(requests.HTTPError, match="403"):
             self.save(lab)
         assert file.read_text() == "old"
+
+    def test_its_name_may_be_as_long_as_the_file_system_takes(self, lab: Project, file: Path) -> None:
+        name = f"{'ß' * 125}x.txt"  # 255 bytes
+        for _ in range(2):
+            self.save(lab, name)
+        assert file.with_name(name).read_text() == "new"
 
     def test_what_a_crash_left_is_cleared_away(self, lab: Project, file: Path) -> None:
         left = file.with_name(".~file.txt.0a1b2c3d.saving")

@@ -4,14 +4,22 @@
 are commands that list what an image must not hold.
 """
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Inspect = dict[str, Any]
 Check = Callable[[Inspect], bool]
 
+PROFILE = json.loads((Path(__file__).parents[2] / "template/lab/seccomp.json").read_text(encoding="utf-8"))
+# Compose hands the engine the profile's text in place of its path.
+SECURITY = ["no-new-privileges:true", f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"]
+ENABLED = Path("/sys/module/apparmor/parameters/enabled")
+APPARMOR = "docker-default" if ENABLED.exists() and ENABLED.read_text().startswith("Y") else ""
 WORK = ("data", "notebooks")
+FURTHER = {"/var/lib/lab": ("volume", True), "/run/ca.pem": ("bind", False)}  # by path: kind of mount, writable
 PRIVATE = {"mode=0700", "nosuid", "nodev"}  # a tmpfs of the lab's user alone
 
 
@@ -68,13 +76,21 @@ def no_devices(seen: Inspect) -> bool:
 
 def expected_mounts(seen: Inspect, *more: str) -> bool:
     """The user's two folders, in home and `more`, and the token's, from one project, nothing else: no engine socket."""
-    found = mounts(seen)
+    found = {path: mount for path, mount in mounts(seen).items() if path not in FURTHER}
     sources = {path: mount["Source"].rpartition("/") for path, mount in found.items()}
     expected = {f"{place}/{name}": name for place in (home(seen), *more) for name in WORK}
     expected["/run/secrets"] = "secrets"
     return {path: name for path, (_, _, name) in sources.items()} == expected and len(
         {folder for folder, _, _ in sources.values()}
     ) == 1
+
+
+def further_mounts(seen: Inspect) -> bool:
+    """What the lab has besides: a volume of its own for what is kept, and the site's certificates, read-only."""
+    found = {path: (mounts(seen)[path]["Type"], mounts(seen)[path]["RW"]) for path in FURTHER if path in mounts(seen)}
+    name = mounts(seen).get("/var/lib/lab", {}).get("Name", "")
+    project = seen["Config"]["Labels"]["com.docker.compose.project"]
+    return found == FURTHER and name == f"{project}_kept"
 
 
 def connecting_healthcheck(seen: Inspect) -> bool:
@@ -89,8 +105,9 @@ HARDENED: dict[str, Check] = {
     "no further groups": lambda seen: not seen["HostConfig"]["GroupAdd"],
     "not privileged": lambda seen: seen["HostConfig"]["Privileged"] is False,
     "no capabilities": lambda seen: seen["HostConfig"]["CapDrop"] == ["ALL"] and not seen["HostConfig"]["CapAdd"],
-    # Equality, so that the engine's own seccomp and AppArmor profiles stay on.
-    "no new privileges": lambda seen: seen["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"],
+    # Equality, so that nothing turns AppArmor or SELinux off.
+    "no new privileges, the lab's seccomp profile": lambda seen: seen["HostConfig"]["SecurityOpt"] == SECURITY,
+    "AppArmor where the host has it": lambda seen: seen["AppArmorProfile"] == APPARMOR,
     "read-only root": lambda seen: seen["HostConfig"]["ReadonlyRootfs"] is True,
     "limited processes": lambda seen: 0 < limit(seen, "PidsLimit") <= 4096,
     "limited memory": lambda seen: limit(seen, "Memory") > 0,
@@ -105,20 +122,31 @@ HARDENED: dict[str, Check] = {
     "an init": lambda seen: seen["HostConfig"].get("Init") is True,
     "no host namespaces": no_host_namespace,
     "no devices": no_devices,
-    "no other tmpfs": lambda seen: set(seen["HostConfig"].get("Tmpfs") or {}) == {"/tmp", "/run/lab", home(seen)},
     "a sized /tmp without programs": lambda seen: tmpfs(seen, "/tmp") == {"mode=1777", "noexec", "nosuid", "nodev"},
+    # The engine labels its own volumes by itself.
+    "mounts with SELinux's label": lambda seen: all(
+        "z" in mount["Mode"].split(",") for mount in mounts(seen).values() if mount["Type"] == "bind"
+    ),
+}
+
+# The services that see the user's work.
+AT_WORK: dict[str, Check] = {
+    **HARDENED,
+    "no other tmpfs": lambda seen: (
+        set(seen["HostConfig"].get("Tmpfs") or {}) == {"/tmp", "/run/lab", "/run/try", home(seen)}
+    ),
     "a sized private /run/lab without programs": lambda seen: (
         tmpfs(seen, "/run/lab") == {"noexec", *PRIVATE, *owner(seen)}
     ),
     "a sized private home": lambda seen: tmpfs(seen, home(seen)) == {"exec", *PRIVATE, *owner(seen)},
-    "mounts with SELinux's label": lambda seen: all("z" in m["Mode"].split(",") for m in mounts(seen).values()),
+    "a sized private place to try packages": lambda seen: tmpfs(seen, "/run/try") == {"exec", *PRIVATE, *owner(seen)},
     "writable work": lambda seen: all(mount["RW"] for path, mount in mounts(seen).items() if path.endswith(WORK)),
 }
 
 CHECKS: dict[str, dict[str, Check]] = {
     "lab": {
-        **HARDENED,
-        "expected mounts only": lambda seen: expected_mounts(seen, "/workspace"),
+        **AT_WORK,
+        "expected mounts only": lambda seen: expected_mounts(seen, "/workspace") and further_mounts(seen),
         "read-only secrets": lambda seen: mounts(seen).get("/run/secrets", {}).get("RW") is False,
         "one port, on loopback": lambda seen: (
             published(seen) == [("8888/tcp", "127.0.0.1")] and not seen["HostConfig"]["PublishAllPorts"]
@@ -131,11 +159,18 @@ CHECKS: dict[str, dict[str, Check]] = {
         ),
     },
     "prepare": {
-        **HARDENED,
+        **AT_WORK,
         "expected mounts only": expected_mounts,
         "only prepares": lambda seen: seen["Config"]["Cmd"] == ["prepare"],
         "no network": lambda seen: seen["HostConfig"]["NetworkMode"] == "none" and not published(seen),
         "runs once": lambda seen: seen["HostConfig"]["RestartPolicy"]["Name"] == "no",
+    },
+    "packages": {
+        **HARDENED,
+        "no other tmpfs": lambda seen: set(seen["HostConfig"].get("Tmpfs") or {}) == {"/tmp"},
+        "nothing of the user's": lambda seen: (
+            {path: mount["RW"] for path, mount in mounts(seen).items()} == {"/run/ca.pem": False}
+        ),
     },
 }
 
@@ -144,14 +179,16 @@ IMAGE: dict[str, Check] = {
     "starts through the checks": lambda seen: seen["Config"]["Entrypoint"] == ["sh", "/opt/labdock/entrypoint.sh"],
     "nothing but paths and names in the environment": lambda seen: (
         {line.partition("=")[0] for line in seen["Config"]["Env"]}
-        <= {"PATH", "LANG", "GPG_KEY", "PYTHON_VERSION", "PYTHON_SHA256"}
+        <= {"PATH", "PYTHONPATH", "LANG", "GPG_KEY", "PYTHON_VERSION", "PYTHON_SHA256"}
     ),
 }
 
 # What each command prints must not be there; run as the image's user.
 FILES: dict[str, str] = {
     "setuid or setgid files": "find / -xdev -type f -perm /6000 2>/dev/null",
-    "files that the user can write": "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l 2>/dev/null",
+    "files that the user can write": (
+        "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l ! -path /var/lib/lab 2>/dev/null"
+    ),
     "programs or settings of another owner": "find /opt /etc /usr -xdev ! -user root 2>/dev/null",
     "build tools": "for tool in gcc cc make uv; do command -v $tool; done",
     "package lists and caches": "find /var/lib/apt/lists /var/cache/apt /root/.cache -type f 2>/dev/null",

@@ -75,6 +75,11 @@ def only_the_token_enters(lab: Lab) -> bool:
     return [get(lab, path, token) for token in (None, "", wrong, lab.token)] == [403, 403, 403, 200]
 
 
+def every_page_asks_for_the_token(lab: Lab) -> bool:
+    """Even one that does not exist: the login page comes in its place."""
+    return [get(lab, "/nowhere"), get(lab, "/nowhere", lab.token)] == [200, 404]
+
+
 def login_makes_a_strict_session(lab: Lab) -> bool:
     browser, stranger = log_in(lab), log_in(lab, "0" * 64)
     (cookie,) = (cookie for cookie in browser.cookies if cookie.name.startswith("username-"))
@@ -165,19 +170,21 @@ def kernels_speak_through_files(lab: Lab) -> bool:
 
 
 def terminals_work(lab: Lab) -> bool:
-    """And find the user's environment first."""
+    """And find the user's environment first; where memory runs out, they end before the server."""
     name = lab.request("POST", "terminals").json()["name"]
     url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
     terminal = websocket.create_connection(url, timeout=10, origin=lab.address)
     try:
-        terminal.send(json.dumps(["stdin", "echo $HOME:$(command -v python):$((6 * 7))\r"]))
+        terminal.send(
+            json.dumps(["stdin", "echo $HOME:$(command -v python):$(cat /proc/$$/oom_score_adj):$((6 * 7))\r"])
+        )
         shown = ""
         while ":42" not in shown:
             shown += "".join(part for part in json.loads(terminal.recv())[1:] if isinstance(part, str))
     finally:
         terminal.close()
         lab.request("DELETE", f"terminals/{name}")
-    return "/home/jovyan:/opt/venv/bin/python:42" in shown
+    return "/home/jovyan:/opt/venv/bin/python:1000:42" in shown
 
 
 # --- what it serves -------------------------------------------------------------------------------
@@ -210,6 +217,7 @@ PROBES: dict[str, Probe] = {
     probe.__name__.replace("_", " "): probe
     for probe in (
         only_the_token_enters,
+        every_page_asks_for_the_token,
         login_makes_a_strict_session,
         foreign_pages_post_nothing,
         only_known_hosts_are_answered,

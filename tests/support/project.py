@@ -90,6 +90,10 @@ class Project:
         address = self.compose("port", "lab", "8888").stdout.strip()
         return Lab(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
 
+    def shell(self, script: str) -> str:
+        """What a script of the lab's user prints."""
+        return self.compose("exec", "--no-TTY", "lab", "sh", "-c", script).stdout
+
     def logs(self) -> str:
         return self.compose("logs", "--no-log-prefix", "--no-color", check=False).stdout
 

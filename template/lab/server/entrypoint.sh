@@ -75,6 +75,16 @@ length=$(printf %s "$stripped" | wc -c)
 
 [ "$mode" = serve ] || exit 0
 
+# What outlives a start, for each uid apart: histories, the front end's settings, an editor's server. It lies on a volume.
+kept=/var/lib/lab/$uid
+[ -d "$kept" ] || mkdir -m 700 "$kept"
+owner=$(stat -c %u "$kept")
+[ "$owner" = "$uid" ] || refuse "what the lab keeps for uid $uid belongs to uid $owner: 'make reset' starts anew."
+mkdir -p "$kept/lab" "$kept/.vscode-server" "$HOME/.jupyter" "$HOME/.ipython/profile_default"
+for path in .bash_history .ipython/profile_default/history.sqlite .jupyter/lab .vscode-server; do
+    ln -sfn "$kept/${path##*/}" "$HOME/$path"
+done
+
 # Only paths of the image say how the server behaves; nothing in home or in a mount does (-I: no user packages either).
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"

@@ -5,6 +5,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from jupyter_server.serverapp import ServerApp
+
 c = get_config()  # noqa: F821 (given by Jupyter)
 sys.path.append("/opt/labdock")  # for contents.py
 home = Path(os.environ["HOME"])
@@ -15,6 +17,9 @@ token = Path("/run/secrets/jupyter_token").read_text(encoding="utf-8-sig").strip
 if len(token) < 32:
     raise SystemExit(f"labdock: secrets/jupyter_token holds {len(token)} characters, 32 are needed: delete it.")
 c.IdentityProvider.token = token
+# Nor is it written elsewhere: the files by which programs of the same machine would find the server hold it too.
+ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda self: None
+c.ServerApp.allow_unauthenticated_access = False  # not even where an extension forgot to ask for the token
 c.IdentityProvider.cookie_options = {"samesite": "Strict"}
 c.PasswordIdentityProvider.allow_password_change = False
 c.ServerApp.cookie_secret = secrets.token_bytes(32)  # a restart ends every session
@@ -35,7 +40,9 @@ c.FileContentsManager.preferred_dir = "notebooks"
 c.FileContentsManager.delete_to_trash = False
 c.KernelSpecManager.ensure_native_kernel = False
 c.KernelManager.transport = "ipc"  # kernels speak over files only their user can open, not over ports
-c.ServerApp.terminado_settings = {"shell_command": ["bash"]}  # not a login shell, which would lose PATH
+# Where memory runs out, what runs in a terminal or kernel (kernel.json) ends, not the server. No login shell: it would
+# lose PATH.
+c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", "bash"]}
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 

@@ -48,6 +48,18 @@ check_token() {
         echo "secrets/jupyter_token holds $length characters, 32 are needed: delete it, and the next start makes a new one."
 }
 
+# A restart would end the kernels and what they have not saved, so nothing but its user restarts a lab.
+# shellcheck disable=SC2329
+check_lab() {
+    [ "$(docker compose ps --format '{{.Health}}' lab 2>/dev/null)" = unhealthy ] || return 0
+    reason=$(docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | sed -n 's/^labdock: //p')
+    if [ -n "$reason" ]; then
+        echo "the lab refused to start: $reason Then run 'make up'."
+    else
+        echo "the lab runs but does not answer: wait for what its kernels may still save, then run 'docker compose restart lab'."
+    fi
+}
+
 status=0
 while read -r check what; do
     problem=$($check)
@@ -71,5 +83,6 @@ check_mounts data/, notebooks/ and secrets/ can be written by the lab
 check_env_file .env belongs to this folder and holds known settings only
 check_config Compose accepts the whole
 check_token the token is long enough
+check_lab the lab answers, if it runs
 CHECKS
 exit $status

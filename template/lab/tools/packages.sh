@@ -1,0 +1,39 @@
+#!/bin/sh
+# packages.sh add|remove|lock|outdated: with the names in PKG, change pyproject.toml and requirements.lock, both or neither.
+# uv does the work, in the stage of the image that builds the environments: this machine needs Docker only.
+set -eu
+. lab/tools/lib.sh
+
+set -f # "polars>=1 numpy==2.*" is two words, and no pattern for files
+# shellcheck disable=SC2086
+set -- "$1" ${PKG:-}
+
+for check in check_engine check_ca check_config; do
+    problem=$($check)
+    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
+done
+for file in pyproject.toml requirements.lock; do
+    [ -f "$file" ] || refuse "$file is missing: git keeps its last state, 'git checkout $file'."
+done
+
+new=$(mktemp -d)
+trap 'rm -rf "$new" .pyproject.toml.new .requirements.lock.new' EXIT
+trap 'exit 130' INT TERM
+if ! docker compose build packages >"$new/log" 2>&1; then
+    cat "$new/log" >&2
+    reason=$(sed -n 's/.*labdock: //p' "$new/log" | tail -n 1) # the Dockerfile's steps say themselves why they failed
+    refuse "the image was not built: ${reason:-the lines above say why.}"
+fi
+tar -cf "$new/old.tar" pyproject.toml requirements.lock
+docker compose --progress quiet run --rm --no-TTY --no-deps packages "$@" <"$new/old.tar" >"$new/new.tar"
+[ -s "$new/new.tar" ] || exit 0
+# Written beside the old ones first: a disk that is full leaves both as they were.
+mkdir "$new/files"
+tar -xf "$new/new.tar" -C "$new/files"
+for file in pyproject.toml requirements.lock; do
+    cp -p "$file" ".$file.new" # owner and mode stay
+    cat "$new/files/$file" >".$file.new"
+done
+for file in pyproject.toml requirements.lock; do
+    mv ".$file.new" "$file"
+done

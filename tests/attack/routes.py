@@ -1,0 +1,51 @@
+"""Run inside a lab, by the server's Python: print every route of the server as JSON, [pattern, is a websocket].
+
+The same program with the same arguments and environment is started again, up to where it would listen, so that what
+an extension registers is here too.
+"""
+
+import json
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jupyter_server.serverapp import ServerApp
+from tornado.routing import Rule
+from tornado.util import import_object
+from tornado.websocket import WebSocketHandler
+
+
+def routes(rules: list[Rule]) -> Iterator[tuple[str, bool]]:
+    """Pattern of each route below `rules`, and whether it is a websocket."""
+    for rule in rules:
+        if hasattr(rule.target, "rules"):
+            yield from routes(rule.target.rules)
+        else:
+            handler = import_object(rule.target) if isinstance(rule.target, str) else rule.target
+            yield rule.matcher.regex.pattern, issubclass(handler, WebSocketHandler)
+
+
+def show(server: ServerApp) -> None:
+    """In place of the server's start."""
+    found = dict.fromkeys(routes(server.web_app.default_router.rules))
+    print(json.dumps(list(found)))
+
+
+def main() -> None:
+    for process in Path("/proc").glob("[0-9]*"):
+        command = (process / "cmdline").read_text().split("\0")
+        if "-m" in command:
+            break
+    environment = (process / "environ").read_text().split("\0")
+    os.environ.clear()
+    os.environ.update(line.split("=", 1) for line in environment if line)
+    ServerApp.init_httpserver = lambda server: None
+    ServerApp.start = show
+    module, *arguments = command[command.index("-m") + 1 : -1]
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+main()

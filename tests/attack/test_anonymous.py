@@ -1,0 +1,78 @@
+"""Whoever has no token tries every page, every method and every websocket of the server."""
+
+import pytest
+import requests
+
+from tests.support.network import METHODS, Headers, Route, bearer, own, refused, send, sweep
+from tools.notebook import Lab
+
+# Every route that answers without the token, and why it may. Any other, and any new one, has to refuse.
+PUBLIC = {
+    r"/login$": "where the token is typed",
+    r"/logout$": "forgets the browser's own session",
+    r"/(robots\.txt)$": "a file of the server's packages",
+    r"/(favicon\.ico)$": "a file of the server's packages",
+    r"/(robots\.txt|favicon\.ico)$": "the same",
+    r"/static/(.*)$": "files of the server's packages, which the login page shows",
+    r"/static/lab/(.*)$": "files of the server's packages",
+    r"/static/notebook/(.*)$": "files of the server's packages",
+    r"/lab/extensions/(.*)$": "files of the server's packages",
+    r"/lab/api/themes/(.*)$": "files of the server's packages",
+    r"/api$": "the version of the server; the health check asks for it",
+    r"/?$": "leads to the front end, which refuses",
+    r"/.*/$": "leads to the same path without the slash, which refuses",
+    r"/api/notebooks/?(.*)$": "leads to the same path below /api/contents, which refuses",
+    r"/lab/api/licenses/(.*)$": "answers nothing at all: its refusals never arrive, a fault of jupyterlab_server",
+}
+
+
+WRONG = "0" * 64
+CREDENTIALS: dict[str, tuple[str, Headers]] = {
+    "none": ("", ()),
+    "an empty token": ("", [("Authorization", "token ")]),
+    "a wrong token": ("", [("Authorization", f"token {WRONG}")]),
+    "a wrong token as Bearer": ("", [("Authorization", f"Bearer {WRONG}")]),
+    "an empty token in the query": ("?token=", ()),
+    "a wrong token in the query": (f"?token={WRONG}", ()),
+    "a forged cookie": ("", [("Cookie", "{session}=2|1:0|10:1700000000|1:x|4:cm9vdA==|" + WRONG)]),
+    "an unsigned cookie": ("", [("Cookie", "{session}=root")]),
+}
+
+
+@pytest.mark.attack("every route, method and websocket without the token", "refused, but for the list below")
+@pytest.mark.parametrize("credentials", CREDENTIALS)
+def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Route], credentials: str) -> None:
+    query, headers = CREDENTIALS[credentials]
+    # What everybody gets, so that it is the missing token that is refused, not the missing XSRF cookie.
+    xsrf = requests.get(f"{target.address}/login", timeout=30).cookies["_xsrf"]
+    session = "username-" + own(target).replace(".", "-").replace(":", "-")
+    cookies = [f"_xsrf={xsrf}", *(value.format(session=session) for name, value in headers if name == "Cookie")]
+    headers = [header for header in headers if header[0] != "Cookie"]
+    headers += [("Cookie", "; ".join(cookies)), ("X-XSRFToken", xsrf)]
+    answers = list(sweep(target, registered, METHODS, headers, query))
+    assert not any(target.token.encode() in answer.body for _, _, answer in answers)
+    assert {route.pattern for route, method, answer in answers if not refused(method, answer)} == set(PUBLIC)
+
+
+def closed(lab: Lab, registered: list[Route], *headers: tuple[str, str]) -> set[str]:
+    """The patterns of the routes that do not let GET or a websocket in."""
+    answers = sweep(lab, registered, ["GET"], headers)
+    return {route.pattern for route, method, answer in answers if answer.status != 405 and refused(method, answer)}
+
+
+def test_with_the_token_every_route_answers(target: Lab, registered: list[Route]) -> None:
+    """The control: it is for the token that the sweep is refused, and it is not shown to others."""
+    assert target.token.encode() in send(target, "GET", "/lab", [bearer(target)]).body
+    assert closed(target, registered, bearer(target)) == set()
+
+
+def test_a_lab_without_a_token_is_noticed(careless: Lab, registered: list[Route]) -> None:
+    """The control: where no token is asked for, the same routes answer anybody."""
+    assert closed(careless, registered) == set()
+
+
+def test_what_an_extension_registers_is_swept(registered: list[Route]) -> None:
+    """A control of the list: it holds the server's own routes, the front ends' and the terminals'."""
+    paths = {route.path() for route in registered}
+    assert {"/api/shutdown", "/lab/api/extensions", "/api/terminals", "/treedata/x"} <= paths
+    assert sum(route.websocket for route in registered) >= 3

@@ -1,0 +1,240 @@
+"""A foreign page in the user's browser tries to act in the user's name.
+
+The browser has logged in: what a page makes it send goes out with the session's cookie.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.network import UPGRADE, Headers, Route, bearer, own, refused, send, sweep
+from tests.support.probes import log_in, running_kernel
+from tests.support.project import Project
+from tools.notebook import Lab
+
+FOREIGN = "http://foreign.example"
+ACT = "/api/terminals"  # where a page that got through would open a terminal
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(frozen=True)
+class Browser:
+    """A browser that has logged in: its session's cookie, and the value that only the lab's own pages can send."""
+
+    lab: Lab
+    session: str
+    xsrf: str
+
+    def sends(self, xsrf: str | None = None, **more: str) -> Headers:
+        """Cookies, and `more` headers; `xsrf` stands for a cookie that another server of the same host has set."""
+        cookies = ("Cookie", f"{self.session}; _xsrf={xsrf or self.xsrf}")
+        return [cookies, *((name.replace("_", "-"), value.format(own=own(self.lab))) for name, value in more.items())]
+
+
+def logged_in(lab: Lab) -> Browser:
+    cookies = log_in(lab).cookies
+    (session,) = (f"{cookie.name}={cookie.value}" for cookie in cookies if cookie.name != "_xsrf")
+    return Browser(lab, session, cookies["_xsrf"])
+
+
+@pytest.fixture(scope="module")
+def browser(target: Lab) -> Browser:
+    return logged_in(target)
+
+
+@pytest.fixture(scope="module")
+def stranger(careless: Lab) -> Browser:
+    """The same in the careless lab, which gives everybody a session."""
+    return Browser(careless, "", "")
+
+
+# --- origins ----------------------------------------------------------------------------------------
+ORIGINS = {
+    "a foreign page": FOREIGN,
+    "a page without an origin": "null",
+    "a file": "file://",
+    "another server of this host": "http://127.0.0.1:1",
+    "another name of this host": "http://localhost:8888",
+    "a name that starts like the lab's": "http://{own}.foreign.example",
+    "the lab's name as a user": "http://{own}@foreign.example",
+    "two origins": "http://{own}, http://foreign.example",
+    "an empty origin": "",
+}
+
+
+@pytest.mark.attack("a POST with another Origin, though with everything else", "404")
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
+    whole = browser.sends(Origin=ORIGINS[origin], X_XSRFToken=browser.xsrf)
+    assert send(browser.lab, "POST", ACT, whole).status == 404
+    # A server on another port or of a subdomain can set this cookie, and then knows its value.
+    planted = browser.sends(xsrf="planted", Origin=ORIGINS[origin])
+    assert send(browser.lab, "POST", f"{ACT}?_xsrf=planted", planted).status == 404
+
+
+@pytest.mark.attack("reading the API from another Origin; asking whether that is allowed", "404; no leave is given")
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
+    assert send(browser.lab, "GET", "/api/contents", browser.sends(Origin=ORIGINS[origin])).status == 404
+    asks = browser.sends(
+        Origin=ORIGINS[origin],
+        Access_Control_Request_Method="POST",
+        Access_Control_Request_Headers="authorization, x-xsrftoken",
+    )
+    assert "Access-Control-Allow-Origin" not in send(browser.lab, "OPTIONS", ACT, asks).headers
+
+
+@pytest.fixture(scope="module")
+def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]:
+    """A path of each websocket of the lab: of a kernel, of a terminal, and of the server's events."""
+    terminal = browser.lab.request("POST", "terminals").json()["name"]
+    with running_kernel(browser.lab) as kernel:
+        paths = [f"/api/kernels/{kernel}/channels", f"/terminals/websocket/{terminal}", "/api/events/subscribe"]
+        unknown = [r.pattern for r in registered if r.websocket and not any(re.match(r.pattern, p) for p in paths)]
+        assert unknown == [], "a new websocket needs a path here"
+        yield paths
+    browser.lab.request("DELETE", f"terminals/{terminal}")
+
+
+@pytest.mark.attack("a websocket from another Origin: of a kernel, a terminal, the server's events", "403")
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[str], origin: str) -> None:
+    headers = [*browser.sends(Origin=ORIGINS[origin]), *UPGRADE]
+    assert {path: send(browser.lab, "GET", path, headers).status for path in websockets} == dict.fromkeys(
+        websockets, 403
+    )
+
+
+def test_the_labs_own_pages_may(browser: Browser, websockets: list[str]) -> None:
+    """The control: the same requests from the lab's own Origin."""
+    whole = browser.sends(Origin="http://{own}", X_XSRFToken=browser.xsrf)
+    made = send(browser.lab, "POST", ACT, whole)
+    browser.lab.request("DELETE", f"terminals/{made.json()['name']}")
+    assert made.status == 200
+    assert send(browser.lab, "GET", "/api/contents", whole).status == 200
+    assert [send(browser.lab, "GET", path, [*whole, *UPGRADE]).status for path in websockets] == [101, 101, 101]
+
+
+def test_a_lab_for_every_origin_is_noticed(stranger: Browser) -> None:
+    """The control: the careless lab lets any page in."""
+    foreign = stranger.sends(Origin=FOREIGN)
+    assert send(stranger.lab, "POST", ACT, foreign).status == 200
+    assert send(stranger.lab, "GET", "/api/contents", foreign).headers["Access-Control-Allow-Origin"] == "*"
+    assert send(stranger.lab, "GET", "/api/events/subscribe", [*foreign, *UPGRADE]).status == 101
+
+
+# --- requests that a page can have sent without reading the answer ------------------------------------
+FORGED: dict[str, dict[str, str]] = {
+    "as a form": {"Content_Type": "application/x-www-form-urlencoded"},
+    "as text": {"Content_Type": "text/plain"},
+    "as JSON": {"Content_Type": "application/json"},
+    "with a guessed value": {"X_XSRFToken": "2|00000000|00000000000000000000000000000000|1700000000"},
+    "from another page's address": {"Referer": f"{FOREIGN}/"},
+}
+
+
+@pytest.mark.attack(
+    "changing anything, on every route, with the cookies but without the value against XSRF", "403 or 405"
+)
+@pytest.mark.parametrize("forged", FORGED)
+def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route], forged: str) -> None:
+    headers = browser.sends(**FORGED[forged])
+    assert send(browser.lab, "POST", "/api/contents/data", headers, b'{"type": "file"}').status == 403
+    answers = sweep(browser.lab, registered, CHANGING, headers)
+    # Redirects to routes that refuse, a browser's reports for the log, and what never answers.
+    known = {r"/.*/$", r"/api/notebooks/?(.*)$", r"/api/security/csp-report$", r"/lab/api/licenses/(.*)$"}
+    assert {route.pattern for route, method, answer in answers if not refused(method, answer)} <= known
+
+
+def test_a_lab_without_the_value_against_xsrf_is_noticed(stranger: Browser) -> None:
+    """The control: the careless lab obeys a form."""
+    form = stranger.sends(**FORGED["as text"], Referer=f"{FOREIGN}/")
+    assert send(stranger.lab, "POST", ACT, form, b"{}").status == 200
+
+
+REFERERS = {
+    "no page": {},
+    "a foreign page": {"Referer": f"{FOREIGN}/"},
+    "another server of this host": {"Referer": "http://127.0.0.1:1/"},
+    "a name that starts like the lab's": {"Referer": "http://{own}.foreign.example/"},
+}
+FILES = (
+    "/files/notebooks/iris.ipynb",
+    "/nbconvert/html/notebooks/iris.ipynb",
+    "/nbconvert/script/notebooks/iris.ipynb",
+)
+
+
+@pytest.mark.attack("a file or a converted notebook, embedded by another page", "403")
+@pytest.mark.parametrize("referer", REFERERS)
+@pytest.mark.parametrize("file", FILES)
+def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str) -> None:
+    assert send(browser.lab, "GET", file, browser.sends(**REFERERS[referer])).status == 403
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_labs_own_pages_embed_files(browser: Browser, file: str) -> None:
+    """The control: it is the page that is refused."""
+    assert send(browser.lab, "GET", file, browser.sends(Referer="http://{own}/lab")).status == 200
+
+
+# --- pages ------------------------------------------------------------------------------------------
+@pytest.mark.attack("showing a page of the lab in a frame of another page", "the browser is told to refuse")
+def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> None:
+    answers = [answer for _, _, answer in sweep(browser.lab, registered, ["GET"], [bearer(browser.lab)])]
+    pages = [answer for answer in answers if answer.headers.get_content_type() == "text/html" and answer.status == 200]
+    assert pages
+    assert all("frame-ancestors 'self'" in page.headers["Content-Security-Policy"] for page in pages)
+
+
+@pytest.mark.attack("a page in a mount that runs code when the browser opens it", "it runs apart, without the session")
+@pytest.mark.parametrize("path", ["/files/data/hostile.html", "/files/data/hostile.svg", FILES[1]])
+def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str) -> None:
+    files = [lab.folder / f"data/hostile.{kind}" for kind in ("html", "svg")]
+    for file in files:
+        file.write_text("<script>1</script>")
+    try:
+        answer = send(browser.lab, "GET", path, browser.sends(Referer="http://{own}/lab"))
+    finally:
+        for file in files:
+            file.unlink()
+    assert answer.status == 200
+    policy = [part.split() for part in answer.headers["Content-Security-Policy"].split(";")]
+    assert ["sandbox", "allow-scripts"] in policy
+
+
+def test_a_lab_whose_pages_can_be_framed_is_noticed(stranger: Browser) -> None:
+    """The control: the careless lab sends no policy."""
+    assert "frame-ancestors" not in (send(stranger.lab, "GET", "/lab").headers["Content-Security-Policy"] or "")
+
+
+ELSEWHERE = (
+    "//foreign.example", "///foreign.example", "http://foreign.example", "http:foreign.example", "\\\\foreign.example",
+    "/\\foreign.example", "%2f%2fforeign.example", "/\t/foreign.example", "http://{own}@foreign.example",
+    "http://{own}.foreign.example", "javascript:alert(1)",
+)  # fmt: skip
+
+
+def local(location: str) -> bool:
+    """Whether a browser takes it for a path of the same host."""
+    return location.startswith("/") and location[1:2] not in ("/", "\\")
+
+
+@pytest.mark.attack("leading away from the login page, or through a double slash", "only to paths of the lab")
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_nobody_is_led_away(browser: Browser, place: str) -> None:
+    place = place.format(own=own(browser.lab))
+    after_login = send(browser.lab, "GET", f"/login?next={quote(place, safe='')}", browser.sends())
+    assert after_login.status == 302 and local(after_login.headers["Location"])
+    slashes = send(browser.lab, "GET", f"/{quote(place, safe='/')}/")
+    assert slashes.status == 302 and local(slashes.headers["Location"])
+
+
+def test_a_path_elsewhere_is_noticed() -> None:
+    """The control: what leads away is not local."""
+    assert [local(path) for path in ("/lab", "//foreign.example", "/\\foreign.example", "http://x")] == [True] + [
+        False
+    ] * 3

@@ -1,0 +1,74 @@
+"""A kernel brings the server down: it comes back, or says how it can."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.mutants import beside
+from tests.support.project import Project
+from tests.support.waiting import until
+
+# The check as delivered, at a pace that a test can wait for.
+QUICK = {"healthcheck": {"interval": "500ms", "timeout": "1s", "retries": 2, "start_period": "20s"}}
+SAVED = {"type": "file", "format": "text", "content": "kept"}
+
+
+@pytest.fixture
+def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
+    """A lab that a test may bring down."""
+    with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        yield twin
+    (lab.folder / "data/kept.txt").unlink(missing_ok=True)
+
+
+def becomes(lab: Project, state: str) -> None:
+    until(lambda: lab.container()["State"]["Health"]["Status"] == state, f"the lab is {state}")
+
+
+def lab_line(lab: Project) -> str:
+    """What `make doctor` says of the lab."""
+    said = lab.make("doctor", check=False).stdout.splitlines()
+    return next(line for line in said if "the lab answers" in line or "the lab runs" in line)
+
+
+@pytest.mark.attack("a kernel kills the server", "it comes back with the same token; saved files are intact")
+def test_a_killed_server_comes_back(twin: Project) -> None:
+    lab = twin.lab()
+    lab.request("PUT", "contents/data/kept.txt", json=SAVED)
+    with suppress(requests.RequestException), lab.kernel() as kernel:
+        kernel.execute("import os; os.kill(os.getppid(), 9)")
+        until(lambda: twin.container()["RestartCount"] == 1, "the server ended")
+    becomes(twin, "healthy")
+    after = twin.lab()
+    assert after.token == lab.token
+    assert after.request("GET", "contents/data/kept.txt").json()["content"] == "kept"
+    assert after.run("print(1)") == "1\n"
+
+
+@pytest.mark.full
+@pytest.mark.attack(
+    "a kernel freezes the server",
+    "the lab turns unhealthy, `make doctor` names the mend, and nothing restarts it: the kernels work on",
+)
+def test_a_frozen_server_is_reported_and_left_alone(twin: Project) -> None:
+    assert lab_line(twin).startswith("ok ")
+    lab = twin.lab()
+    frozen = "import os; pid = os.getppid(); path = os.path.expanduser('~/data/kept.txt'); os.kill(pid, 19)"
+    work = "import time\nfor n in range(10**9): open(path, 'w').write(str(n)); time.sleep(0.1)"
+    with suppress(requests.RequestException), lab.kernel() as kernel:
+        kernel.execute(f"{frozen}\n{work}")
+        becomes(twin, "unhealthy")
+        said = lab_line(twin)
+        assert said.startswith("MEND ") and said.endswith("run 'docker compose restart lab'.")
+        file = twin.folder / "data/kept.txt"
+        before = int(file.read_text() or 0)
+        until(lambda: int(file.read_text() or 0) > before, "the kernel works on")
+        state = twin.container()
+        assert state["RestartCount"] == 0 and state["State"]["Status"] == "running"
+        twin.compose("restart", "--timeout", "1", "lab")
+        becomes(twin, "healthy")
+    assert lab_line(twin).startswith("ok ")

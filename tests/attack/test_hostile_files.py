@@ -1,0 +1,207 @@
+"""Somebody else's files: hostile notebooks and checkpoints are opened, saved and restored."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support.mutants import beside, with_server
+from tests.support.probes import refusal
+from tests.support.project import Project
+
+EVIL = "<script>window.parent.document.title = 'gotcha'</script>"
+OUTPUT = {"output_type": "display_data", "metadata": {}, "data": {"text/html": EVIL, "application/javascript": EVIL}}
+CELL = {
+    "cell_type": "code", "id": "a", "execution_count": 1, "source": "open('ran', 'w')", "outputs": [OUTPUT],
+    "metadata": {"trusted": True, "tags": ["init_cell"], "init_cell": True},
+}  # fmt: skip
+NOTEBOOK: dict[str, Any] = {
+    "cells": [CELL],
+    "metadata": {
+        "trusted": True, "signature": "sha256:" + 64 * "0",
+        "kernelspec": {"name": "evil", "display_name": "Python 3", "argv": ["sh", "-c", "touch ran"]},
+    },
+    "nbformat": 4, "nbformat_minor": 5,
+}  # fmt: skip
+MALFORMED = {
+    "no JSON": "{'cells': [",
+    "a list": "[]",
+    "nothing": "",
+    "no text": b"\xff\xfe\x00",
+    "no number": '{"cells": [], "metadata": {}, "nbformat": "4; ls"}',
+    "a version of the future": json.dumps({**NOTEBOOK, "nbformat": 99}),
+    "cells of a wrong kind": json.dumps({**NOTEBOOK, "cells": [{"cell_type": "shell", "source": ["ls"]}]}),
+    "deep": '{"cells":' + 100_000 * "[" + 100_000 * "]" + ', "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+    "large": json.dumps({**NOTEBOOK, "cells": [{**CELL, "id": f"c{i}", "source": "x" * 1000} for i in range(20_000)]}),
+}
+
+
+@pytest.fixture
+def folder(lab: Project) -> Iterator[Path]:
+    """A stranger's folder below notebooks/, gone afterwards."""
+    path = lab.folder / "notebooks/stranger"
+    path.mkdir()
+    own(path)
+    yield path
+    shutil.rmtree(path)
+
+
+def own(*paths: Path) -> None:
+    """Hand what the tests made to the lab's user."""
+    for path in paths:
+        folder = next(parent for parent in path.parents if parent.name == "notebooks").stat()
+        os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
+
+
+def put(path: Path, content: str | bytes | dict[str, Any] = NOTEBOOK) -> None:
+    text = json.dumps(content) if isinstance(content, dict) else content
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    own(path)
+
+
+def seen(lab: Project, path: str) -> dict[str, Any]:
+    return lab.lab().request("GET", f"contents/notebooks/stranger/{path}").json()
+
+
+@pytest.mark.attack(
+    "a notebook that calls itself trusted", "it is not: its outputs run nothing until its user runs them"
+)
+def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path) -> None:
+    put(folder / "a.ipynb")
+    (cell,) = seen(lab, "a.ipynb")["content"]["cells"]
+    assert cell["metadata"]["trusted"] is False
+    path = "contents/notebooks/stranger/a.ipynb"
+    lab.lab().request("PUT", path, json={"type": "notebook", "content": {**NOTEBOOK, "cells": [cell]}})
+    assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is False
+    # The control: what its user has run and saved is.
+    lab.lab().request("PUT", path, json={"type": "notebook", "content": NOTEBOOK})
+    assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is True
+
+
+@pytest.mark.attack("a notebook whose metadata names a command or a kernel of its own", "nothing of it is started")
+def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
+    put(folder / "a.ipynb")
+    spec = folder / "kernels/evil/kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps(NOTEBOOK["metadata"]["kernelspec"] | {"language": "python"}))
+    own(spec.parent.parent, spec.parent, spec)
+    running = lab.lab()
+    seen(lab, "a.ipynb")
+    before = running.request("GET", "kernels").json()
+    for name in ("evil", "../evil", "/home/jovyan/notebooks/stranger/kernels/evil"):
+        session = {"path": "notebooks/stranger/a.ipynb", "type": "notebook", "kernel": {"name": name}}
+        assert refusal(running, "POST", "sessions", json=session)
+    for form in ("html", "markdown", "script", "python"):
+        convert(lab, form)
+    assert running.request("GET", "kernels").json() == before
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".ipynb_checkpoints") == ["a.ipynb", "kernels"]
+
+
+def convert(lab: Project, form: str) -> requests.Response:
+    running = lab.lab()
+    url = f"{running.address}/nbconvert/{form}/notebooks/stranger/a.ipynb"
+    return requests.get(url, headers={"Authorization": f"token {running.token}"}, timeout=60)
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+@pytest.mark.attack(
+    "malformed, deeply nested and huge notebooks", "refused with a sentence or opened; the server goes on"
+)
+def test_a_malformed_notebook_breaks_nothing(lab: Project, folder: Path, kind: str) -> None:
+    put(folder / "a.ipynb", MALFORMED[kind])
+    try:
+        assert seen(lab, "a.ipynb")["type"] == "notebook"
+    except requests.HTTPError as error:
+        assert error.response.status_code == 400 and error.response.json()["message"]
+    assert lab.lab().request("GET", "status").status_code == 200
+    assert lab.container()["RestartCount"] == 0
+
+
+# --- checkpoints ------------------------------------------------------------------------------------
+SECRET = "/run/secrets/jupyter_token"
+CHECKPOINT = ".ipynb_checkpoints/a-checkpoint.ipynb"
+
+
+def save_and_restore(lab: Project) -> None:
+    """What "Save" and "Revert to Checkpoint" do; a refusal is as good as an answer."""
+    path = "contents/notebooks/stranger/a.ipynb"
+    for method, more, body in (
+        ("PUT", "", {"type": "notebook", "content": NOTEBOOK}),
+        ("POST", "/checkpoints", None),
+        ("POST", "/checkpoints/checkpoint", None),
+    ):
+        refusal(lab.lab(), method, path + more, json=body)
+
+
+@pytest.mark.attack("a checkpoint that links to another file", "the link is removed; the other file stays as it was")
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_checkpoint_overwrites_no_other_file(lab: Project, folder: Path, link: Any) -> None:
+    put(folder / "a.ipynb")
+    put(folder / "results.csv", "kept")
+    (folder / ".ipynb_checkpoints").mkdir()
+    own(folder / ".ipynb_checkpoints")
+    link("../results.csv" if link is os.symlink else folder / "results.csv", folder / CHECKPOINT)
+    own(folder / CHECKPOINT)
+    save_and_restore(lab)
+    assert (folder / "results.csv").read_text() == "kept"
+    assert json.loads((folder / CHECKPOINT).read_text())["cells"]
+    assert json.loads((folder / "a.ipynb").read_text())["cells"]
+
+
+@pytest.mark.attack("a checkpoint folder that links to /tmp, to home or to the secrets", "a folder takes its place")
+@pytest.mark.parametrize("target", ["/tmp", "/run/secrets", "/home/jovyan", "/nowhere"])
+def test_a_checkpoint_folder_leads_nowhere(lab: Project, folder: Path, target: str) -> None:
+    put(folder / "a.ipynb")
+    (folder / ".ipynb_checkpoints").symlink_to(target)
+    save_and_restore(lab)
+    assert (folder / CHECKPOINT).is_file() and not (folder / ".ipynb_checkpoints").is_symlink()
+    assert lab.shell(f"ls {target}/*-checkpoint* 2>/dev/null || true") == ""
+
+
+@pytest.mark.attack("a checkpoint that links to the token", "it is not restored into the notebook")
+def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
+    put(folder / "a.ipynb")
+    (folder / ".ipynb_checkpoints").mkdir()
+    own(folder / ".ipynb_checkpoints")
+    (folder / CHECKPOINT).symlink_to(SECRET)
+    restore = "contents/notebooks/stranger/a.ipynb/checkpoints/checkpoint"
+    assert "Checkpoint does not exist" in refusal(lab.lab(), "POST", restore)
+    assert lab.lab().token not in (folder / "a.ipynb").read_text()
+
+
+@pytest.mark.attack("a file or folder that links out of the mounts", "nothing is saved through it, with a sentence")
+@pytest.mark.parametrize("name", ["a.ipynb", "folder/a.ipynb"])
+def test_nothing_is_saved_through_a_link_out_of_the_mounts(lab: Project, folder: Path, name: str) -> None:
+    lab.shell("printf kept >/tmp/outside")
+    (folder / "a.ipynb").symlink_to("/tmp/outside")
+    (folder / "folder").symlink_to("/tmp")
+    path = f"contents/notebooks/stranger/{name}"
+    for body in ({"type": "file", "format": "text", "content": "new"}, {"type": "notebook", "content": NOTEBOOK}):
+        for chunk in ({}, {"chunk": 1}):
+            assert "is a link that leads out of" in refusal(lab.lab(), "PUT", path, json=body | chunk)
+    refusal(lab.lab(), "POST", f"{path}/checkpoints/checkpoint")
+    assert lab.shell("cat /tmp/outside; ls /tmp/a.ipynb 2>/dev/null || true") == "kept"
+
+
+@pytest.mark.full
+def test_jupyters_own_checkpoints_overwrite_another_file(lab: Project, folder: Path, tmp_path: Path) -> None:
+    """The control: with the file manager that Jupyter brings, the link is followed."""
+    put(folder / "a.ipynb")
+    put(folder / "results.csv", "kept")
+    (folder / ".ipynb_checkpoints").mkdir()
+    own(folder / ".ipynb_checkpoints")
+    (folder / CHECKPOINT).symlink_to("../results.csv")
+    config = lab.read("lab/server/jupyter_server_config.py")
+    line = 'c.ServerApp.contents_manager_class = "contents.MountedContents"\n'
+    assert line in config
+    with beside(
+        lab, tmp_path, with_server(lab, tmp_path, "jupyter_server_config.py", config.replace(line, ""))
+    ) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        save_and_restore(twin)
+    assert (folder / "results.csv").read_text() != "kept"

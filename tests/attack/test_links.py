@@ -1,0 +1,102 @@
+"""A link or a pipe that a notebook or an archive left in a mount.
+
+The server follows a link as a kernel does, inside of the container: it reads what the lab's user may read there, and
+never what the path means on the host.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.network import bearer, contents, send
+from tests.support.project import Project
+from tools.notebook import Lab
+
+TEXT = {"type": "file", "format": "text", "content": "made by an attack"}
+SECRET = "kept on the host"
+PAGES = ("/api/contents/", "/files/", "/view/", "/nbconvert/html/", "/edit/")
+
+
+@pytest.fixture(scope="module")
+def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the host that is in no mount."""
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "file.txt").write_text(SECRET)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def links(lab: Project, on_host: Path) -> Iterator[Path]:
+    """data/links, made by the lab's user: links out of it, and a pipe."""
+    script = f"""
+mkdir ~/data/links && cd ~/data/links
+ln -s '{on_host}' host && ln -s '{on_host}/file.txt' file.txt && ln -s ../../secrets sibling
+ln -s /etc etc && ln -s /opt/labdock image && ln -s /run/secrets secrets && ln -s /etc/passwd.image passwd
+mkfifo pipe.ipynb
+"""
+    lab.shell(script)
+    yield lab.folder / "data/links"
+    lab.shell("rm -rf ~/data/links* ~/data/passwd*")
+
+
+HOST = ("host/file.txt", "file.txt", "sibling/jupyter_token")
+
+
+@pytest.mark.attack(
+    "a link to a file of the host, read and saved", "404: the container has no such file; the host's stays"
+)
+@pytest.mark.parametrize("path", HOST)
+def test_the_host_is_not_reached(target: Lab, links: Path, on_host: Path, path: str) -> None:
+    token = target.token
+    assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host the link leads there
+    for page in PAGES:
+        answer = send(target, "GET", f"{page}data/links/{path}", [bearer(target)])
+        assert SECRET.encode() not in answer.body
+        assert page != "/api/contents/" or answer.status in (400, 404)
+    saved = contents(target, "PUT", f"data/links/{path}", TEXT)
+    assert saved.status >= 400
+    assert (on_host / "file.txt").read_text() == SECRET
+    assert (links.parent.parent / "secrets/jupyter_token").read_text().strip() == token
+
+
+@pytest.mark.attack("a link to a file of the image, read and saved", "read as a kernel could; saving is refused")
+def test_a_link_leads_no_further_than_a_kernel(target: Lab, lab: Project, links: Path) -> None:
+    assert contents(target, "GET", "data/links/passwd").status == 200
+    assert contents(target, "GET", "data/links/etc/shadow").status == 403
+    before = lab.shell("sha256sum /etc/passwd.image")
+    for path in ("passwd", "etc/new.txt", "image/contents.py", "secrets/jupyter_token"):
+        assert contents(target, "PUT", f"data/links/{path}", TEXT).status == 400
+    assert lab.shell("sha256sum /etc/passwd.image") == before
+    assert not send(target, "GET", "/files/data/links/passwd", [bearer(target)]).body.startswith(b"root:")
+
+
+@pytest.mark.attack("copying a folder with links out of it", "the links are copied, not what they lead to")
+def test_a_copied_folder_keeps_its_links(target: Lab, lab: Project, links: Path) -> None:
+    lab.shell("mkdir ~/data/links/folder && cd ~/data/links/folder && ln -s /run/secrets secrets && ln -s / root")
+    copy = contents(target, "POST", "data/links", {"copy_from": "data/links/folder"})
+    assert copy.status == 201
+    copied = links.parent.parent / copy.json()["path"]
+    assert {path.name: str(path.readlink()) for path in copied.iterdir()} == {"secrets": "/run/secrets", "root": "/"}
+
+
+def test_jupyters_own_copy_follows_links(careless: Lab, lab: Project, links: Path) -> None:
+    """The control: with the file manager that Jupyter brings, a copy of the token lies in the mount."""
+    lab.shell("mkdir ~/data/links/stock && ln -s /run/secrets ~/data/links/stock/secrets")
+    home = "home/jovyan/data/links"
+    copy = contents(careless, "POST", home, {"copy_from": f"{home}/stock"})
+    assert copy.status == 201
+    copied = links / copy.json()["name"] / "secrets"
+    assert not copied.is_symlink() and (copied / "jupyter_token").exists()
+
+
+@pytest.mark.attack("a pipe in place of a notebook: opened, listed, copied, converted", "nobody waits for it")
+def test_a_pipe_stops_nothing(target: Lab, links: Path) -> None:
+    pipe = "data/links/pipe.ipynb"
+    asked = {page: send(target, "GET", page + pipe, [bearer(target)], timeout=10).status for page in PAGES}
+    asked["copy"] = contents(target, "POST", "data/links", {"copy_from": pipe}).status
+    asked["checkpoint"] = contents(target, "POST", f"{pipe}/checkpoints").status
+    asked["trust"] = contents(target, "POST", f"{pipe}/trust").status
+    asked["list"] = contents(target, "GET", "data/links").status
+    assert {how: status for how, status in asked.items() if not status} == {}
+    assert target.request("GET", "status").status_code == 200

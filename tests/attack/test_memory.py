@@ -1,0 +1,80 @@
+"""Memory runs out: what runs in the lab ends before the server does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import requests
+from jupyter_kernel_client import KernelWebSocketClient
+
+from tests.support.mutants import beside, with_server
+from tests.support.project import Project
+from tests.support.waiting import until
+from tools.notebook import execute, text
+
+KERNEL = "kernels/python3/kernel.json"
+GUARD = '"choom", "-n", "1000", "--", '
+HOG = "held = []\nwhile True: held.append(bytearray(16_000_000))"
+# Each worker holds more than a kernel and less than the server, which would be the first to end.
+POOL = """
+import os, re, subprocess, sys
+held = lambda pid: int(re.search(r"VmRSS:\\s+(\\d+)", open(f"/proc/{pid}/status").read())[1]) * 1024
+size = (held(os.getppid()) + held("self")) // 2 - 8_000_000  # besides what Python itself needs
+code = f"import sys; held = b'x' * {size}; print(flush=True); sys.stdin.read()"
+workers = []
+while all(worker.poll() is None for worker in workers):
+    workers.append(subprocess.Popen([sys.executable, "-ISc", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    workers[-1].stdout.readline()
+print([worker.returncode for worker in workers if worker.returncode])
+for worker in workers:
+    worker.kill()
+"""
+
+
+@contextmanager
+def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]:
+    """The shared lab's twin with little memory."""
+    kernel = lab.read(f"lab/server/{KERNEL}")
+    assert GUARD in kernel
+    layers = [] if guarded else [with_server(lab, folder, KERNEL, kernel.replace(GUARD, ""))]
+    with beside(lab, folder, *layers, LAB_MEMORY="512m") as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        yield twin
+
+
+@pytest.mark.attack(
+    "a kernel that takes all memory", "it alone ends, the browser is told, and it starts again; other kernels go on"
+)
+def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path) -> None:
+    with small(lab, tmp_path) as twin, twin.lab().kernel() as other, twin.lab().kernel() as hog:
+        execute(other, "kept = 42")
+        hog.execute(HOG)
+        restarts(hog)
+        assert text(execute(hog, "print('held' in globals())")) == "False\n"
+        assert text(execute(other, "print(kept)")) == "42\n"
+        assert twin.container()["RestartCount"] == 0
+
+
+def restarts(kernel: KernelWebSocketClient) -> None:
+    """Wait until the kernel's clients, such as the browser, are told that it died and starts again."""
+    while kernel.get_iopub_msg(timeout=60)["content"].get("execution_state") != "restarting":
+        pass
+
+
+@pytest.mark.full
+@pytest.mark.attack(
+    "many processes that take all memory, each smaller than the server", "one of them ends, not the server"
+)
+def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) -> None:
+    with small(lab, tmp_path) as twin:
+        assert twin.lab().run(POOL) == "[-9]\n"
+        assert twin.container()["RestartCount"] == 0
+
+
+@pytest.mark.full
+def test_without_the_guard_the_server_is_the_first_to_end(lab: Project, tmp_path: Path) -> None:
+    """The control: of equal rank, the largest ends."""
+    with small(lab, tmp_path, guarded=False) as twin, suppress(requests.RequestException), twin.lab().kernel() as pool:
+        pool.execute(POOL)
+        until(lambda: twin.container()["RestartCount"] > 0, "the server ended")

@@ -1,0 +1,84 @@
+"""Two labs on one host: neither reaches the other."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.mutants import beside
+from tests.support.project import Project
+from tools.notebook import execute, text
+
+# Which of `addresses` somebody listens on; a name is an address of an abstract unix socket.
+REACH = """
+import socket
+def reached(address):
+    kind = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(kind) as connection:
+        connection.settimeout(1)
+        try:
+            connection.connect("\\0" + address if isinstance(address, str) else tuple(address))
+        except OSError:
+            return False
+    return True
+print([address for address in addresses if reached(address)])
+"""
+
+
+def ways(to: Project, *between: Project) -> list[Any]:
+    """Every address that a lab could have for another: its own, its name, and its port on each gateway."""
+    container = to.container()
+    own = [network["IPAddress"] for network in networks(to)]
+    gateways = [network["Gateway"] for lab in (to, *between) for network in networks(lab)]
+    port = int(to.lab().address.rpartition(":")[2])
+    return [[address, 8888] for address in (*own, container["Name"].strip("/"))] + [[each, port] for each in gateways]
+
+
+def networks(lab: Project) -> list[dict[str, Any]]:
+    return list(lab.container()["NetworkSettings"]["Networks"].values())
+
+
+def reached(lab: Project, addresses: list[Any]) -> list[Any]:
+    return json.loads(lab.lab().run(f"addresses = {addresses}\n{REACH}").replace("'", '"'))
+
+
+@pytest.fixture(scope="module")
+def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Another lab on the same host, with a network of its own as every project has."""
+    with beside(lab, tmp_path_factory.mktemp("neighbour")) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        yield twin
+
+
+@pytest.mark.attack(
+    "a lab looks for another one, at its address, its name and its port on every gateway", "none answers"
+)
+def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
+    assert reached(lab, ways(neighbour, lab)) == []
+    assert reached(neighbour, ways(lab, neighbour)) == []
+
+
+@pytest.mark.full
+def test_a_neighbour_is_found_where_it_can_be(lab: Project, neighbour: Project, tmp_path: Path) -> None:
+    """The control: on its own network each address answers, and so does a port that the user opened to all."""
+    (network,) = neighbour.container()["NetworkSettings"]["Networks"]
+    name, image = neighbour.container()["Name"].strip("/"), lab.container()["Image"]
+    command = ("docker", "run", "--rm", "--interactive", "--network", network, "--entrypoint", "python", image, "-")
+    own = [[each, 8888] for each in (networks(neighbour)[0]["IPAddress"], name)]
+    assert str(own) in lab.run(*command, input=f"addresses = {own}\n{REACH}").stdout
+    with beside(neighbour, tmp_path, JUPYTER_BIND="0.0.0.0") as opened:
+        opened.compose("up", "--detach", "--wait", "--no-build")
+        assert reached(lab, ways(opened, lab)) != []
+
+
+@pytest.mark.attack("an abstract unix socket, which no file mode guards, from another lab", "it is not there")
+def test_labs_share_no_unix_socket(lab: Project, neighbour: Project) -> None:
+    listen = (
+        "import socket\nlistening = socket.socket(socket.AF_UNIX)\nlistening.bind('\\0sentinel')\nlistening.listen()"
+    )
+    with lab.lab().kernel() as kernel:
+        execute(kernel, listen)
+        assert text(execute(kernel, f"addresses = ['sentinel']\n{REACH}")) == "['sentinel']\n"
+        assert reached(neighbour, ["sentinel"]) == []

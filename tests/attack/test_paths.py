@@ -1,0 +1,175 @@
+"""A path that leads out of home, written in every way, is read from and written to.
+
+Every request carries the token. A kernel reads what the lab's user may read anyway; these are about what a link that
+somebody was made to open, or a hostile folder in a mount, could do.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.support.mutants import beside
+from tests.support.network import SILENT, Answer, Route, bearer, contents, send, sweep
+from tests.support.project import Project
+from tools.notebook import Lab
+
+UP = 12  # more folders than any file of the image lies deep
+# What each file outside of home holds.
+OUTSIDE = {
+    "etc/passwd.image": b"root:x:0:0:",
+    "opt/labdock/entrypoint.sh": b"Checks what the lab stands on",
+    "run/secrets/beside-the-token": b"kept beside the token",
+}
+MINE = "kept in the lab"
+TEXT = {"type": "file", "format": "text", "content": "made by an attack"}
+
+# How a path from the root is written, so that a careless server follows it.
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "dots": lambda path: "../" * UP + path,
+    "dots below a folder": lambda path: "data/" + "../" * UP + path,
+    "encoded dots": lambda path: "%2e%2e/" * UP + path,
+    "encoded slashes": lambda path: "..%2f" * UP + path.replace("/", "%2f"),
+    "all encoded": lambda path: "%2e%2e%2f" * UP + path,
+    "encoded twice": lambda path: "%252e%252e%252f" * UP + path,
+    "back slashes": lambda path: "..\\" * UP + path.replace("/", "\\"),
+    "encoded back slashes": lambda path: "..%5c" * UP + path.replace("/", "%5c"),
+    "overlong dots": lambda path: "%c0%ae%c0%ae/" * UP + path,
+    "overlong slashes": lambda path: "..%c0%af" * UP + path,
+    "wide dots": lambda path: "%ef%bc%8e%ef%bc%8e/" * UP + path,
+    "dots that survive their removal": lambda path: "....//" * UP + path,
+    "parameters": lambda path: "..;/" * UP + path,
+    "a null byte": lambda path: "../" * UP + path + "%00.ipynb",
+    "an absolute path": lambda path: "/" + path,
+    "an encoded absolute path": lambda path: "%2f" + path.replace("/", "%2f"),
+    "a URL": lambda path: "file:///" + path,
+    "a user's home": lambda path: "~root/../" + path,
+    "the process's own root": lambda path: "../../proc/self/root/" + path,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def beside_the_token(lab: Project) -> Iterator[None]:
+    """The token itself is part of every page that the server shows to who has it."""
+    file = lab.folder / "secrets/beside-the-token"
+    file.write_bytes(OUTSIDE["run/secrets/beside-the-token"])
+    file.chmod(0o644)
+    yield
+    file.unlink()
+
+
+def open_ended(routes: list[Route]) -> list[Route]:
+    """The routes that take any path; that of the licences takes it and does not look at it."""
+    return [route for route in routes if route.path("a") != route.path("b") and route.pattern != SILENT]
+
+
+@pytest.mark.attack("a file outside of home, read through every route that takes a path", "none is read")
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_nothing_outside_is_read(target: Lab, registered: list[Route], spelling: str) -> None:
+    read = {
+        (route.pattern, path)
+        for path, held in OUTSIDE.items()
+        for route, _, answer in sweep(
+            target, open_ended(registered), ["GET"], [bearer(target)], rest=SPELLINGS[spelling](path)
+        )
+        if held in answer.body
+    }
+    assert read == set()
+    assert target.request("GET", "status").status_code == 200
+
+
+def test_a_lab_that_serves_everything_is_noticed(careless: Lab, registered: list[Route]) -> None:
+    """The control: the careless lab's files and contents lead anywhere."""
+    (path, held), *_ = OUTSIDE.items()
+    routes = [route for route in open_ended(registered) if route.pattern.startswith(("/files", "/api/contents"))]
+    for spelling in ("dots", "encoded slashes", "an encoded absolute path"):
+        answers = sweep(careless, routes, ["GET"], rest=SPELLINGS[spelling](path))
+        found = {route.pattern.partition("(")[0] for route, _, answer in answers if held in answer.body}
+        assert found == {"/files/", "/api/contents"}
+
+
+def ways(lab: Lab, place: str) -> dict[str, Answer]:
+    """What comes of each way to write to `place`, a path from home; `data/inside.txt` is there."""
+    return {
+        "save": contents(lab, "PUT", place, TEXT),
+        "save in pieces": contents(lab, "PUT", place, {**TEXT, "chunk": 1}),
+        "make a folder": contents(lab, "PUT", place, {"type": "directory"}),
+        "make a file in it": contents(lab, "POST", place, {"type": "file"}),
+        "rename": contents(lab, "PATCH", "data/inside.txt", {"path": unquote(place)}),
+        "copy": contents(lab, "POST", place, {"copy_from": "data/inside.txt"}),
+        "copy a folder": contents(lab, "POST", place, {"copy_from": "data/folder"}),
+        "delete": contents(lab, "DELETE", place),
+    }
+
+
+@pytest.fixture(scope="module")
+def data(lab: Project) -> Iterator[Path]:
+    """The lab's data/ with files and a folder of the lab's own; gone afterwards, and nothing new elsewhere."""
+    listing = "ls -A -I .ipynb_checkpoints ~ /tmp ~/data"
+    before = lab.shell(listing)
+    files = "inside.txt folder/file.txt .hidden.txt"
+    lab.shell(f"cd ~/data && mkdir folder && for file in {files}; do printf %s '{MINE}' >$file; done")
+    yield lab.folder / "data"
+    lab.shell("cd ~/data && rm -rf folder* inside* .hidden.txt .ipynb_checkpoints")
+    assert lab.shell(listing) == before
+
+
+PLACES = {
+    "outside of home": "../../tmp/new",
+    "outside of home, below a mount": "data/../../../tmp/new",
+    "another home": "../jovyan-other/new",
+    "home itself": "new",
+    "home, below a mount": "data/../new",
+    "a folder named almost like a mount": "data-secret",
+    "a hidden file of home": ".bashrc",
+    "a hidden folder of home": ".ssh/authorized_keys",
+    "a hidden file of a mount": "data/.hidden.txt",
+    "a null byte": "data/new%00.txt",
+}
+
+
+@pytest.mark.attack("saving, making, renaming, copying and deleting elsewhere than in a mount", "400 or 404")
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_is_written_elsewhere(target: Lab, data: Path, place: str) -> None:
+    answers = ways(target, PLACES[place])
+    assert {way: answer.status for way, answer in answers.items() if answer.status not in (400, 404)} == {}
+    assert (data / "inside.txt").read_text() == (data / ".hidden.txt").read_text() == MINE
+
+
+@pytest.mark.full
+@pytest.mark.attack("a folder beside home whose name starts like it", "404, or 403")
+def test_a_folder_named_almost_like_home_is_another_one(lab: Project, tmp_path: Path) -> None:
+    almost = {"services": {"lab": {"tmpfs": ["/home/jovyan-other:mode=1777,size=1m"]}}}
+    with beside(lab, tmp_path, almost) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        assert twin.shell(f"echo '{MINE}' >/home/jovyan-other/file && cat ~/../jovyan-other/file").strip() == MINE
+        for page in ("/api/contents/", "/files/", "/view/"):
+            answer = send(twin.lab(), "GET", f"{page}../jovyan-other/file", [bearer(twin.lab())])
+            assert answer.status in (403, 404) and MINE.encode() not in answer.body
+
+
+HIDDEN = {
+    "as it is": "{data}/.hidden.txt",
+    "an encoded dot": "{data}/%2ehidden.txt",
+    "below the folder itself": "{data}/./.hidden.txt",
+    "back from a folder": "{data}/folder/../.hidden.txt",
+    "a double slash": "{data}//.hidden.txt",
+    "encoded slashes": "{data}%2f.hidden.txt",
+}
+
+
+@pytest.mark.attack("a hidden file of a mount, read through every route that takes a path", "none is read or listed")
+@pytest.mark.parametrize("spelling", HIDDEN)
+def test_nothing_hidden_is_read(target: Lab, data: Path, registered: list[Route], spelling: str) -> None:
+    path = HIDDEN[spelling].format(data="data")
+    answers = sweep(target, open_ended(registered), ["GET"], [bearer(target)], rest=path)
+    assert {route.pattern for route, _, answer in answers if MINE.encode() in answer.body} == set()
+    listed = {entry["name"] for entry in contents(target, "GET", "data").json()["content"]}
+    assert listed == {"inside.txt", "folder"}
+
+
+def test_a_lab_that_hides_nothing_is_noticed(careless: Lab, data: Path) -> None:
+    """The control: the careless lab shows hidden files, in each of these spellings but one that no route takes."""
+    paths = {how: HIDDEN[how].format(data="home/jovyan/data") for how in HIDDEN if how != "a double slash"}
+    assert {how for how, path in paths.items() if MINE.encode() in contents(careless, "GET", path).body} == set(paths)

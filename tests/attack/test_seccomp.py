@@ -1,0 +1,175 @@
+"""System calls that no notebook needs, and those that every notebook does."""
+
+import base64
+import json
+import platform
+import subprocess
+import zipapp
+from copy import deepcopy
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.hardening import PROFILE
+from tests.support.project import Project
+
+RUN = "base64 -d >/tmp/calls && exec /opt/venv/bin/python /tmp/calls"
+Results = dict[str, dict[str, str | None]]
+Profile = dict[str, Any]
+
+
+def expected(name: str) -> set[str]:
+    """How the filter says no: EPERM to what the profile names, ENOSYS to all else, an end to another kind of call."""
+    if "-bit call" in name or "x32" in name:
+        return {"SIGSYS", "SIGSEGV"}  # the second by a kernel that knows no 32-bit calls
+    unnamed = ("clone", "mbind", "a netlink", "a personality")
+    return {"ENOSYS"} if name.startswith(unnamed) else {"EPERM"}
+
+
+def packed() -> str:
+    """The program in calls/, as one archive that Python runs."""
+    archive = BytesIO()
+    zipapp.create_archive(Path(__file__).with_name("calls"), archive)
+    return base64.b64encode(archive.getvalue()).decode()
+
+
+@pytest.fixture(scope="module")
+def results(lab: Project) -> Results:
+    """What came of each call, made by a kernel of the shared lab."""
+    program = f"""
+import subprocess
+command = ["sh", "-c", {RUN!r}]
+print(subprocess.run(command, input={packed()!r}, text=True, capture_output=True, check=True).stdout)
+"""
+    return json.loads(lab.lab().run(program))
+
+
+def surprising(results: Results, *words: str) -> dict[str, str | None]:
+    """What was not refused as expected, of the calls whose names hold one of `words`."""
+    calls = {name: seen for name, seen in results["refused"].items() if any(word in name for word in words)}
+    assert calls
+    return {name: seen for name, seen in calls.items() if seen not in expected(name)}
+
+
+@pytest.mark.attack(
+    "sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other domain, also behind bits that the kernel ignores",
+    "refused; AF_UNIX, AF_INET, AF_INET6 and the netlink of one's own addresses are left",
+)
+def test_rare_sockets_are_refused(results: Results) -> None:
+    assert surprising(results, "socket") == {}
+
+
+@pytest.mark.attack("clone into each kind of new namespace", "refused")
+def test_new_namespaces_are_refused(results: Results) -> None:
+    assert surprising(results, "clone") == {}
+
+
+@pytest.mark.attack("32-bit and x32 calls, which go round conditions", "they end the program")
+def test_calls_of_another_kind_end_the_program(results: Results) -> None:
+    assert surprising(results, "32") == {}
+
+
+@pytest.mark.attack("50 more calls: mounts, handles, keys, io_uring, eBPF, modules, clock, restart", "refused")
+def test_every_call_is_refused(results: Results) -> None:
+    assert surprising(results, "") == {}
+
+
+def test_work_notices_nothing(results: Results) -> None:
+    """A control too: a profile that refuses everything would pass what is above."""
+    assert {name: seen for name, seen in results["work"].items() if seen} == {}
+
+
+def under(lab: Project, folder: Path, profile: Profile | str) -> Results | None:
+    """The same in a container like the lab's but for its `profile`; None where none can start."""
+    if not isinstance(profile, str):
+        (folder / "profile.json").write_text(json.dumps(profile))
+        profile = str(folder / "profile.json")
+    options = ("--cap-drop=ALL", "--security-opt=no-new-privileges", f"--security-opt=seccomp={profile}")
+    place = ("--init", "--read-only", "--tmpfs=/tmp", "--user=1000:1000", "--entrypoint=sh", lab.container()["Image"])
+    command = ["docker", "run", "--rm", "--interactive", *options, *place, "-c", RUN]
+    done = subprocess.run(command, input=packed(), text=True, capture_output=True)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+# What the kernel gives to any user: nothing but the filter can refuse it.
+FREE = {
+    "name_to_handle_at", "keyctl", "add_key", "adjtimex", "clock_adjtime", "clone3", "mbind",
+    "an AF_ALG socket", "an AF_VSOCK socket", "an AF_ALG socket behind high bits",
+    "an AF_VSOCK socket behind high bits", "a socket of another domain", "a pair of sockets of another domain",
+    "a netlink socket that asks for more than addresses", "a personality without random addresses",
+}  # fmt: skip
+
+
+def test_the_attempts_are_real(lab: Project, tmp_path: Path) -> None:
+    """The control: without a filter the same user gets at least these, or hears that the kernel has no such thing."""
+    seen = under(lab, tmp_path, "unconfined")
+    assert seen is not None
+    assert {name for name in FREE if seen["refused"][name] in expected(name)} == set()
+    assert {name: error for name, error in seen["work"].items() if error} == {}
+
+
+# --- each rule of the profile matters ----------------------------------------------------------------
+RULES = {rule["comment"]: number for number, rule in enumerate(PROFILE["syscalls"])}
+# The rules whose loss would be worst are tried in `make test`, the others in `make test-full`.
+WORST = ("New processes", "and no others", "Refused", "parts of the kernel")
+
+
+def test_an_unchanged_profile_gives_the_same(lab: Project, tmp_path: Path, results: Results) -> None:
+    """The control of the mutants."""
+    assert under(lab, tmp_path, PROFILE) == results
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [pytest.param(c, id=c[:30], marks=() if c.startswith(WORST) else pytest.mark.full) for c in RULES],
+)
+def test_a_rule_less_is_noticed(lab: Project, tmp_path: Path, results: Results, comment: str) -> None:
+    """The control of both sides."""
+    profile = deepcopy(PROFILE)
+    del profile["syscalls"][RULES[comment]]
+    assert under(lab, tmp_path, profile) != results
+
+
+def unconditional(comment: str) -> Profile:
+    """The rule whose comment starts like this, without its last condition."""
+    profile = deepcopy(PROFILE)
+    (rule,) = (rule for rule in profile["syscalls"] if rule["comment"].startswith(comment))
+    del rule["args"][-1]
+    return profile
+
+
+def with_domain(domain: int) -> Profile:
+    """Sockets of one domain more."""
+    rules = [rule for rule in PROFILE["syscalls"] if not rule["comment"].startswith("and no others")]
+    allow = {"action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": domain, "op": "SCMP_CMP_EQ"}]}
+    return {**PROFILE, "syscalls": [*rules, {"names": ["socket"], **allow}]}
+
+
+def with_32_bit_calls() -> Profile:
+    """Without the conditions on sockets, which libseccomp cannot express for those."""
+    rules = [rule for rule in PROFILE["syscalls"] if not {"socket", "socketpair"} & set(rule["names"])]
+    return {**PROFILE, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": rules}
+
+
+LOOSENED: dict[str, tuple[Profile, str]] = {
+    "AF_ALG": (with_domain(38), "an AF_ALG socket"),
+    "AF_VSOCK": (with_domain(40), "an AF_VSOCK socket"),
+    "netlink": (unconditional("asking for one's own addresses"), "a netlink socket that asks for more than addresses"),
+    "namespaces": (unconditional("New processes"), "clone into a new user namespace"),
+    "personality": (unconditional("Asking for the personality"), "a personality without random addresses"),
+    "32-bit": (with_32_bit_calls(), "a 32-bit call"),
+    "default": ({**PROFILE, "defaultAction": "SCMP_ACT_ALLOW"}, "mbind"),
+}
+
+
+@pytest.mark.parametrize("name", LOOSENED)
+def test_a_looser_rule_is_noticed(lab: Project, tmp_path: Path, name: str) -> None:
+    """The control of what is refused: it is let through."""
+    if name == "32-bit" and platform.machine() != "x86_64":
+        pytest.skip("no 32-bit calls on this processor")
+    profile, call = LOOSENED[name]
+    seen = under(lab, tmp_path, profile)
+    assert seen is not None
+    assert seen["refused"][call] not in expected(call)

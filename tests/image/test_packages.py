@@ -1,0 +1,102 @@
+"""make add, remove, lock and outdated: the list and the lock change together, or not at all."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Render
+from tests.support.project import Project
+
+FILES = ("pyproject.toml", "requirements.lock")
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Render) -> Project:
+    return new_project()
+
+
+@pytest.fixture(autouse=True)
+def as_before(project: Project) -> Iterator[None]:
+    """Each test finds the files as they were delivered."""
+    before = {name: project.read(name) for name in FILES}
+    yield
+    for name, text in before.items():
+        (project.folder / name).write_text(text)
+
+
+def state(project: Project) -> list[str]:
+    return [project.read(name) for name in FILES]
+
+
+def test_a_package_is_added_built_and_removed(project: Project) -> None:
+    before = state(project)
+    said = project.run("make", "--no-print-directory", "add", "PKG=humanize>=4").stderr
+    assert "  humanize (new) -> 4." in said
+    assert said.splitlines()[-1] == "Packages changed: 1. `make up` builds them."
+    assert '    "humanize>=4",\n' in project.read("pyproject.toml")
+    with (project.folder / "requirements.lock").open("a") as lock:
+        lock.write(f"# {project.folder}\n")  # an earlier run may have left this very lock in the engine's cache
+    done = project.compose("--progress", "plain", "build")
+    built = done.stdout + done.stderr
+    assert cached(built, "server") and not cached(built, "kernel")
+    assert "  humanize 4." in project.run("make", "--no-print-directory", "remove", "PKG=humanize").stderr
+    assert state(project) == before
+    assert sorted(path.name for path in project.folder.glob(".*.new")) == []
+
+
+def cached(log: str, stage: str) -> bool:
+    """Whether the build took the environment of `stage` from its cache."""
+    step = next(line.split()[0] for line in log.splitlines() if f"[{stage} " in line and "RUN" in line)
+    return f"{step} CACHED" in log
+
+
+REFUSED = {
+    "polars>=": "'polars>=' names no package: write NAME or NAME>=VERSION, in quotes.",
+    "no-such-package-at-all": "no package is called 'no-such-package-at-all': look for its name in the package index.",
+    "numpy<2 pandas>=3": "no versions fit together: ",
+    "": 'which package? make add PKG="NAME"',
+    "--index=evil": "'--index=evil' names no package: write NAME or NAME>=VERSION, in quotes.",
+}
+
+
+@pytest.mark.parametrize("names", REFUSED)
+def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(project: Project, names: str) -> None:
+    before = state(project)
+    done = project.run("make", "--no-print-directory", "add", f"PKG={names}", check=False)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line and not line.startswith("make: ")]
+    assert len(said) == 1
+    assert said[0].startswith(f"labdock: {REFUSED[names]}")
+    assert state(project) == before
+
+
+def test_only_what_is_listed_can_be_removed(project: Project) -> None:
+    done = project.run("make", "--no-print-directory", "remove", "PKG=polars", check=False)
+    assert "labdock: 'polars' is not in pyproject.toml: " in done.stderr
+
+
+def test_newer_versions_are_shown_then_taken(project: Project) -> None:
+    old = project.read("requirements.lock")
+    lines = old.splitlines(keepends=True)
+    start = next(number for number, line in enumerate(lines) if line.startswith("seaborn=="))
+    end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
+    lines[start:end] = [f"seaborn==0.13.1 \\\n    --hash=sha256:{'0' * 64}\n"]  # never installed, only renewed
+    (project.folder / "requirements.lock").write_text("".join(lines))
+    before = state(project)
+    shown = project.run("make", "--no-print-directory", "outdated").stderr
+    assert "  seaborn 0.13.1 -> 0.13.2" in shown
+    assert "`make lock` takes them all." in shown
+    assert state(project) == before
+    assert "  seaborn 0.13.1 -> 0.13.2" in project.run("make", "--no-print-directory", "lock").stderr
+    assert "seaborn==0.13.2" in project.read("requirements.lock")
+
+
+@pytest.mark.full
+def test_without_an_index_nothing_changes(project: Project) -> None:
+    before = state(project)
+    project.set_env(PIP_INDEX_URL="http://user:secret@127.0.0.1:9/simple")
+    done = project.run("make", "--no-print-directory", "add", "PKG=humanize", check=False)
+    project.set_env(PIP_INDEX_URL="")
+    assert "the package index cannot be reached (PIP_INDEX_URL is 'http://127.0.0.1:9/simple')" in done.stderr
+    assert "secret" not in done.stderr.splitlines()[-2]
+    assert state(project) == before
