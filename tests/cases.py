@@ -15,10 +15,30 @@ CASES: dict[str, Answers] = {
         "description": "Maße, gemessen — 'ja'",
         "author_name": "Å. Öberg",
     },
+    "minimal": {"environment": "minimal"},
+    "science-full": {"environment": "science-full"},
+    "tensorflow": {"environment": "tensorflow"},
+    "tensorflow-nvidia": {"environment": "tensorflow", "gpu": "nvidia", "python_version": "3.12"},
+    "pytorch": {"environment": "pytorch"},
+    "pytorch-nvidia": {"environment": "pytorch", "gpu": "nvidia", "python_version": "3.14"},
+    "spark": {"environment": "spark"},
+    "r": {"environment": "r"},
 }
 
 # Cases whose image differs; the others share the default's.
-IMAGE_CASES = ["default", "python-3.12", "python-3.14"]
+IMAGE_CASES = ["default", "python-3.12", "python-3.14", "minimal", "science-full", "spark", "r"]
+LARGE_CASES = ["tensorflow", "pytorch"]  # gigabytes: nightly
+
+# By environment: its example notebook.
+EXAMPLES = {
+    "minimal": "birthdays",
+    "science": "iris",
+    "science-full": "diabetes",
+    "tensorflow": "digits",
+    "pytorch": "digits",
+    "spark": "journeys",
+    "r": "cars",
+}
 
 # Answers that are refused, each with a word that the sentence must hold.
 REJECTED: dict[str, tuple[Answers, str]] = {
@@ -42,5 +62,8 @@ REJECTED: dict[str, tuple[Answers, str]] = {
     "author with a backslash": ({"author_name": "a\\b"}, "without"),
     "long author": ({"author_name": "x" * 101}, "100"),
     "unknown Python": ({"python_version": "3.11"}, "3.11"),
+    "TensorFlow without wheels": ({"environment": "tensorflow", "python_version": "3.14"}, "no wheels for Python 3.14"),
+    "unknown environment": ({"environment": "julia"}, "julia"),
+    "unknown graphics processor": ({"gpu": "voodoo"}, "voodoo"),
     "unknown licence": ({"license": "GPL"}, "GPL"),
 }

@@ -262,19 +262,27 @@ def test_a_port_that_a_program_holds_until_it_is_mended(spoilt: Project) -> None
     assert spoilt.up().address == f"http://127.0.0.1:{port}"
 
 
+NVIDIA = "{deploy: {resources: {reservations: {devices: [{driver: nvidia, count: all, capabilities: [gpu]}]}}}}"
+
+
 @pytest.mark.parametrize(
-    "lab",
+    ("lab", "said"),
     [
-        "{command: nothing}",  # ends at once, and would be restarted for ever
-        pytest.param("{healthcheck: {test: [CMD, 'false'], start_period: 0s, interval: 1s}}", marks=pytest.mark.full),
+        ("{command: nothing}", "the lines above say why"),  # ends at once, and would be restarted for ever
+        pytest.param(
+            "{healthcheck: {test: [CMD, 'false'], start_period: 0s, interval: 1s}}",
+            "the lines above say why",
+            marks=pytest.mark.full,
+        ),
+        (NVIDIA, "no graphics processor: install NVIDIA's container toolkit"),
     ],
 )
-def test_a_lab_that_does_not_come_up(spoilt: Project, lab: str) -> None:
+def test_a_lab_that_does_not_come_up(spoilt: Project, lab: str, said: str) -> None:
     override = spoilt.folder / "compose.override.yaml"
     text = override.read_text()
     override.write_text(f"services: {{lab: {lab}}}\n")
     try:
-        refused(spoilt, "the lab did not start: the lines above say why")
+        refused(spoilt, said)
     finally:
         override.write_text(text)
 

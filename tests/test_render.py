@@ -12,23 +12,27 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tests.conftest import ROOT, Render
+from tests.cases import EXAMPLES
+from tests.conftest import ROOT, Render, git
 from tests.support.project import Project
 
 FILES = {
     *("README.md", "Dockerfile", "compose.yaml", "compose.override.yaml", "sample.env", "Makefile"),
     *("pyproject.toml", "requirements.lock", ".copier-answers.yml", ".pre-commit-config.yaml"),
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
-    *("data/.gitkeep", "secrets/.gitkeep", "notebooks/iris.ipynb"),
+    *("data/.gitkeep", "secrets/.gitkeep"),
     *("lab/build.sh", "lab/compile.py", "lab/packages.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
-    "lab/seccomp.json",
+    *("lab/seccomp.json", "lab/needs.txt"),
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
     *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "packages", "reset", "rotate", "test", "up", "url")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
-LOCKS = ("requirements.lock", "lab/server.lock", "lab/build.lock", "tests/requirements.lock")
+LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
+
+# By environment, besides the example.
+OPTIONAL = {"spark": ["lab/server/spark/spark-defaults.conf"], "r": ["lab/server/kernels/ir/kernel.json"]}
 
 # What the Dockerfile copies, and nothing else.
 CONTEXT = {
@@ -64,6 +68,8 @@ def test_a_project_is_exactly_these_files(case: Project) -> None:
         expected.add("LICENSE")
     if case.answers["use_github_actions"]:
         expected.add(".github/workflows/lab.yml")
+    environment = case.answers["environment"]
+    expected |= {f"notebooks/{EXAMPLES[environment]}.ipynb", *OPTIONAL.get(environment, ())}
     assert case.files() == expected
 
 
@@ -107,6 +113,12 @@ def test_the_dockerfile_starts_from_the_asked_python(case: Project) -> None:
     assert case.service()["build"]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{base}}}"
 
 
+def test_a_graphics_processor_is_reserved_where_it_was_asked_for(case: Project) -> None:
+    devices = case.service().get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+    expected = [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+    assert devices == (expected if case.answers["gpu"] == "nvidia" else [])
+
+
 def test_the_package_list_is_valid_and_fits_the_answers(case: Project) -> None:
     project = tomllib.loads(case.read("pyproject.toml"))["project"]
     answers = case.answers
@@ -118,6 +130,10 @@ def test_the_package_list_is_valid_and_fits_the_answers(case: Project) -> None:
     asked = {Requirement(line).name for line in project["dependencies"]}
     locked = set(re.findall(r"^([a-z0-9-]+)==", case.read("requirements.lock"), re.MULTILINE))
     assert asked <= locked and "ipykernel" in asked
+    assert set(case.read("lab/needs.txt").split()) <= asked
+    assert ("nvidia-cudnn" in case.read("requirements.lock")) == (
+        answers["environment"] == "pytorch" or answers["gpu"] == "nvidia"
+    )
 
 
 def test_the_licence_names_its_holder(case: Project) -> None:
@@ -145,7 +161,7 @@ def test_sample_env_names_every_setting(case: Project) -> None:
 
 
 def test_the_notebook_carries_no_outputs(case: Project) -> None:
-    cells = json.loads(case.read("notebooks/iris.ipynb"))["cells"]
+    cells = json.loads(case.read(f"notebooks/{EXAMPLES[case.answers['environment']]}.ipynb"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert code and all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
 
@@ -157,7 +173,7 @@ def lock_faults(lock: str) -> list[str]:
     return [line[:60] for line in entries if not re.fullmatch(entry, line) or "://" in line]
 
 
-@pytest.mark.parametrize("lock", [*(f"template/{name}" for name in LOCKS), "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_names_no_host_and_hashes_every_entry(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert text and lock_faults(text) == []

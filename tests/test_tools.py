@@ -207,6 +207,7 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str]] = {
     "port": (appended("JUPYTER_PORT=x"), "JUPYTER_PORT is 'x'"),
     "ui": (appended("JUPYTER_UI=x"), "JUPYTER_UI is 'x'"),
     "limits": (appended("LAB_MEMORY=much"), "LAB_MEMORY is 'much'"),
+    "packages": (written("requirements.lock", ""), "run 'make add PKG=\"ipykernel\"'"),
     "copied .env": (appended("LAB_NAME=iris-study-000000"), "made for another folder"),
     "unknown setting": (appended("LAB_UDI=5"), "LAB_UDI in .env is no setting"),
     "no .env": (appended("two words"), "key cannot contain a space"),

@@ -15,6 +15,7 @@ OLD, NEW = "998.0.0", CANDIDATE
 # The user's, as copier.yml lists them, and the user's that no template ever held.
 THEIRS = ("notebooks/iris.ipynb", "pyproject.toml", "requirements.lock", "compose.override.yaml")
 PRIVATE = {".env": "LAB_UID=4321\nMINE=1\n", "secrets/jupyter_token": "t" * 64, "data/patients.csv": "id\n7\n"}
+IRIS = "{% if environment == 'science' %}iris.ipynb{% endif %}"
 COMMENT = "# Two environments are built side by side, in a release to come."
 
 
@@ -35,9 +36,10 @@ def release(template: Path, folder: Path, spoil_settings: bool = False) -> Path:
         git("commit", "--quiet", "--all", "--message", "spoilt", cwd=folder)
     git("tag", OLD, cwd=folder)
     edit(folder, "template/Dockerfile.jinja", "# The lab's image.", f"{COMMENT}\n# The lab's image.")
-    edit(folder, "template/notebooks/iris.ipynb", "Iris: from measurements", "Irises: from measurements")
+    edit(folder, f"template/notebooks/{IRIS}", "Iris: from measurements", "Irises: from measurements")
     edit(folder, "template/pyproject.toml.jinja", '    "seaborn",\n', '    "seaborn",\n    "xarray",\n')
-    edit(folder, "template/requirements.lock", "asttokens==", "asttokens-next==")
+    edit(folder, "locks/science.lock", "asttokens==", "asttokens-next==")
+    edit(folder, "template/lab/server.lock", "jupyterlab==", "jupyterlab==999.")  # a fix of the server
     edit(folder, "template/compose.override.yaml", "services: {}", "services: {} # new")
     for path in ("notebooks/second.ipynb", "data/example.csv", "secrets/example"):
         (folder / "template" / path).write_text("{}\n")
@@ -63,9 +65,9 @@ def start(source: Path, folder: Path, version: str) -> Project:
     return project
 
 
-def update(project: Project) -> None:
-    """`copier update --defaults`, trusting nothing."""
-    copier.run_update(project.folder, defaults=True, overwrite=True, quiet=True, unsafe=False)
+def update(project: Project, **answers: str) -> None:
+    """`copier update --defaults`, with these answers instead of the old ones, trusting nothing."""
+    copier.run_update(project.folder, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
 
 
 def undecided(project: Project) -> set[str]:
@@ -169,6 +171,42 @@ def test_an_updated_project_equals_a_new_one(old: Project, releases: Path, tmp_p
     new = start(releases, tmp_path / "new", NEW)
     machinery = {name for name in old.files() if not name.startswith(("notebooks/", "data/", "secrets/"))} - {*THEIRS}
     assert {name for name in machinery if old.read(name) != new.read(name)} == set()
+
+
+def test_a_fix_of_the_servers_packages_arrives(old: Project) -> None:
+    before = contents(old, *THEIRS)
+    assert "jupyterlab==999." not in old.read("lab/server.lock")
+    update(old)
+    assert "jupyterlab==999." in old.read("lab/server.lock")
+    assert contents(old, *THEIRS) == before
+
+
+# --- what the machinery needs of the user's packages ------------------------------------------------
+def needs(project: Project) -> list[str]:
+    """What `make doctor` says of the user's packages."""
+    said = project.make("doctor", check=False).stdout.splitlines()
+    return [line for line in said if "requirements.lock" in line]
+
+
+def test_another_environment_names_the_command_that_brings_it(engine: None, old: Project) -> None:
+    assert needs(old) == ["ok    requirements.lock holds what the lab needs"]
+    before = contents(old, *THEIRS)
+    update(old, environment="tensorflow")
+    assert_updated(old)
+    assert contents(old, *THEIRS) == before
+    sentence = "requirements.lock lacks tensorflow, which this lab needs: run 'make add PKG=\"tensorflow\"'."
+    assert needs(old) == [f"MEND  {sentence}"]
+    old.make("env")
+    old.run("make", "--no-print-directory", "add", "PKG=tensorflow")
+    assert needs(old) == ["ok    requirements.lock holds what the lab needs"]
+    assert "\ntensorflow==" in old.read("requirements.lock") and '"tensorflow' in old.read("pyproject.toml")
+
+
+def test_an_old_lock_lacks_what_new_machinery_needs(engine: None, old: Project) -> None:
+    edit(old.folder, "requirements.lock", "\nipykernel==", "\nanother==")
+    old.commit()
+    update(old)
+    assert "lacks ipykernel, which" in needs(old)[0] and needs(old)[0].startswith("MEND")
 
 
 # --- real releases ----------------------------------------------------------------------------------

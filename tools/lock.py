@@ -8,26 +8,38 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
+
+import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
 PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
 
 
-def science() -> str:
-    """The user's package list as the template delivers it, one requirement a line."""
-    text = (ROOT / "template/pyproject.toml.jinja").read_text()
-    plain = "\n".join(line for line in text.splitlines() if "{%" not in line)
-    return "\n".join(tomllib.loads(plain)["project"]["dependencies"])
+def packages(environment: str, gpu: str = "none") -> str:
+    """The package list that projects with these answers start with, one requirement a line."""
+    template = jinja2.Template((ROOT / "template/pyproject.toml.jinja").read_text(), trim_blocks=True)
+    answers = {"environment": environment, "gpu": gpu, "license": "none"}
+    return "\n".join(tomllib.loads(template.render(answers))["project"]["dependencies"])
 
 
+# name -> the lock, what makes its requirements, the oldest Python
 LOCKS = {
     "server": ("template/lab/server.lock", (ROOT / "locks/server.in").read_text, OLDEST_PYTHON),
     "build": ("template/lab/build.lock", (ROOT / "locks/build.in").read_text, OLDEST_PYTHON),
-    "science": ("template/requirements.lock", science, OLDEST_PYTHON),
     "lab-tests": ("template/tests/requirements.lock", (ROOT / "locks/lab-tests.in").read_text, "3.11"),
     "dev": ("requirements-dev.lock", (ROOT / "locks/dev.in").read_text, "3.11"),
+    "tensorflow-nvidia": (
+        "locks/tensorflow-nvidia.lock",
+        partial(packages, "tensorflow", "nvidia"),
+        OLDEST_PYTHON,
+    ),
+    **{
+        environment: (f"locks/{environment}.lock", partial(packages, environment), OLDEST_PYTHON)
+        for environment in ("minimal", "science", "science-full", "tensorflow", "pytorch", "spark")
+    },
 }
 
 

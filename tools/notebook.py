@@ -30,10 +30,10 @@ class Lab:
         return response
 
     @contextmanager
-    def kernel(self, folder: str = "notebooks") -> Iterator[KernelWebSocketClient]:
-        """A new kernel that works in `folder` (relative to home), ended with the `with` block."""
+    def kernel(self, folder: str = "notebooks", name: str = "python3") -> Iterator[KernelWebSocketClient]:
+        """A new kernel of kind `name` that works in `folder` (relative to home), ended with the `with` block."""
         manager = KernelHttpManager(server_url=self.address, token=self.token)
-        manager.start_kernel(name="python3", path=folder, timeout=60)
+        manager.start_kernel(name=name, path=folder, timeout=60)
         kernel = manager.client
         kernel.start_channels()
         try:
@@ -54,7 +54,7 @@ class Lab:
     def run_notebook(self, path: str) -> nbformat.NotebookNode:
         """Read the notebook at `path` (relative to home), execute its cells, save it back; the result."""
         notebook = nbformat.from_dict(self.request("GET", f"contents/{path}").json()["content"])
-        with self.kernel() as kernel:
+        with self.kernel(name=notebook.metadata.kernelspec.name) as kernel:
             for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
                 cell.outputs = [nbformat.from_dict(output) for output in execute(kernel, cell.source)]
                 cell.execution_count = count

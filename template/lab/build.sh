@@ -65,7 +65,8 @@ uv)
     ;;
 environment)
     attempt "the package index" PIP_INDEX_URL uv venv --quiet --python "$(command -v python3)" "$1"
-    attempt "the package index" PIP_INDEX_URL uv pip sync --python "$1" --require-hashes "$2"
+    attempt "the package index" PIP_INDEX_URL uv pip sync --python "$1" --require-hashes \
+        --build-constraints "$(dirname "$0")/build.lock" "$2" # what comes as source is built by locked tools too
     rm -f "$1/.lock" # uv leaves it writable for everybody
     # A fifth of the bytes are packages' own tests, which nobody imports; source maps serve only who debugs JupyterLab.
     find "$1" -depth -type d -name tests -exec rm -rf {} + -o -name '*.js.map' -delete
@@ -84,8 +85,11 @@ system)
         echo "Acquire::https::CAInfo \"$ca\";" >/etc/apt/apt.conf.d/99-site-ca
     fi
     export DEBIAN_FRONTEND=noninteractive
+    mkdir -p /usr/share/man/man1 # slim images lack it, and Java's package fails without
     attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any -o Acquire::Retries=3
-    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq -o Acquire::Retries=3 --no-install-recommends "$@"
+    # shellcheck disable=SC2086 # names, with spaces between them
+    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq -o Acquire::Retries=3 --no-install-recommends \
+        "$@" ${DEBIAN_PACKAGES:-}
     mv /tmp/sources "$sources"
     rm -rf /etc/apt/apt.conf.d/99-site-ca /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
         /var/cache/ldconfig/aux-cache /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-

@@ -30,9 +30,8 @@ EOF_JS
 
 @pytest.mark.full
 def test_other_languages_run(fresh_project: Project) -> None:
-    fresh_project.replace("Dockerfile", "git openssh-client", f"git openssh-client {PACKAGES}")
-    # Java's package wants to put manual pages into a folder that slim images do not have.
-    fresh_project.replace("Dockerfile", "sh /build.sh system", "mkdir -p /usr/share/man/man1 && sh /build.sh system")
+    more = f"services: {{lab: {{build: {{args: {{DEBIAN_PACKAGES: {PACKAGES}}}}}}}}}"
+    fresh_project.replace("compose.override.yaml", "services: {}", more)
     fresh_project.up()
     fails = {
         name: done.stdout + done.stderr

@@ -80,6 +80,7 @@ check_limits memory, processor and process limits are usable
 check_ca the CA bundle can be read
 check_folders data/, notebooks/ and secrets/ are there
 check_mounts data/, notebooks/ and secrets/ can be written by the lab
+check_packages requirements.lock holds what the lab needs
 check_env_file .env belongs to this folder and holds known settings only
 check_config Compose accepts the whole
 check_token the token is long enough

@@ -119,6 +119,15 @@ check_folders() {
     done
 }
 
+# What the machinery needs of the user's environment; the resolver merges it, an update never does.
+check_packages() {
+    missing=$(while read -r name; do
+        grep -qs "^$name==" requirements.lock || printf ' %s' "$name"
+    done <lab/needs.txt)
+    [ -z "$missing" ] ||
+        echo "requirements.lock lacks$missing, which this lab needs: run 'make add PKG=\"${missing# }\"'."
+}
+
 # What is left: an .env that cannot be read, a wrong address, a mistake in compose.override.yaml.
 check_config() {
     error=$(docker compose config --quiet 2>&1) ||

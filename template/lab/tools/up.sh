@@ -49,6 +49,8 @@ if ! shown docker compose up --detach --wait --no-build; then
         reason="port $port is taken: put another JUPYTER_PORT into .env (0 takes any free one)."
     elif grep -q 'cannot assign requested address' "$log"; then
         reason="JUPYTER_BIND is '$(setting JUPYTER_BIND 127.0.0.1)', no address of this machine: mend it in .env."
+    elif grep -q 'could not select device driver' "$log"; then
+        reason="the engine hands out no graphics processor: install NVIDIA's container toolkit, or run 'copier update --data gpu=none'."
     else
         printf '%s\n' "$logs" >&2
     fi
@@ -59,4 +61,6 @@ if ! shown docker compose up --detach --wait --no-build; then
     docker compose rm --stop --force $failed >/dev/null 2>&1 || true
     refuse "${reason:-the lab did not start: the lines above say why.}"
 fi
+problem=$(check_packages)
+[ -z "$problem" ] || printf 'labdock: %s\n' "$problem" >&2
 sh lab/tools/url.sh
