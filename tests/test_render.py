@@ -22,7 +22,7 @@ FILES = {
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "secrets/.gitkeep"),
     *("lab/build.sh", "lab/compile.py", "lab/packages.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
-    *("lab/seccomp.json", "lab/needs.txt"),
+    *("lab/seccomp.json", "lab/podman.yaml", "lab/needs.txt"),
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),

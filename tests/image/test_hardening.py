@@ -144,7 +144,7 @@ def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
 DOCKERFILE = {
     "USER 1000:1000\n": ("", "a numeric user that is not root"),
     'ENTRYPOINT ["sh", "/opt/labdock/entrypoint.sh"]\n': ("", "starts through the checks"),
-    "COPY --chmod=u=rwX,go=rX lab/server": ("COPY lab/server", "files that the user can write"),
+    "COPY --chmod=755 lab/server": ("COPY lab/server", "files that the user can write"),
     "FROM ${PYTHON_IMAGE} AS lab\n": ("FROM build AS lab\n", "build tools"),
 }
 
@@ -156,7 +156,6 @@ NEUTRAL = (
     "WORKDIR ",
     "CMD ",
     "COPY --from=",
-    "COPY --chmod=755 lab/server/bin",
     "RUN --mount=type=secret,id=ca ",
 )
 

@@ -15,8 +15,15 @@ refuse() {
     exec sleep infinity
 }
 
-[ "$uid" != 0 ] || refuse "the lab would run as root (uid 0): put your own uid into .env as LAB_UID (id -u prints it)."
-[ "$gid" != 0 ] || refuse "the lab would run in root's group (gid 0): put your own gid into .env as LAB_GID (id -g prints it)."
+# mapped FILE: is 0 in here another id outside? So it is under an engine without root, whose uid 0 is an ordinary user.
+mapped() {
+    while read -r inside outside _; do
+        [ "$inside" != 0 ] || [ "$outside" = 0 ] || return 0
+    done <"/proc/self/$1"
+    return 1
+}
+[ "$uid" != 0 ] || mapped uid_map || refuse "the lab would run as root (uid 0): put your own uid into .env as LAB_UID (id -u prints it)."
+[ "$gid" != 0 ] || mapped gid_map || refuse "the lab would run in root's group (gid 0): put your own gid into .env as LAB_GID (id -g prints it)."
 
 case $JUPYTER_USERNAME in
 root | '' | [!a-z_]* | *[!a-z0-9_-]*)
@@ -48,6 +55,9 @@ writable() {
     [ -w "$1" ] && return
     owner=$(stat -c '%u %g' "$1")
     them="the lab runs as uid $uid, gid $gid and cannot write $2/, which belongs to uid ${owner% *}, gid ${owner#* }"
+    if [ "${owner% *}" = 0 ] && [ "$uid" != 0 ] && mapped uid_map; then
+        refuse "$them, you yourself in an engine without root: put LAB_UID=0 and LAB_GID=0 into .env."
+    fi
     case $owner in
     "$uid "*) refuse "$them: run 'chmod u+rwx $2' in the project's folder." ;;
     0\ * | *\ 0) refuse "$them: run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder." ;;

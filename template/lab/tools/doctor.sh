@@ -13,6 +13,9 @@ fi
 check_mounts() {
     uid=$(setting LAB_UID 1000)
     gid=$(setting LAB_GID 1000)
+    if [ "$uid" = 0 ] && [ "$(engine_kind)" = rootless ]; then
+        uid=$(id -u) gid=$(id -g) # what uid 0 is in there
+    fi
     for folder in data notebooks secrets; do
         [ -d "$folder" ] && [ "$(uname)" != Darwin ] || continue
         # Columns of ls: mode, links, uid, gid. The letter that counts is the owner's, the group's or the others' "w".
@@ -60,6 +63,18 @@ check_lab() {
     fi
 }
 
+# What this engine cannot do, and the lab runs without: no fault of the settings.
+notes() {
+    kind=$(engine_kind)
+    [ "$kind" != docker ] || return 0
+    case $(docker info --format '{{.CgroupVersion}}:{{.CgroupDriver}}') in
+    1:* | *:none) echo "note  the limits of memory, processors and processes do not hold: an engine without root needs cgroups v2 and systemd." ;;
+    esac
+    if [ "$kind" = podman ] && [ "$(podman info --format '{{.Host.Security.SECCOMPProfilePath}}')" != "$(pwd -P)/lab/seccomp.json" ]; then
+        echo "note  Podman holds the lab to its own seccomp profile: for the lab's, put seccomp_profile = \"$(pwd -P)/lab/seccomp.json\" under [containers] in ~/.config/containers/containers.conf and restart podman.socket."
+    fi
+}
+
 status=0
 while read -r check what; do
     problem=$($check)
@@ -71,6 +86,7 @@ while read -r check what; do
     fi
 done <<'CHECKS'
 check_engine engine, Compose and buildx are recent enough
+check_compose_file the files for Compose suit the engine
 check_ids LAB_UID and LAB_GID are usable
 check_username JUPYTER_USERNAME is usable
 check_umask LAB_UMASK is usable
@@ -86,4 +102,5 @@ check_config Compose accepts the whole
 check_token the token is long enough
 check_lab the lab answers, if it runs
 CHECKS
+notes
 exit $status

@@ -20,6 +20,12 @@ if [ "$uid" = 0 ]; then
         uid=1000 gid=1000
     fi
 fi
+# Without root, Docker's uid 0 is the user who runs it; what any other uid writes that user could not delete.
+lab_uid=$uid lab_gid=$gid files=
+case $(engine_kind) in
+rootless) lab_uid=0 lab_gid=0 ;;
+podman) files=compose.yaml:lab/podman.yaml$([ ! -e compose.override.yaml ] || echo :compose.override.yaml) ;;
+esac
 number=$(checkout_number)
 name=$(sed -n 's/^LAB_NAME=//p' sample.env)-$(printf %06x $((number % 16777216)))
 port=$((8888 + number % 1000))
@@ -27,8 +33,9 @@ port=$((8888 + number % 1000))
 # Written aside first, so that an interrupted run leaves no half .env.
 trap 'rm -f .env.new' EXIT
 trap 'exit 130' INT TERM
-sed "s/^LAB_NAME=.*/LAB_NAME=$name/; s/^LAB_UID=.*/LAB_UID=$uid/; s/^LAB_GID=.*/LAB_GID=$gid/
+sed "s/^LAB_NAME=.*/LAB_NAME=$name/; s/^LAB_UID=.*/LAB_UID=$lab_uid/; s/^LAB_GID=.*/LAB_GID=$lab_gid/
     s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/" sample.env >.env.new
+[ -z "$files" ] || printf '\n# The engine is Podman.\nCOMPOSE_FILE=%s\n' "$files" >>.env.new
 if [ "$(id -u)" = 0 ]; then
     for path in .env.new data notebooks secrets; do
         [ ! -e "$path" ] || chown -hR "$uid:$gid" "$path"
@@ -36,4 +43,5 @@ if [ "$(id -u)" = 0 ]; then
     echo "You are root: the lab will run as $uid:$gid, to whom data/, notebooks/ and secrets/ were handed."
 fi
 mv .env.new .env
-echo "Wrote .env: $name, uid $uid, gid $gid, port $port."
+echo "Wrote .env: $name, uid $lab_uid, gid $lab_gid, port $port."
+[ "$lab_uid" != 0 ] || echo "This Docker engine runs without root: its uid 0 is you."

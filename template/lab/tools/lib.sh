@@ -33,6 +33,33 @@ checkout_number() {
     pwd -P | tr -d '\n' | cksum | cut -d ' ' -f 1
 }
 
+# engine_kind: docker, rootless (Docker without root: its uid 0 is who runs it) or podman; docker where none answers.
+engine_kind() {
+    case $(docker version --format '{{range .Server.Components}}{{.Name}},{{end}}' 2>/dev/null) in
+    *Podman*) echo podman && return ;;
+    esac
+    case $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) in
+    *name=rootless*) echo rootless ;;
+    *) echo docker ;;
+    esac
+}
+
+# build [SERVICE]: the images. Compose needs BuildKit for the CA, which Podman has not: there, its own builder does it.
+build() {
+    if [ "$(engine_kind)" != podman ]; then
+        docker compose build "$@"
+        return
+    fi
+    stage=${1:-lab}
+    set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/no-ca.pem)"
+    for name in PYTHON_IMAGE PIP_INDEX_URL DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        value=$(setting $name '')
+        [ -z "$value" ] || set -- "$@" --build-arg "$name=$value"
+    done
+    image=$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-$stage
+    podman build "$@" --target "$stage" --tag "docker.io/library/$image" .
+}
+
 # Each check below prints the sentence that mends what it found, or nothing.
 
 # An engine that is too old ignores what protects the lab, so it is refused.
@@ -48,8 +75,17 @@ check_engine() {
         esac
         return
     fi
-    needed "Docker Engine" 25 0 "$version"
     needed "Docker Compose" 2 39 "$(docker compose version --short 2>/dev/null)"
+    if [ "$(engine_kind)" = podman ]; then
+        needed Podman 4 3 "$version"
+        # `podman` builds what `docker` runs: both have to mean the same engine, and one without root.
+        own="$(podman info --format '{{.Host.Security.Rootless}} {{.Store.GraphRoot}}' 2>/dev/null)"
+        asked="true $(docker info --format '{{.DockerRootDir}}')"
+        [ "$own" = "$asked" ] ||
+            echo "docker asks a Podman that is not your own ('podman info' says '$own', not '$asked'): run 'systemctl --user start podman.socket' as yourself, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
+        return
+    fi
+    needed "Docker Engine" 25 0 "$version"
     needed "Docker buildx" 0 12 "$(docker buildx version 2>/dev/null | cut -d ' ' -f 2)"
 }
 
@@ -67,12 +103,34 @@ needed() {
 }
 
 check_ids() {
+    own=
+    case $(engine_kind) in
+    rootless) own="LAB_UID=0 and LAB_GID=0" ;;
+    podman) own="LAB_UID=$(id -u) and LAB_GID=$(id -g)" ;;
+    esac
     for name in LAB_UID LAB_GID; do
         value=$(setting $name 1000)
         if [ $name = LAB_UID ]; then command='id -u'; else command='id -g'; fi
+        if [ -n "$own" ]; then
+            # Any other is one of the engine's ids for containers.
+            case "$own " in
+            *"$name=$value "*) ;;
+            *) echo "$name is '$value', and what it writes you could not delete, for this engine runs without root: put $own into .env." ;;
+            esac
+            continue
+        fi
         whole_number "$value" 1 2147483647 ||
             echo "$name is '$value', not a number from 1 to 2147483647: put the number that '$command' prints into .env."
     done
+}
+
+check_compose_file() {
+    named=$(setting COMPOSE_FILE '')
+    case $(engine_kind):$named in
+    podman:*lab/podman.yaml*) ;;
+    podman:*) echo "the engine is Podman, and COMPOSE_FILE is '$named': put COMPOSE_FILE=compose.yaml:lab/podman.yaml:compose.override.yaml into .env." ;;
+    *:*lab/podman.yaml*) echo "COMPOSE_FILE is '$named', and the engine is not Podman: delete the line from .env." ;;
+    esac
 }
 
 check_username() {

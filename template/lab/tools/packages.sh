@@ -19,7 +19,7 @@ done
 new=$(mktemp -d)
 trap 'rm -rf "$new" .pyproject.toml.new .requirements.lock.new' EXIT
 trap 'exit 130' INT TERM
-if ! docker compose build packages >"$new/log" 2>&1; then
+if ! build packages >"$new/log" 2>&1; then
     cat "$new/log" >&2
     reason=$(sed -n 's/.*labdock: //p' "$new/log" | tail -n 1) # the Dockerfile's steps say themselves why they failed
     refuse "the image was not built: ${reason:-the lines above say why.}"

@@ -3,7 +3,7 @@
 set -eu
 . lab/tools/lib.sh
 
-for check in check_engine check_ids check_username check_umask check_port check_ui check_limits check_ca check_folders check_config; do
+for check in check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_ca check_folders check_config; do
     problem=$($check)
     [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
 done
@@ -18,7 +18,22 @@ shown() {
     [ ! -e "$log.failed" ]
 }
 
-if ! shown docker compose build; then
+# Podman knows a container's health through systemd, which is not everywhere: there, the lab itself is asked.
+start() {
+    if [ "$(engine_kind)" != podman ]; then
+        docker compose up --detach --wait --no-build
+        return
+    fi
+    docker compose up --detach --no-build || return 1
+    for _ in $(seq 120); do
+        ! docker compose exec --no-TTY lab bash /opt/labdock/healthcheck.sh 2>/dev/null || return 0
+        [ -n "$(docker compose ps --quiet --status running lab)" ] || return 1
+        sleep 1
+    done
+    return 1
+}
+
+if ! shown build; then
     # The steps of the Dockerfile say themselves why they failed (lab/build.sh).
     reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
     if [ -n "$reason" ]; then
@@ -39,7 +54,7 @@ if [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] &&
 fi
 
 before=$(docker compose ps --quiet --status running lab || true)
-if ! shown docker compose up --detach --wait --no-build; then
+if ! shown start; then
     logs=$(docker compose logs --no-log-prefix --tail 20 prepare lab 2>/dev/null || true)
     reason=$(printf '%s\n' "$logs" | sed -n 's/^labdock: //p' | tail -n 1)
     port=$(setting JUPYTER_PORT 8888)

@@ -1,0 +1,56 @@
+"""An ordinary user's own engine, and a project of that user in it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from engine import site
+from tests.conftest import Render, lacking
+from tests.support import rootless
+from tests.support.project import Project
+from tests.support.refusal import answers, only_root
+from tests.support.rootless import Person, PersonsProject
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which engine."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def person(engine: None, kind: str) -> Iterator[Person]:
+    """The user, whose engine runs."""
+    only_root()
+    if not site.debian_codename():
+        lacking(f"the rootless engines are Debian's packages, and this machine is {site.system()}")
+    with rootless.person() as somebody, rootless.engine(somebody, kind):
+        yield somebody
+
+
+@pytest.fixture(scope="module")
+def project(person: Person, render: Render) -> PersonsProject:
+    """The user's project, after `make env`."""
+    rendered = render()
+    folder = person.home / "lab"
+    shutil.copytree(rendered.folder, folder)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, person.uid, person.uid)
+    project = PersonsProject(folder, rendered.answers, person=person)
+    project.make("env")
+    project.set_env(JUPYTER_PORT="0")
+    return project
+
+
+@pytest.fixture(scope="module")
+def at_work(person: Person, project: PersonsProject, lab: Project) -> Iterator[PersonsProject]:
+    """The same while its lab runs, in the image of the lab that tests share: this one is not built again."""
+    image, own = (p.config()["services"]["lab"]["image"] for p in (lab, project))
+    rootless.load(person, image, own)
+    project.compose("up", "--detach", "--no-build")
+    until(lambda: answers(project.lab()) == 200, "an answer of the lab")
+    yield project
+    project.down()

@@ -1,0 +1,283 @@
+"""Rootless engines for an ordinary user of the tests' own: Docker under rootlesskit, and Podman.
+
+Programs are Debian's, unpacked and not installed. The user exists in one mount namespace only, where /etc has a line
+for it and /dev/net/tun its usual mode: nothing of this machine is changed, and all of it ends with the namespace.
+"""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.daemon import Daemon
+from engine.debian import Apt
+from engine.tools import locked
+from tests.support.project import Project
+from tests.support.waiting import until
+
+# From this machine's own release: they are linked with its libraries.
+PROGRAMS = (
+    *("uidmap", "slirp4netns", "libslirp0", "libglib2.0-0", "iproute2", "libbpf1", "libelf1"),
+    *("rootlesskit", "podman", "conmon", "catatonit", "netavark", "aardvark-dns", "golang-github-containers-common"),
+    *("golang-github-containers-image", "libgpgme11", "libassuan0", "libsubid4", "libseccomp2", "libyajl2"),
+)
+SUBORDINATE = 65536  # how many ids the user may hand out; the first is its own times as many
+
+# As root, in a mount namespace: the user's /etc and tun. Ends when its standard input does.
+ENTER = """
+for place in etc var/lib; do
+    mount -t overlay -o "lowerdir=$1/$place:/$place" overlay "/$place"
+done
+mkdir -p /dev/net
+mount -t tmpfs -o mode=755 tmpfs /dev/net
+mknod -m 666 /dev/net/tun c 10 200
+echo ready
+exec cat
+"""
+
+
+@dataclass
+class Person:
+    """An ordinary user, with a home and a namespace of its own; `environment` says which engine `docker` is."""
+
+    name: str
+    uid: int
+    home: Path
+    namespace: int  # the process that holds it
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
+        """`command`, run as this user in the folder `cwd`, or at home."""
+        return [
+            *("nsenter", f"--mount=/proc/{self.namespace}/ns/mnt", "--"),
+            *("setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"),
+            *("env", f"--chdir={cwd or self.home}"),
+            *map(str, command),
+        ]
+
+    def settings(self) -> dict[str, str]:
+        """What a login sets, and which engine is meant."""
+        own = {"HOME": str(self.home), "USER": self.name, "LOGNAME": self.name, "TMPDIR": str(self.home / "tmp")}
+        return {**own, "XDG_RUNTIME_DIR": str(self.home / "run"), **self.environment}
+
+    def run(self, *command: str | Path, check: bool = True, **options: Any) -> str:
+        """What `command` prints."""
+        done = subprocess.run(
+            self.command(*command),
+            env={**os.environ, **self.settings()},
+            text=True,
+            capture_output=True,
+            **options,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def owns(self, path: Path) -> bool:
+        """Is this file, as the host sees it, the user's?"""
+        status = path.lstat()
+        return (status.st_uid, status.st_gid) == (self.uid, self.uid)
+
+
+@dataclass
+class PersonsProject(Project):
+    """A project that `person` works in."""
+
+    person: Person | None = None
+
+    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        assert self.person
+        self.environment = {**self.person.settings(), **self.environment}
+        return super().run(*self.person.command(*command, cwd=self.folder), check=check, **options)
+
+
+def unpack(own: Daemon) -> Path:
+    """The folder with the programs of `PROGRAMS`; the engine's own are unpacked too."""
+    folder = own.root / "rootless"
+    with locked(own.root):
+        own.fetch()
+        apt = Apt(own.root)
+        apt.unpack([f"{name}/{apt.own}" for name in PROGRAMS], folder)
+    return folder
+
+
+@contextmanager
+def person() -> Iterator[Person]:
+    """A user that nobody knows outside; its processes end and its files go at the end."""
+    programs = unpack(Daemon())
+    taken = {user.pw_uid for user in pwd.getpwall()}
+    uid = next(number for number in range(4321, 30000) if number not in taken and not processes(number))
+    name = f"rootless{uid}"
+    folder = Path(tempfile.mkdtemp(prefix="labdock-", dir="/var/tmp"))
+    try:
+        home, etc = folder / "home", folder / "etc"
+        folder.chmod(0o755)
+        etc.mkdir()
+        for path in (home, home / "run", home / "tmp"):
+            path.mkdir(mode=0o700)
+            os.chown(path, uid, uid)
+        (folder / "var/lib/cni").mkdir(parents=True)  # else Podman lays a folder of its own over all of /var/lib
+        for file, line in {
+            "passwd": f"{name}:x:{uid}:{uid}::{home}:/bin/sh",
+            "group": f"{name}:x:{uid}:",
+            "subuid": f"{name}:{uid * SUBORDINATE}:{SUBORDINATE}",
+            "subgid": f"{name}:{uid * SUBORDINATE}:{SUBORDINATE}",
+            "ld.so.conf": str(next((programs / "usr/lib").glob("*/libslirp.so.0")).parent),
+        }.items():
+            there = Path("/etc", file)
+            (etc / file).write_text((there.read_text() if there.exists() else "") + f"{line}\n")
+        for file in ("resolv.conf", "hosts"):  # they may be mounts, which an overlay does not show
+            shutil.copy(Path("/etc", file), etc / file)
+        subprocess.run(["/sbin/ldconfig", "-f", etc / "ld.so.conf", "-C", etc / "ld.so.cache"], check=True)
+        holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", ENTER, "sh", str(folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert holder.stdin and holder.stdout
+        try:
+            assert holder.stdout.readline() == "ready\n", "the user's namespace could not be made"
+            yield Person(name, uid, home, holder.pid)
+        finally:
+            end_processes(uid)
+            holder.stdin.close()
+            holder.wait()
+    finally:
+        shutil.rmtree(folder)
+
+
+def load(person: Person, image: str, name: str) -> None:
+    """Give the user's engine an image of the tests' own, as `name`."""
+    with tempfile.TemporaryFile() as file:
+        subprocess.run(["docker", "save", image], stdout=file, check=True)
+        file.seek(0)
+        person.run("docker", "load", "--quiet", stdin=file)
+    if name != image:
+        person.run("docker", "tag", image, name)
+
+
+def processes(uid: int) -> list[int]:
+    """The processes of this user and of its subordinate ids."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended
+            text = status.read_text()
+            owner = int(text.partition("\nUid:")[2].split()[0])
+            if uid in (owner, owner // SUBORDINATE) and "\nState:\tZ" not in text:
+                found.append(int(status.parent.name))
+    return found
+
+
+def end_processes(uid: int) -> None:
+    """End what is left of this user."""
+
+    def none_left() -> bool:
+        left = processes(uid)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not left
+
+    until(none_left, "the end of the user's processes", 30)
+
+
+def path_of(*folders: Path) -> str:
+    return ":".join([*map(str, folders), os.environ["PATH"], "/usr/sbin", "/sbin"])
+
+
+@contextmanager
+def engine(person: Person, kind: str) -> Iterator[None]:
+    """Start the user's engine, `docker` or `podman`, and point `docker` at it."""
+    own = Daemon()
+    programs = unpack(own)
+    start = {"docker": docker, "podman": podman}[kind]
+    command, environment = start(person, own, programs)
+    socket = person.home / f"run/{kind}.sock"
+    person.environment = {"DOCKER_HOST": f"unix://{socket}", **environment}
+    with (person.home / "log").open("w") as log:
+        process = subprocess.Popen(
+            person.command(*command), env={**os.environ, **person.settings()}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        until(lambda: process.poll() is not None or answers(person), "an answer of the engine", 60)
+        assert process.poll() is None, (person.home / "log").read_text()[-5000:]
+        yield
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        end_processes(person.uid)
+
+
+def answers(person: Person) -> bool:
+    return bool(person.run("docker", "version", "--format", "{{.Server.Version}}", check=False).strip())
+
+
+def docker(person: Person, own: Daemon, programs: Path) -> tuple[list[str | Path], dict[str, str]]:
+    """Docker as its own dockerd-rootless.sh starts it; no limits, since cgroups v1 cannot be handed to a user."""
+    packages = own.packages
+    config = {
+        "data-root": f"{person.home}/docker",
+        "exec-root": f"{person.home}/run/docker",
+        "pidfile": f"{person.home}/run/docker.pid",
+        "hosts": [f"unix://{person.home}/run/docker.sock"],
+        "init-path": f"{packages}/usr/bin/tini-static",
+        "userland-proxy-path": f"{packages}/usr/sbin/docker-proxy",
+    }
+    (person.home / "docker.json").write_text(json.dumps(config))
+    path = path_of(
+        own.root / "bin", programs / "usr/bin", programs / "bin", *(packages / f"usr/{d}" for d in ("bin", "sbin"))
+    )
+    script = packages / "usr/share/docker.io/contrib/dockerd-rootless.sh"
+    environment = {"PATH": path}
+    return ["sh", script, "--config-file", person.home / "docker.json"], environment
+
+
+CONTAINERS = """
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+conmon_path = ["{programs}/usr/bin/conmon"]
+helper_binaries_dir = ["{programs}/usr/lib/podman"]
+init_path = "{programs}/usr/bin/catatonit"
+[engine.runtimes]
+runc = ["{packages}/usr/sbin/runc"]
+[containers]
+seccomp_profile = "{home}/lab/lab/seccomp.json"
+[network]
+network_backend = "netavark"
+"""
+STORAGE = """
+[storage]
+driver = "overlay"
+graphroot = "{home}/podman"
+runroot = "{home}/run/podman"
+"""
+
+
+def podman(person: Person, own: Daemon, programs: Path) -> tuple[list[str | Path], dict[str, str]]:
+    """Podman's service, whose socket speaks Docker's language; crun would refuse cgroups of both versions."""
+    places = {"home": person.home, "programs": programs, "packages": own.packages}
+    folder = person.home / ".config/containers"
+    for path in (folder.parent, folder):
+        path.mkdir()
+    (folder / "containers.conf").write_text(CONTAINERS.format(**places))
+    (folder / "storage.conf").write_text(STORAGE.format(**places))
+    shutil.copy(programs / "etc/containers/policy.json", folder)
+    (folder / "registries.conf").write_text('unqualified-search-registries = ["docker.io"]\n')
+    for path in (folder.parent, *folder.rglob("*"), folder):
+        os.chown(path, person.uid, person.uid)
+    path = path_of(
+        own.root / "bin", programs / "usr/bin", programs / "bin", *(own.packages / f"usr/{d}" for d in ("bin", "sbin"))
+    )
+    environment = {"PATH": path}
+    return ["podman", "system", "service", "--time=0", f"unix://{person.home}/run/podman.sock"], environment
