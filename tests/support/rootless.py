@@ -213,7 +213,7 @@ def engine(person: Person, kind: str) -> Iterator[None]:
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+            process.wait(5)
         end_processes(person.uid)
 
 

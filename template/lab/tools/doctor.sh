@@ -75,6 +75,7 @@ notes() {
     fi
 }
 
+engine=$(engine_kind)
 status=0
 while read -r check what; do
     problem=$($check)

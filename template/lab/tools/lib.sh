@@ -35,6 +35,10 @@ checkout_number() {
 
 # engine_kind: docker, rootless (Docker without root: its uid 0 is who runs it) or podman; docker where none answers.
 engine_kind() {
+    if [ -n "${engine:-}" ]; then
+        echo "$engine" # asked already
+        return
+    fi
     case $(docker version --format '{{range .Server.Components}}{{.Name}},{{end}}' 2>/dev/null) in
     *Podman*) echo podman && return ;;
     esac
@@ -52,10 +56,12 @@ build() {
     fi
     stage=${1:-lab}
     set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/no-ca.pem)"
-    for name in PYTHON_IMAGE PIP_INDEX_URL DEBIAN_MIRROR DEBIAN_SECURITY_MIRROR HTTP_PROXY HTTPS_PROXY NO_PROXY; do
-        value=$(setting $name '')
-        [ -z "$value" ] || set -- "$@" --build-arg "$name=$value"
-    done
+    # The arguments as Compose has them, compose.override.yaml's too.
+    while read -r argument; do
+        [ -z "${argument#*=}" ] || set -- "$@" --build-arg "$argument"
+    done <<ARGUMENTS
+$(docker compose --profile '*' config | sed -n "/^  $stage:/,/^  [^ ]/p" | sed -n '/^      args:/,/^      [^ ]/s/^        \([A-Za-z0-9_]*\): "\{0,1\}\([^"]*\)"\{0,1\}$/\1=\2/p')
+ARGUMENTS
     image=$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-$stage
     podman build "$@" --target "$stage" --tag "docker.io/library/$image" .
 }

@@ -8,6 +8,7 @@ set -f # "polars>=1 numpy==2.*" is two words, and no pattern for files
 # shellcheck disable=SC2086
 set -- "$1" ${PKG:-}
 
+engine=$(engine_kind)
 for check in check_engine check_ca check_config; do
     problem=$($check)
     [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
