@@ -56,8 +56,9 @@ CHECKERS = {
     "ruff format": lambda folder: tool("ruff", "format", "--no-cache", "--check", ".", cwd=folder),
 }
 WORKFLOW_CHECKERS = {
-    "workflows": hook_of("workflows", WORKFLOW),
-    "zizmor": lambda folder: tool("zizmor", "--offline", "--no-progress", "--quiet", WORKFLOW, cwd=folder),
+    "workflows": hook_of("workflows", ".github/workflows/*.yml"),
+    "dependabot": hook_of("dependabot", ".github/dependabot.yml"),
+    "zizmor": lambda folder: tool("zizmor", "--offline", "--no-progress", "--quiet", ".github", cwd=folder),
 }
 
 # What each checker must refuse: a file, a piece of it, and what takes its place.
@@ -69,6 +70,7 @@ BROKEN = {
     "ruff check": ("lab/server/contents.py", "import ", "import os\nimport "),
     "ruff format": ("lab/server/contents.py", "import ", "x = {  'a':1}\nimport "),
     "workflows": (WORKFLOW, "runs-on: ", "run-on: "),
+    "dependabot": (".github/dependabot.yml", "interval: weekly", "interval: often"),
     "zizmor": (WORKFLOW, "run: make env", "run: echo ${{ github.event.head_commit.message }}"),
 }
 
@@ -143,7 +145,7 @@ def test_a_workflow_has_no_right_that_it_does_not_name(path: Path) -> None:
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
         write = {right for right, level in job["permissions"].items() if level != "read"}
-        assert not write or path.name in ("release.yml", "locks.yml")
+        assert not write or path.name in ("release.yml", "locks.yml", "update.yml")
         assert job["timeout-minutes"] <= 360
 
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -17,16 +18,18 @@ from tests.conftest import ROOT, Render, git
 from tests.support.project import Project
 
 FILES = {
-    *("README.md", "Dockerfile", "compose.yaml", "compose.override.yaml", "sample.env", "Makefile"),
+    *("README.md", "Dockerfile", "compose.yaml", "compose.override.yaml", "compose.pins.yaml", "sample.env"),
+    "Makefile",
     *("pyproject.toml", "requirements.lock", ".copier-answers.yml", ".pre-commit-config.yaml"),
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "secrets/.gitkeep"),
     *("lab/build.sh", "lab/compile.py", "lab/packages.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
-    *("lab/seccomp.json", "lab/podman.yaml", "lab/needs.txt"),
+    *("lab/seccomp.json", "lab/podman.yaml", "lab/needs.txt", "lab/sbom.lock", "lab/sbom.py"),
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
-    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "packages", "reset", "rotate", "test", "up", "url")),
+    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "packages", "pin", "reset", "rotate")),
+    *(f"lab/tools/{name}.sh" for name in ("sbom", "test", "up", "url", "verify")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
@@ -40,12 +43,14 @@ CONTEXT = {
     "lab/compile.py",
     "lab/packages.py",
     "lab/build.lock",
+    "lab/sbom.lock",
+    "lab/sbom.py",
     "lab/seccomp.json",
     "lab/server.lock",
     "requirements.lock",
 } | {name for name in FILES if name.startswith("lab/server/")}
 # Written by a lab or its user; none of it may reach git or an image.
-PRIVATE = (".env", ".env.new", "secrets/jupyter_token", "data/patients.csv", "data/deep/er.parquet")
+PRIVATE = (".env", ".env.new", "secrets/jupyter_token", "data/patients.csv", "data/deep/er.parquet", "sbom.cdx.json")
 
 
 def plant(project: Project, *paths: str) -> None:
@@ -67,7 +72,7 @@ def test_a_project_is_exactly_these_files(case: Project) -> None:
     if case.answers["license"] != "none":
         expected.add("LICENSE")
     if case.answers["use_github_actions"]:
-        expected.add(".github/workflows/lab.yml")
+        expected |= {".github/dependabot.yml", ".github/workflows/lab.yml", ".github/workflows/update.yml"}
     environment = case.answers["environment"]
     expected |= {f"notebooks/{EXAMPLES[environment]}.ipynb", *OPTIONAL.get(environment, ())}
     assert case.files() == expected
@@ -110,7 +115,10 @@ def test_the_dockerfile_starts_from_the_asked_python(case: Project) -> None:
     base = f"python:{case.answers['python_version']}-slim-trixie"
     assert re.findall(r"^ARG PYTHON_IMAGE=(.*)$", case.read("Dockerfile"), re.MULTILINE) == [base]
     assert set(re.findall(r"^FROM (\S+)", case.read("Dockerfile"), re.MULTILINE)) == {"${PYTHON_IMAGE}", "build"}
-    assert case.service()["build"]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{base}}}"
+    pinned = yaml.safe_load(case.read("compose.pins.yaml"))["services"]["pinned"]["build"]["args"]
+    assert pinned == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{base}}}", "DEBIAN_PINS": ""}
+    extended = {"file": "compose.pins.yaml", "service": "pinned"}
+    assert [case.service(name)["extends"] for name in ("lab", "packages")] == [extended] * 2
 
 
 def test_a_graphics_processor_is_reserved_where_it_was_asked_for(case: Project) -> None:
@@ -154,7 +162,7 @@ def different_settings(compose: str, sample: str) -> set[str]:
 
 
 def test_sample_env_names_every_setting(case: Project) -> None:
-    compose, sample = case.read("compose.yaml"), case.read("sample.env")
+    compose, sample = case.read("compose.yaml") + case.read("compose.pins.yaml"), case.read("sample.env")
     assert different_settings(compose, sample) == set()
     assert different_settings(compose + "# ${LAB_NEW:-1}\n", sample) == {"LAB_NEW"}
     assert different_settings(compose, sample + "LAB_OLD=1\n") == {"LAB_OLD"}

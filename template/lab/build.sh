@@ -40,6 +40,8 @@ attempt() {
         reason="the certificate of $what is not trusted (LAB_CA_BUNDLE adds ${found:-0}): name your site's CA bundle in .env, LAB_CA_BUNDLE=/path/to/bundle.pem"
     elif grep -qiE 'hash(es)? mismatch|do not match the hashes|hash sum mismatch' "$log"; then
         reason="a file differs from what was locked: try again, and if it stays so do not trust $what"
+    elif [ -n "${DEBIAN_PINS:-}" ] && grep -qE 'unmet dependencies|held broken packages' "$log"; then
+        reason="the distribution's mirror has moved on from compose.pins.yaml: 'make pin' takes what there is"
     elif grep -qiE 'resolve|connect|timed? ?out|unreachable|network|proxy|temporary failure|fetch' "$log"; then
         # Credentials in an address stay out of sight.
         value=$(printenv "$setting" | sed 's#//[^/@]*@#//#') || true
@@ -84,14 +86,27 @@ system)
     if [ -s "$ca" ]; then
         echo "Acquire::https::CAInfo \"$ca\";" >/etc/apt/apt.conf.d/99-site-ca
     fi
+    for pin in ${DEBIAN_PINS:-}; do
+        printf 'Package: %s\nPin: version %s\nPin-Priority: 990\n\n' "${pin%%=*}" "${pin#*=}"
+    done >/etc/apt/preferences.d/99-pins
     export DEBIAN_FRONTEND=noninteractive
     mkdir -p /usr/share/man/man1 # slim images lack it, and Java's package fails without
     attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any -o Acquire::Retries=3
     # shellcheck disable=SC2086 # names, with spaces between them
     attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq -o Acquire::Retries=3 --no-install-recommends \
         "$@" ${DEBIAN_PACKAGES:-}
+    moved=
+    for pin in ${DEBIAN_PINS:-}; do # apt takes another version where the pinned one is gone
+        # shellcheck disable=SC2016 # dpkg's own variable
+        now=$(dpkg-query --show --showformat '${Version}' "${pin%%=*}" 2>/dev/null) || continue
+        [ "$now" = "${pin#*=}" ] || moved="$moved${moved:+; }${pin%%=*} ${pin#*=}, now $now"
+    done
+    if [ -n "$moved" ]; then
+        echo "labdock: the distribution's mirror has moved on from compose.pins.yaml ($moved): 'make pin' takes what there is." >&2
+        exit 1
+    fi
     mv /tmp/sources "$sources"
-    rm -rf /etc/apt/apt.conf.d/99-site-ca /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
+    rm -rf /etc/apt/apt.conf.d/99-site-ca /etc/apt/preferences.d/99-pins /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
         /var/cache/ldconfig/aux-cache /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
     compile "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
     find / -xdev -type f -perm /6000 -exec chmod a-s {} +

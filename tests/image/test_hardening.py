@@ -19,7 +19,7 @@ HARMLESS = (
     "lab.image lab.build lab.build.* lab.pull_policy lab.command lab.environment.* prepare.image prepare.pull_policy "
     "prepare.environment.HOME prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
     "prepare.environment.LAB_UMASK packages.image packages.profiles packages.build packages.build.* "
-    "packages.environment packages.environment.* "
+    "packages.environment packages.environment.* *.extends *.extends.* "
     "*.logging.driver"  # the engine's default, where its settings name no other
 )
 RUNNING = ("lab", "prepare")

@@ -67,9 +67,9 @@ class Project:
         """What Compose makes of the project's files."""
         return json.loads(self.compose("config", "--format", "json").stdout)
 
-    def service(self) -> dict[str, Any]:
-        """Service `lab` as it stands in compose.yaml."""
-        return yaml.safe_load(self.read("compose.yaml"))["services"]["lab"]
+    def service(self, name: str = "lab") -> dict[str, Any]:
+        """A service as it stands in compose.yaml."""
+        return yaml.safe_load(self.read("compose.yaml"))["services"][name]
 
     def containers(self) -> list[dict[str, Any]]:
         """Every container of the project, running or not, as `docker inspect` shows it."""

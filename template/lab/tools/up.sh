@@ -44,6 +44,7 @@ if ! shown build; then
     elif grep -q 'failed to resolve source metadata' "$log"; then
         image=$(sed -n 's/.*failed to solve: \(.*\): failed to resolve source metadata.*/\1/p' "$log" | tail -n 1)
         reason="the base image $image cannot be fetched: name one that can be in .env, PYTHON_IMAGE."
+        case $image in *@*) reason="${reason%.}, or pin another: 'make pin'." ;; esac
     fi
     refuse "the image was not built: ${reason:-the lines above say why.}"
 fi

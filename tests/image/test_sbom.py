@@ -1,0 +1,138 @@
+"""`make sbom`: every package of the image is in its bill of materials, which fits CycloneDX's schema."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.project import Project
+
+WRITTEN = ("sbom.cdx.json", "provenance.json")
+ENVIRONMENTS = ("/opt/jupyter", "/opt/venv")
+VALID = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.stdin.read())
+sys.exit(str(error) if error else 0)
+"""
+LIST = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+
+
+@pytest.fixture(scope="module")
+def tools(lab: Project) -> Iterator[str]:
+    """The image with the tools, once `make sbom` has run."""
+    lab.make("sbom")
+    name = f"{lab.config()['services']['lab']['image'].removesuffix('-lab')}-sbom"
+    yield name
+    lab.run("docker", "image", "rm", "--force", name)
+    for file in WRITTEN:
+        (lab.folder / file).unlink()
+
+
+@pytest.fixture
+def sbom(lab: Project, tools: str) -> dict[str, Any]:
+    return json.loads(lab.read("sbom.cdx.json"))
+
+
+def place(component: dict[str, Any]) -> str:
+    """The folder that a component is in."""
+    return next((p["value"] for p in component.get("properties", []) if p["name"] == "labdock:place"), "")
+
+
+def missing(lab: Project, sbom: dict[str, Any]) -> set[str]:
+    """What is installed in the image and not in its bill of materials."""
+    listed = {
+        (place(c), c["name"].lower(), c["version"], "arch=source" in c.get("purl", "")) for c in sbom["components"]
+    }
+    found = {f"{where}: {name} {version}" for where, name, version, source in listed if not source}
+    installed = set()
+    for folder in ENVIRONMENTS:
+        python = lab.shell(f'{folder}/bin/python -I -c "{LIST}"').split()
+        where = lab.shell(f"echo {folder}/lib/python*/site-packages").strip()
+        installed |= {f"{where}: {pair.lower().replace('==', ' ')}" for pair in python}
+    for line in lab.shell("dpkg-query --show --showformat '${Package} ${Version}\\n'").splitlines():
+        installed.add(f"/var/lib/dpkg: {line}")
+    assert len(installed) > 150
+    return installed - found
+
+
+@pytest.mark.full
+def test_every_installed_package_is_listed(lab: Project, sbom: dict[str, Any]) -> None:
+    assert missing(lab, sbom) == set()
+    version = lab.shell("/opt/venv/bin/python -c 'import platform; print(platform.python_version())'").strip()
+    assert [c["purl"] for c in sbom["components"] if c["bom-ref"] == "python"] == [f"pkg:generic/python@{version}"]
+    assert [c["name"] for c in sbom["components"] if c["type"] == "operating-system"] == ["debian"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["numpy", "jupyterlab", "git"])
+def test_a_package_less_is_noticed(lab: Project, sbom: dict[str, Any], name: str) -> None:
+    sbom["components"] = [c for c in sbom["components"] if c["name"] != name]
+    assert {line.split()[1] for line in missing(lab, sbom)} == {name}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [("version", 1, True), ("bomFormat", "SPDX", False), ("components", [{"name": "x"}], False)],
+    ids=["as written", "another format", "a component without type"],
+)
+def test_it_fits_the_schema(lab: Project, tools: str, sbom: dict[str, Any], key: str, value: Any, fits: bool) -> None:
+    text = json.dumps({**sbom, key: value})
+    command = ("docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=/opt/sbom/bin/python", tools)
+    done = lab.run(*command, "-I", "-c", VALID, input=text, check=False)
+    assert (done.returncode == 0) is fits, done.stderr
+
+
+@pytest.mark.full
+def test_it_is_the_same_each_time(lab: Project, tools: str) -> None:
+    before = lab.read("sbom.cdx.json")
+    lab.make("sbom")
+    assert lab.read("sbom.cdx.json") == before
+
+
+@pytest.mark.full
+def test_provenance_names_the_base_by_digest(lab: Project, tools: str) -> None:
+    provenance = json.loads(lab.read("provenance.json"))
+    (base,) = provenance["materials"]
+    assert base["uri"].startswith("pkg:docker/python@3.13-slim-trixie")
+    assert len(base["digest"]["sha256"]) == 64
+    assert "build-arg:PYTHON_IMAGE" in provenance["invocation"]["parameters"]["args"]
+
+
+# --- the workflow's check ---------------------------------------------------------------------------
+def advisory(**fields: str) -> dict[str, Any]:
+    """What the distribution's security tracker says of one hole."""
+    return {"CVE-2026-0001": {"releases": {"trixie": {"status": "resolved", "urgency": "high", **fields}}}}
+
+
+ADVISORIES = {
+    "nothing known": ({}, 0),
+    "mended by a newer version": ({"git": advisory(fixed_version="1:99")}, 1),
+    "mended in this version": ({"git": advisory(fixed_version="1:1")}, 0),
+    "nothing mends it yet": ({"git": advisory(status="open")}, 0),
+    "not installed": ({"apache2": advisory(fixed_version="99")}, 0),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", ADVISORIES)
+def test_the_workflow_finds_what_a_newer_version_mends(lab: Project, tools: str, tmp_path: Path, case: str) -> None:
+    known, status = ADVISORIES[case]
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    steps = yaml.safe_load(lab.read(".github/workflows/lab.yml"))["jobs"]["vulnerabilities"]["steps"]
+    (script,) = (step["run"] for step in steps if "sec-scan" in step.get("run", ""))
+    prepare = "mkdir -p .cache/debsbom && cp /known.json .cache/debsbom/security-tracker.json && cat >sbom.cdx.json"
+    done = lab.run(
+        *("docker", "run", "--rm", "--interactive", "--network=none", "--workdir=/tmp", "--entrypoint=sh"),
+        f"--volume={tmp_path}/known.json:/known.json:ro,z",
+        *(tools, "-c", f"PATH=/opt/sbom/bin:$PATH; {prepare}\n{script}"),
+        input=lab.read("sbom.cdx.json"),
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert ("CVE-2026-0001" in done.stdout) is bool(status)

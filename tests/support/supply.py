@@ -1,0 +1,101 @@
+"""Where a build gets its base and packages from, made by tests: a registry and a mirror of the distribution."""
+
+import hashlib
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import requests
+
+from engine.debian import Apt
+from engine.tools import Refused
+from tests.conftest import lacking
+from tests.support.waiting import until
+
+PROGRAM = "usr/bin/docker-registry"
+CONFIG = """
+version: 0.1
+log: {{level: warn, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {folder}/images}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@contextmanager
+def registry(folder: Path, port: int) -> Iterator[str]:
+    """The distribution's own registry on a port of 127.0.0.1, its images in `folder`; its address."""
+    packages = folder / "packages"
+    try:
+        Apt(folder).unpack(["docker-registry/testing"], packages)
+    except Refused as refused:
+        lacking(f"no registry to test with: {refused}")
+    config = folder / "registry.yml"
+    config.write_text(CONFIG.format(folder=folder, port=port))
+    process = subprocess.Popen([packages / PROGRAM, "serve", config], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}/v2/"), "the registry answers")
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(address, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and writes nothing to the terminal."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path, address: str) -> Iterator[str]:
+    """The files of `folder` over HTTP, on any port of `address`."""
+    server = ThreadingHTTPServer((address, 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{address}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def package(folder: Path, name: str, version: str) -> None:
+    """Build an empty package into `folder`."""
+    tree = folder / f"{name}-{version}"
+    (tree / "DEBIAN").mkdir(parents=True)
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\n"
+    (tree / "DEBIAN/control").write_text(f"{control}Description: nothing at all\n")
+    subprocess.run(["dpkg-deb", "--build", tree, folder / f"{name}_{version}.deb"], check=True, capture_output=True)
+
+
+def publish(folder: Path, *archives: str) -> None:
+    """Make `folder` a mirror, suite `stable`, of these archives that lie in it."""
+    entries = []
+    for archive in archives:
+        fields = subprocess.run(["dpkg-deb", "--field", folder / archive], check=True, text=True, capture_output=True)
+        content = (folder / archive).read_bytes()
+        found = f"Filename: {archive}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n"
+        entries.append(fields.stdout + found)
+    index = "\n".join(entries).encode()
+    suite = folder / "dists/stable"
+    (suite / "main/binary-all").mkdir(parents=True, exist_ok=True)
+    listed = []
+    for architecture in ("all", "amd64", "arm64"):
+        path = suite / f"main/binary-{architecture}/Packages"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(index if architecture == "all" else b"")
+        content = path.read_bytes()
+        listed.append(f" {hashlib.sha256(content).hexdigest()} {len(content)} {path.relative_to(suite)}\n")
+    head = "Suite: stable\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nComponents: main\nArchitectures: all amd64 arm64\n"
+    (suite / "Release").write_text(f"{head}SHA256:\n{''.join(listed)}")
