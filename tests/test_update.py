@@ -158,6 +158,33 @@ def test_a_conflict_shows(old: Project) -> None:
     assert "# My own first line." in old.read("Dockerfile") and COMMENT in old.read("Dockerfile")
 
 
+def pin(project: Project) -> str:
+    """What `make pin` writes; the whole file."""
+    edit(project.folder, "compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@sha256:{'a' * 64}")
+    edit(project.folder, "compose.pins.yaml", '""', '"git=1:2.47.3-0+deb13u1"')
+    project.commit()
+    return project.read("compose.pins.yaml")
+
+
+def test_pins_survive(old: Project) -> None:
+    before = pin(old)
+    update(old)
+    assert_updated(old)
+    assert old.read("compose.pins.yaml") == before
+
+
+def test_pins_of_another_python_are_a_conflict(old: Project) -> None:
+    pin(old)
+    update(old, python_version="3.14")
+    assert undecided(old) == {"compose.pins.yaml"}
+
+
+def test_without_pins_another_python_arrives(old: Project) -> None:
+    update(old, python_version="3.14")
+    assert undecided(old) == set()
+    assert "python:3.14-slim-trixie}" in old.read("compose.pins.yaml")
+
+
 def test_an_update_to_the_same_release_changes_nothing(old: Project) -> None:
     update(old)
     old.commit()
@@ -226,3 +253,4 @@ def test_every_release_updates_to_this_tree(template: Path, tmp_path: Path, tag:
     assert version(project) == CANDIDATE
     assert contents(project, *theirs) == before
     assert not (project.folder / "notebooks/iris.ipynb").exists()
+    assert "DEBIAN_PINS" in project.read("compose.pins.yaml"), "compose.yaml takes build arguments from it"

@@ -40,7 +40,7 @@ def unpack() -> None:
 
 def run(*command: str | Path) -> None:
     """Run a tool; what it says is shown where it fails."""
-    done = subprocess.run(command, text=True, capture_output=True)
+    done = subprocess.run(command, check=False, text=True, capture_output=True)
     if done.returncode:
         sys.exit(f"labdock: {Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
 
