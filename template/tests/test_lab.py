@@ -78,10 +78,37 @@ def test_the_lab_makes_no_system_call_but_its_own(container: dict, host: testinf
 def test_nothing_of_the_host_is_shared(container: dict) -> None:
     settings = container["HostConfig"]
     assert settings["Privileged"] is False
-    assert not any(settings[kind] for kind in ("CapAdd", "Devices", "DeviceRequests", "GroupAdd"))
-    kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode")
+    assert not any(settings[kind] for kind in ("CapAdd", "Devices", "GroupAdd"))
+    # But a graphics processor, where compose.yaml reserves one.
+    reserved = json.loads(compose("config", "--format", "json"))["services"]["lab"].get("deploy", {})
+    assert bool(settings["DeviceRequests"]) == bool(reserved.get("resources", {}).get("reservations"))
+    kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode")
     assert not any(settings[kind].startswith(("host", "container:")) for kind in kinds)
-    assert not any(mount["Source"].endswith((".sock", "/run", "/etc")) for mount in container["Mounts"])
+
+
+# What belongs to the host itself, wherever it lies in there; mounts of your own data are yours to decide.
+SYSTEM = (
+    "/boot",
+    "/dev",
+    "/etc",
+    "/proc",
+    "/root",
+    "/run",
+    "/sys",
+    "/usr",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+    "/var/run",
+)
+
+
+def test_no_mount_shows_the_hosts_system(container: dict) -> None:
+    binds = {m["Destination"]: m["Source"] for m in container["Mounts"] if m["Type"] == "bind"}
+    binds.pop("/run/ca.pem", None)  # your site's certificates (LAB_CA_BUNDLE)
+    assert not [source for source in binds.values() if source in ("/", "/home", "/var", "/var/lib")]
+    assert not [source for source in binds.values() if any(f"{source}/".startswith(f"{top}/") for top in SYSTEM)]
+    assert not [source for source in binds.values() if source.endswith(".sock")]
+    assert binds["/run/secrets"] == str(ROOT / "secrets")
 
 
 def test_everything_is_limited(container: dict) -> None:
@@ -120,6 +147,53 @@ def test_the_mounts_are_yours_and_writable(host: testinfra.host.Host, home: str,
 def test_the_token_cannot_be_changed(host: testinfra.host.Host) -> None:
     assert host.run("test -r /run/secrets/jupyter_token").rc == 0
     assert host.run("test -w /run/secrets/jupyter_token || test -w /run/secrets").rc != 0
+
+
+def test_the_token_shows_nowhere_else(container: dict, host: testinfra.host.Host) -> None:
+    """Neither in what the engine shows, nor in the log, nor in what a process was started with."""
+    token = (ROOT / "secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
+    history = ["docker", "history", "--no-trunc", container["Image"]]
+    shown = [json.dumps(container), subprocess.run(history, check=True, text=True, capture_output=True).stdout]
+    started = host.check_output("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' || true")
+    assert "JUPYTER_USERNAME" in started and container["Id"] in shown[0]
+    assert not [text for text in (*shown, compose("logs", "lab"), started) if token in text]
+
+
+def test_the_image_is_out_of_its_users_reach(container: dict) -> None:
+    """No file of interpreters, environments and configuration could be written even if the root were not read-only."""
+    command = ["docker", "run", "--rm", "--network=none", f"--user={container['Config']['User']}", "--entrypoint=find"]
+    where = ["/opt", "/etc", "/usr", "!", "-type", "l", "-writable"]
+    done = subprocess.run([*command, container["Image"], *where], text=True, capture_output=True)
+    assert done.stdout == "" and done.returncode == 0
+
+
+def test_what_prepares_the_lab_has_no_network() -> None:
+    found = compose("ps", "--all", "--quiet", "prepare")
+    seen = json.loads(subprocess.run(["docker", "inspect", found], check=True, capture_output=True).stdout)[0]
+    assert seen["HostConfig"]["NetworkMode"] == "none"
+
+
+def test_a_foreign_page_changes_nothing(address: str) -> None:
+    """Cookies alone do not do; they are not sent from elsewhere; a foreign name of this address is refused."""
+    token = (ROOT / "secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
+    browser = requests.Session()
+    entered = browser.get(f"{address}/login", params={"token": token}, timeout=30)
+    cookies = " ".join(answer.headers.get("Set-Cookie", "") for answer in (*entered.history, entered))
+    assert "username-" in cookies and "SameSite=Strict" in cookies
+    assert browser.get(f"{address}/api/contents", timeout=30).status_code == 200  # the cookie does let its user in
+    assert browser.post(f"{address}/api/contents/notebooks", json={}, timeout=30).status_code == 403
+    headers = {"Authorization": f"token {token}", "Host": "rebound.example"}
+    assert requests.get(f"{address}/api/contents", headers=headers, timeout=30).status_code == 403
+
+
+def test_no_websocket_opens_without_the_token(address: str) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "A" * 22 + "==",
+    }
+    assert requests.get(f"{address}/api/events/subscribe", headers=upgrade, timeout=30).status_code == 403
 
 
 def test_only_the_token_opens_the_lab(address: str) -> None:

@@ -26,19 +26,21 @@ mapped() {
 [ "$gid" != 0 ] || mapped gid_map || refuse "the lab would run in root's group (gid 0): put your own gid into .env as LAB_GID (id -g prints it)."
 
 case $JUPYTER_USERNAME in
-root | '' | [!a-z_]* | *[!a-z0-9_-]*)
-    refuse "JUPYTER_USERNAME is '$JUPYTER_USERNAME', not a user name (a-z, 0-9, _ and -, a letter first): mend it in .env."
+root | . | .. | '' | -* | *[!A-Za-z0-9._-]*)
+    refuse "JUPYTER_USERNAME is '$JUPYTER_USERNAME', not a user name (letters, digits, '.', '_' and '-', not root): mend it in .env."
     ;;
+*[!0-9]*) ;;
+*) refuse "JUPYTER_USERNAME is '$JUPYTER_USERNAME', a number, which programs would take for a uid: mend it in .env." ;;
 esac
 
 case $LAB_UMASK in
-[0-7][0-7][0-7]) umask "$LAB_UMASK" ;;
-*) refuse "LAB_UMASK is '$LAB_UMASK', not three digits from 0 to 7, such as 022: mend it in .env." ;;
+0[0-7][0-7]) umask "$LAB_UMASK" ;;
+*) refuse "LAB_UMASK is '$LAB_UMASK', not 0 and two digits from 0 to 7, such as 022: mend it in .env." ;;
 esac
 
 # name FILE ID LINE: the image's own entries, but LINE for this name and ID. /etc/passwd and /etc/group point here.
 name() {
-    grep -v -e "^$USER:" -e "^[^:]*:[^:]*:$2:" "/etc/$1.image" >"/run/lab/$1"
+    awk -F : -v name="$USER" -v id="$2" '$1 != name && $3 != id' "/etc/$1.image" >"/run/lab/$1"
     echo "$3" >>"/run/lab/$1"
 }
 name passwd "$uid" "$USER:x:$uid:$gid:$USER:$HOME:/bin/bash"

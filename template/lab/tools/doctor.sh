@@ -18,13 +18,28 @@ check_mounts() {
     fi
     for folder in data notebooks secrets; do
         [ -d "$folder" ] && [ "$(uname)" != Darwin ] || continue
-        # Columns of ls: mode, links, uid, gid. The letter that counts is the owner's, the group's or the others' "w".
+        # Columns of ls: mode, links, uid, gid. The letters that count are the owner's, the group's or the others' "rwx".
         ls -ldn "$folder" | awk -v uid="$uid" -v gid="$gid" -v folder="$folder" '
-            substr($1, $3 == uid ? 3 : $4 == gid ? 6 : 9, 1) == "w" { exit }
+            substr($1, 9, 1) == "w" { print "everybody on this machine can write " folder "/: run '\''chmod o-w " folder "'\''."; exit }
+            substr($1, $3 == uid ? 2 : $4 == gid ? 5 : 8, 3) ~ /^rw[xs]$/ { exit }
             $3 == uid { print "the lab cannot write " folder "/: run '\''chmod u+rwx " folder "'\''."; exit }
             { print folder "/ belongs to " $3 ":" $4 ", the lab runs as " uid ":" gid \
                 ": run '\''sudo chown -R " uid ":" gid " " folder "'\''." }'
     done
+}
+
+# What lies in scratch space counts as memory: full, it must leave room for the server.
+# shellcheck disable=SC2329
+check_scratch() {
+    echo "$(setting LAB_MEMORY 4g) $(setting LAB_SCRATCH 1g)" | awk '
+        function bytes(size, unit) {
+            unit = tolower(size)
+            gsub(/[0-9.]|b$/, "", unit)
+            return size * (unit == "g" ? 2 ^ 30 : unit == "m" ? 2 ^ 20 : unit == "k" ? 1024 : 1)
+        }
+        3 * bytes($2) >= bytes($1) {
+            print "three folders of LAB_SCRATCH, \047" $2 "\047, fill LAB_MEMORY, \047" $1 "\047: put less than a third of it into .env."
+        }'
 }
 
 # shellcheck disable=SC2329
@@ -94,6 +109,7 @@ check_umask LAB_UMASK is usable
 check_port JUPYTER_PORT is usable
 check_ui JUPYTER_UI is usable
 check_limits memory, processor and process limits are usable
+check_scratch scratch space leaves room in memory
 check_ca the CA bundle can be read
 check_folders data/, notebooks/ and secrets/ are there
 check_mounts data/, notebooks/ and secrets/ can be written by the lab

@@ -141,13 +141,16 @@ check_compose_file() {
 
 check_username() {
     value=$(setting JUPYTER_USERNAME jovyan)
-    { [ "$value" != root ] && matches "$value" '[a-z_][a-z0-9_-]{0,31}'; } ||
-        echo "JUPYTER_USERNAME is '$value', not a user name (a-z, 0-9, _ and -, a letter first): mend it in .env."
+    case $value in
+    root | . | ..) ;;
+    *) ! matches "$value" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}' || matches "$value" '[0-9]*' || return 0 ;;
+    esac
+    echo "JUPYTER_USERNAME is '$value', not a user name (letters, digits, '.', '_' and '-', not root): mend it in .env."
 }
 
 check_umask() {
     value=$(setting LAB_UMASK 022)
-    matches "$value" '[0-7]{3}' || echo "LAB_UMASK is '$value', not three digits from 0 to 7, such as 022: mend it in .env."
+    matches "$value" '0[0-7][0-7]' || echo "LAB_UMASK is '$value', not 0 and two digits from 0 to 7, such as 022: mend it in .env."
 }
 
 check_port() {
@@ -169,12 +172,18 @@ check_limits() {
     value=$(setting LAB_MEMORY 4g)
     matches "$value" '[0-9]+([.][0-9]+)?[bkmgBKMG][bB]?' ||
         echo "LAB_MEMORY is '$value', not a size such as 4g or 800m: mend it in .env."
+    value=$(setting LAB_SCRATCH 1g)
+    matches "$value" '[1-9][0-9]*[kmgKMG]' || echo "LAB_SCRATCH is '$value', not a size such as 1g or 500m: mend it in .env."
 }
 
 check_ca() {
     value=$(setting LAB_CA_BUNDLE lab/no-ca.pem)
     { [ -f "$value" ] && [ -r "$value" ]; } ||
         echo "LAB_CA_BUNDLE is '$value', which is no file that can be read: name your site's PEM file in .env."
+    # Mounted, it gets SELinux's label for containers, and whatever else of the system reads it may not any more.
+    case $(cd "$(dirname "$value")" 2>/dev/null && pwd -P)/ in "$(pwd -P)"/*) return ;; esac
+    [ "$(getenforce 2>/dev/null)" != Enforcing ] ||
+        echo "LAB_CA_BUNDLE is '$value', which SELinux would label anew: copy it into this folder and name the copy in .env."
 }
 
 check_folders() {

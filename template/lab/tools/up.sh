@@ -49,6 +49,9 @@ if ! shown build; then
     refuse "the image was not built: ${reason:-the lines above say why.}"
 fi
 
+# A missing token means a new one, which a server that runs would not know.
+[ -e secrets/jupyter_token ] || docker compose stop lab >/dev/null 2>&1 || true
+
 # A lab that refused to serve after a restart waits for this moment (lab/server/entrypoint.sh).
 if [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] &&
     docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | grep -q '^labdock: '; then
