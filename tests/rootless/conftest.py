@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine import site
+from engine.tools import Refused
 from tests.conftest import Render, lacking
 from tests.support import rootless
 from tests.support.project import Project
@@ -25,10 +25,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 def person(engine: None, kind: str) -> Iterator[Person]:
     """The user, whose engine runs."""
     only_root()
-    if not site.debian_codename():
-        lacking(f"the rootless engines are Debian's packages, and this machine is {site.system()}")
-    with rootless.person() as somebody, rootless.engine(somebody, kind):
-        yield somebody
+    try:
+        programs = rootless.unpack()
+    except Refused as refused:
+        lacking(str(refused))
+    else:
+        with rootless.person(programs) as somebody, rootless.engine(somebody, kind, programs):
+            yield somebody
 
 
 @pytest.fixture(scope="module")

@@ -171,5 +171,6 @@ def test_up_builds_and_down_leaves_nothing(project: PersonsProject, person: Pers
     load(person, base, base)
     assert answers(project.up()) == 200
     assert "MEND" not in project.make("doctor").stdout
+    project.make("outdated")  # the other image, and what it is for
     project.make("down")
     assert project.containers() == []

@@ -25,9 +25,10 @@ from tests.support.waiting import until
 
 # From this machine's own release: they are linked with its libraries.
 PROGRAMS = (
-    *("uidmap", "slirp4netns", "libslirp0", "libglib2.0-0", "iproute2", "libbpf1", "libelf1"),
+    *("uidmap", "slirp4netns", "libslirp0", "libglib2.0-0", "iproute2", "libbpf1", "libelf1", "libmnl0", "libbsd0"),
     *("rootlesskit", "podman", "conmon", "catatonit", "netavark", "aardvark-dns", "golang-github-containers-common"),
     *("golang-github-containers-image", "libgpgme11", "libassuan0", "libsubid4", "libseccomp2", "libyajl2"),
+    "libdevmapper1.02.1",
 )
 SUBORDINATE = 65536  # how many ids the user may hand out; the first is its own times as many
 
@@ -99,8 +100,9 @@ class PersonsProject(Project):
         return super().run(*self.person.command(*command, cwd=self.folder), check=check, **options)
 
 
-def unpack(own: Daemon) -> Path:
-    """The folder with the programs of `PROGRAMS`; the engine's own are unpacked too."""
+def unpack() -> Path:
+    """The folder with the programs of `PROGRAMS`, beside the engine's own, and gone with them. Raises `Refused`."""
+    own = Daemon()
     folder = own.root / "rootless"
     with locked(own.root):
         own.fetch()
@@ -110,9 +112,8 @@ def unpack(own: Daemon) -> Path:
 
 
 @contextmanager
-def person() -> Iterator[Person]:
+def person(programs: Path) -> Iterator[Person]:
     """A user that nobody knows outside; its processes end and its files go at the end."""
-    programs = unpack(Daemon())
     taken = {user.pw_uid for user in pwd.getpwall()}
     uid = next(number for number in range(4321, 30000) if number not in taken and not processes(number))
     name = f"rootless{uid}"
@@ -188,19 +189,17 @@ def end_processes(uid: int) -> None:
     until(none_left, "the end of the user's processes", 30)
 
 
-def path_of(*folders: Path) -> str:
-    return ":".join([*map(str, folders), os.environ["PATH"], "/usr/sbin", "/sbin"])
-
-
 @contextmanager
-def engine(person: Person, kind: str) -> Iterator[None]:
+def engine(person: Person, kind: str, programs: Path) -> Iterator[None]:
     """Start the user's engine, `docker` or `podman`, and point `docker` at it."""
     own = Daemon()
-    programs = unpack(own)
-    start = {"docker": docker, "podman": podman}[kind]
-    command, environment = start(person, own, programs)
-    socket = person.home / f"run/{kind}.sock"
-    person.environment = {"DOCKER_HOST": f"unix://{socket}", **environment}
+    folders = (own.root, "bin"), (programs, "usr/bin", "bin"), (own.packages, "usr/bin", "usr/sbin")
+    path = [str(Path(place, part)) for place, *parts in folders for part in parts]
+    person.environment = {
+        "DOCKER_HOST": f"unix://{person.home}/run/{kind}.sock",
+        "PATH": ":".join([*path, os.environ["PATH"], "/usr/sbin", "/sbin"]),
+    }
+    command = {"docker": docker, "podman": podman}[kind](person, own, programs)
     with (person.home / "log").open("w") as log:
         process = subprocess.Popen(
             person.command(*command), env={**os.environ, **person.settings()}, start_new_session=True,
@@ -221,8 +220,8 @@ def answers(person: Person) -> bool:
     return bool(person.run("docker", "version", "--format", "{{.Server.Version}}", check=False).strip())
 
 
-def docker(person: Person, own: Daemon, programs: Path) -> tuple[list[str | Path], dict[str, str]]:
-    """Docker as its own dockerd-rootless.sh starts it; no limits, since cgroups v1 cannot be handed to a user."""
+def docker(person: Person, own: Daemon, _: Path) -> list[str | Path]:
+    """Docker, as its own dockerd-rootless.sh starts it."""
     packages = own.packages
     config = {
         "data-root": f"{person.home}/docker",
@@ -233,12 +232,8 @@ def docker(person: Person, own: Daemon, programs: Path) -> tuple[list[str | Path
         "userland-proxy-path": f"{packages}/usr/sbin/docker-proxy",
     }
     (person.home / "docker.json").write_text(json.dumps(config))
-    path = path_of(
-        own.root / "bin", programs / "usr/bin", programs / "bin", *(packages / f"usr/{d}" for d in ("bin", "sbin"))
-    )
     script = packages / "usr/share/docker.io/contrib/dockerd-rootless.sh"
-    environment = {"PATH": path}
-    return ["sh", script, "--config-file", person.home / "docker.json"], environment
+    return ["sh", script, "--config-file", person.home / "docker.json"]
 
 
 CONTAINERS = """
@@ -264,8 +259,8 @@ runroot = "{home}/run/podman"
 """
 
 
-def podman(person: Person, own: Daemon, programs: Path) -> tuple[list[str | Path], dict[str, str]]:
-    """Podman's service, whose socket speaks Docker's language; crun would refuse cgroups of both versions."""
+def podman(person: Person, own: Daemon, programs: Path) -> list[str | Path]:
+    """Podman's service, whose socket speaks Docker's language. (crun, its usual runtime, refuses hybrid cgroups.)"""
     places = {"home": person.home, "programs": programs, "packages": own.packages}
     folder = person.home / ".config/containers"
     for path in (folder.parent, folder):
@@ -276,8 +271,4 @@ def podman(person: Person, own: Daemon, programs: Path) -> tuple[list[str | Path
     (folder / "registries.conf").write_text('unqualified-search-registries = ["docker.io"]\n')
     for path in (folder.parent, *folder.rglob("*"), folder):
         os.chown(path, person.uid, person.uid)
-    path = path_of(
-        own.root / "bin", programs / "usr/bin", programs / "bin", *(own.packages / f"usr/{d}" for d in ("bin", "sbin"))
-    )
-    environment = {"PATH": path}
-    return ["podman", "system", "service", "--time=0", f"unix://{person.home}/run/podman.sock"], environment
+    return ["podman", "system", "service", "--time=0", f"unix://{person.home}/run/podman.sock"]

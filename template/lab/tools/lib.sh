@@ -39,8 +39,8 @@ engine_kind() {
         echo "$engine" # asked already
         return
     fi
-    case $(docker version --format '{{range .Server.Components}}{{.Name}},{{end}}' 2>/dev/null) in
-    *Podman*) echo podman && return ;;
+    case $(docker version --format '{{.Server.Components}}' 2>/dev/null) in
+    *"Podman Engine"*) echo podman && return ;;
     esac
     case $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) in
     *name=rootless*) echo rootless ;;
