@@ -130,6 +130,12 @@ check_ids() {
     done
 }
 
+# For what needs more of the builder than an image.
+check_buildkit() {
+    [ "$(engine_kind)" != podman ] ||
+        echo "this needs BuildKit, and the engine is Podman, which has none: run it where Docker is."
+}
+
 check_compose_file() {
     named=$(setting COMPOSE_FILE '')
     case $(engine_kind):$named in

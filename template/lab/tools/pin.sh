@@ -4,7 +4,7 @@ set -eu
 . lab/tools/lib.sh
 
 pins=compose.pins.yaml
-for check in check_engine check_ca; do
+for check in check_engine check_buildkit check_ca; do
     problem=$($check)
     [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
 done
