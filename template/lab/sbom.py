@@ -7,7 +7,7 @@ into one document, together with Python itself, and checked against CycloneDX's 
 """
 
 import json
-import os
+import platform
 import re
 import subprocess
 import sys
@@ -105,7 +105,7 @@ def described(name: str) -> Document:
         parts.append(placed(environment(packages), place))
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', (ROOT / "usr/lib/os-release").read_text(), re.MULTILINE))
     system = {"type": "operating-system", "bom-ref": "system", "name": release["ID"], "version": release["VERSION_ID"]}
-    version = os.environ["PYTHON_VERSION"]
+    version = platform.python_version()  # the tools run on the same base image
     python = {"type": "platform", "bom-ref": "python", "name": "python", "version": version}
     python["purl"] = f"pkg:generic/python@{version}"
     tools = {(tool["name"], tool["version"]): tool for part in parts for tool in part["tools"]}

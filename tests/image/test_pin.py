@@ -98,6 +98,10 @@ def test_a_build_stays_on_what_was_pinned(
     }
     assert f"Pinned in {PINS}: {base}@{digest}; packages: 1. " in said
 
+    project.environment["PYTHON_IMAGE"] = f"{base}@{digest}"
+    assert "compose.pins.yaml adds a digest: leave the digest out of .env." in project.make("up", check=False).stderr
+    project.environment["PYTHON_IMAGE"] = base
+
     # Registry and mirror go on, and still have what was pinned.
     tmp_path.joinpath("second").mkdir()
     push(base, tmp_path / "second", "second")

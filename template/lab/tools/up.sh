@@ -41,6 +41,8 @@ if ! shown build; then
         :
     elif grep -q 'no space left on device' "$log"; then
         reason="the disk is full: free some with 'docker system prune'."
+    elif grep -q 'invalid reference format' "$log"; then
+        reason="PYTHON_IMAGE is '$(setting PYTHON_IMAGE '')', and compose.pins.yaml adds a digest: leave the digest out of .env."
     elif grep -q 'failed to resolve source metadata' "$log"; then
         image=$(sed -n 's/.*failed to solve: \(.*\): failed to resolve source metadata.*/\1/p' "$log" | tail -n 1)
         reason="the base image $image cannot be fetched: name one that can be in .env, PYTHON_IMAGE."
