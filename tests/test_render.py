@@ -24,12 +24,12 @@ FILES = {
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "secrets/.gitkeep"),
     *("lab/build.sh", "lab/compile.py", "lab/packages.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
-    *("lab/seccomp.json", "lab/podman.yaml", "lab/needs.txt", "lab/sbom.lock", "lab/sbom.py"),
+    *("lab/seccomp.json", "lab/podman.yaml", "lab/needs.txt", "lab/sbom.lock", "lab/sbom.py", "lab/bundle/.gitkeep"),
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
-    *(f"lab/tools/{name}.sh" for name in ("doctor", "env", "lib", "packages", "pin", "reset", "rotate")),
-    *(f"lab/tools/{name}.sh" for name in ("sbom", "test", "up", "url", "verify")),
+    *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "packages", "pin", "reset", "restore")),
+    *(f"lab/tools/{name}.sh" for name in ("rotate", "sbom", "test", "up", "url", "verify")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
@@ -37,8 +37,9 @@ LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (R
 # By environment, besides the example.
 OPTIONAL = {"spark": ["lab/server/spark/spark-defaults.conf"], "r": ["lab/server/kernels/ir/kernel.json"]}
 
-# What the Dockerfile copies, and nothing else.
+# What the Dockerfile reads, and nothing else.
 CONTEXT = {
+    "lab/bundle/.gitkeep",
     "lab/build.sh",
     "lab/compile.py",
     "lab/packages.py",
@@ -51,6 +52,9 @@ CONTEXT = {
 } | {name for name in FILES if name.startswith("lab/server/")}
 # Written by a lab or its user; none of it may reach git or an image.
 PRIVATE = (".env", ".env.new", "secrets/jupyter_token", "data/patients.csv", "data/deep/er.parquet", "sbom.cdx.json")
+# What a bundle brings: not for git, and only the parts that a rebuild reads are for the build.
+BUNDLED = ("lab/bundle/SHA256SUMS", "lab/bundle/wheels/any.whl", "lab/bundle/debs/Packages")
+PACKED = ("lab/bundle/images.tar", "iris-study-bundle.tar")
 
 
 def plant(project: Project, *paths: str) -> None:
@@ -157,7 +161,7 @@ def test_the_licence_names_its_holder(case: Project) -> None:
 
 def different_settings(compose: str, sample: str) -> set[str]:
     """Variables that only one of compose.yaml and sample.env names."""
-    used = set(re.findall(r"(?<!\$)\$\{?([A-Za-z_][A-Za-z0-9_]*)", compose))
+    used = set(re.findall(r"(?:(?<!\$)\$\{?|^    environment: )([A-Za-z_][A-Za-z0-9_]*)", compose, re.MULTILINE))
     return used ^ set(re.findall(r"^([A-Za-z_]\w*)=", sample, re.MULTILINE))
 
 
@@ -202,8 +206,9 @@ def test_a_faulty_lock_is_noticed() -> None:
 # --- what leaves the folder -------------------------------------------------------------------------
 def test_git_takes_the_project_and_nothing_private(copied: Project) -> None:
     work = ("notebooks/x.ipynb", "compose.prod.yaml", "notebooks/data/notes.md")
-    plant(copied, *PRIVATE, "notebooks/.ipynb_checkpoints/x.ipynb", *work)
-    expected = copied.files() - {*PRIVATE, "notebooks/.ipynb_checkpoints/x.ipynb"}
+    out = (*PRIVATE, *BUNDLED, *PACKED, "notebooks/.ipynb_checkpoints/x.ipynb")
+    plant(copied, *out, *work)
+    expected = copied.files() - {*out}
     copied.run("git", "init", "--quiet")
     copied.run("git", "add", "--all")
     assert set(copied.run("git", "ls-files", "-z").stdout.split("\0")) - {""} == expected
@@ -231,7 +236,9 @@ def build_context(project: Project) -> set[str]:
 
 def test_a_build_sees_nothing_private(engine: None, render: Render, tmp_path: Path) -> None:
     project = render(folder=tmp_path / "lab")
-    plant(project, *PRIVATE, "notebooks/mine.ipynb", "lab/server/__pycache__/contents.pyc", ".git/config")
+    plant(project, *PRIVATE, *PACKED, "notebooks/mine.ipynb", "lab/server/__pycache__/contents.pyc", ".git/config")
     assert build_context(project) == CONTEXT
+    plant(project, *BUNDLED)
+    assert build_context(project) == CONTEXT | {*BUNDLED}
     (project.folder / ".dockerignore").write_text("")
     assert build_context(project) >= {*PRIVATE, ".git/config"}

@@ -4,6 +4,9 @@
 #   build.sh uv LOCK                 install uv, the installer of the other steps
 #   build.sh environment DIR LOCK    make the virtual environment DIR hold exactly LOCK, hashes checked
 #   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits, let any id have a name
+#   build.sh wheels DIR              for `make bundle`: put every package of the three locks into DIR/wheels
+#   build.sh more DIR NAMES DEBS     put the packages NAMES there too, and what they depend on; and into DIR/debs, for apt,
+#                                    those of the distribution packages DEBS that the base lacks
 set -eu
 
 # A site's own certificates, where compose.yaml hands some over (LAB_CA_BUNDLE).
@@ -11,10 +14,16 @@ ca=/run/secrets/ca
 if [ -s "$ca" ]; then
     export SSL_CERT_FILE="$ca" PIP_CERT="$ca"
 fi
-if [ -n "${PIP_INDEX_URL:-}" ]; then
-    export UV_DEFAULT_INDEX="$PIP_INDEX_URL"
-else
-    unset PIP_INDEX_URL
+# The package index, which may hold a password: a secret, and no argument that the image's history would show.
+index=/run/secrets/index
+if [ -s "$index" ]; then
+    PIP_INDEX_URL=$(cat "$index")
+    export PIP_INDEX_URL UV_DEFAULT_INDEX="$PIP_INDEX_URL"
+fi
+# A project restored from a bundle asks no network.
+offline=
+if [ -e /bundle/SHA256SUMS ]; then
+    offline="--no-index --find-links /bundle/wheels"
 fi
 
 # apt and curl read a proxy's name in lower case only.
@@ -24,6 +33,13 @@ export http_proxy="${HTTP_PROXY:-}" https_proxy="${HTTPS_PROXY:-}" no_proxy="${N
 export RES_OPTIONS="timeout:1 attempts:6" UV_HTTP_RETRIES=6
 
 log=$(mktemp)
+# A wrong password is an error, not a question; pip tells it to its own log only.
+export PIP_NO_INPUT=1 PIP_LOG="$log.pip"
+
+# address SETTING: its value without a password.
+address() {
+    printenv "$1" | sed 's#//[^/]*@#//#' || true
+}
 
 # attempt WHAT SETTING COMMAND...: run COMMAND and show what it prints; where it fails, say why.
 attempt() {
@@ -35,6 +51,10 @@ attempt() {
     [ -s "$log.status" ] || return 0
     if grep -qiE 'no space left on device|os error 28' "$log"; then
         reason="the disk is full ($(df -hP / | awk 'NR==2 {print $4}') free): free some with 'docker system prune'"
+    elif grep -qsE '40[13] (Error|Client Error|Unauthorized|Forbidden)' "$log" "$log.pip"; then
+        reason="$what refuses your name or password ($setting is '$(address "$setting")'): mend it in .env"
+    elif grep -qE "^E: Version '.*' was not found" "$log"; then
+        reason="$what has newer packages than your image: run 'docker compose build --no-cache', then this again"
     elif grep -qiE 'certificate|self.signed|UnknownIssuer' "$log"; then
         found=$(grep -sc 'BEGIN CERTIFICATE' "$ca" || true)
         reason="the certificate of $what is not trusted (LAB_CA_BUNDLE adds ${found:-0}): name your site's CA bundle in .env, LAB_CA_BUNDLE=/path/to/bundle.pem"
@@ -42,10 +62,12 @@ attempt() {
         reason="a file differs from what was locked: try again, and if it stays so do not trust $what"
     elif [ -n "${DEBIAN_PINS:-}" ] && grep -qE 'unmet dependencies|held broken packages' "$log"; then
         reason="the distribution's mirror has moved on from compose.pins.yaml: 'make pin' takes what there is"
+    elif [ -n "$offline" ]; then
+        reason="the bundle in lab/bundle does not hold what this step needs (the lines above name it): make another bundle, or empty that folder but for .gitkeep to build from the network"
     elif grep -qiE 'resolve|connect|timed? ?out|unreachable|network|proxy|temporary failure|fetch' "$log"; then
-        # Credentials in an address stay out of sight.
-        value=$(printenv "$setting" | sed 's#//[^/@]*@#//#') || true
-        reason="$what cannot be reached ($setting is '$value'): set $setting or HTTP_PROXY and HTTPS_PROXY in .env"
+        reason="$what cannot be reached ($setting is '$(address "$setting")'): set $setting or HTTP_PROXY and HTTPS_PROXY in .env"
+    elif missing=$(grep -m 1 '^ERROR: No matching distribution found for' "$log"); then
+        reason="$what holds no '${missing##* for }' that fits: look for its name and versions there"
     else
         reason="$* failed: the lines above say why"
     fi
@@ -53,35 +75,20 @@ attempt() {
     exit 1
 }
 
-# compile DIR: see compile.py; a fixed seed gives equal bytes.
-compile() {
-    PYTHONHASHSEED=0 python3 -W ignore "$(dirname "$0")/compile.py" "$1"
-}
-
-step=$1
-shift
-case $step in
-uv)
-    attempt "the package index" PIP_INDEX_URL python3 -m pip install --quiet --no-compile --root-user-action=ignore \
-        --disable-pip-version-check --require-hashes --requirement "$1"
-    ;;
-environment)
-    attempt "the package index" PIP_INDEX_URL uv venv --quiet --python "$(command -v python3)" "$1"
-    attempt "the package index" PIP_INDEX_URL uv pip sync --python "$1" --require-hashes \
-        --build-constraints "$(dirname "$0")/build.lock" "$2" # what comes as source is built by locked tools too
-    rm -f "$1/.lock" # uv leaves it writable for everybody
-    # A fifth of the bytes are packages' own tests, which nobody imports; source maps serve only who debugs JupyterLab.
-    find "$1" -depth -type d -name tests -exec rm -rf {} + -o -name '*.js.map' -delete
-    compile "$1"
-    ;;
-system)
-    sources=/etc/apt/sources.list.d/debian.sources
+# use_mirrors: point apt at the bundle, or at the site's mirrors; /tmp/sources is what was there.
+sources=/etc/apt/sources.list.d/debian.sources
+use_mirrors() {
     cp "$sources" /tmp/sources
-    if [ -n "${DEBIAN_SECURITY_MIRROR:-}" ]; then
-        sed -i "s#^URIs: .*security.*#URIs: $DEBIAN_SECURITY_MIRROR#" "$sources"
-    fi
-    if [ -n "${DEBIAN_MIRROR:-}" ]; then
-        sed -i "/security/! s#^URIs: .*#URIs: $DEBIAN_MIRROR#" "$sources"
+    if [ -n "$offline" ]; then
+        attempt "the bundle" DEBIAN_MIRROR sh -c 'cd /bundle && grep " [.]/debs/" SHA256SUMS | sha256sum --check --quiet'
+        printf 'Types: deb\nURIs: file:/bundle/debs\nSuites: ./\nTrusted: yes\n' >"$sources"
+    else
+        if [ -n "${DEBIAN_SECURITY_MIRROR:-}" ]; then
+            sed -i "s#^URIs: .*security.*#URIs: $DEBIAN_SECURITY_MIRROR#" "$sources"
+        fi
+        if [ -n "${DEBIAN_MIRROR:-}" ]; then
+            sed -i "/security/! s#^URIs: .*#URIs: $DEBIAN_MIRROR#" "$sources"
+        fi
     fi
     if [ -s "$ca" ]; then
         echo "Acquire::https::CAInfo \"$ca\";" >/etc/apt/apt.conf.d/99-site-ca
@@ -90,9 +97,43 @@ system)
         printf 'Package: %s\nPin: version %s\nPin-Priority: 990\n\n' "${pin%%=*}" "${pin#*=}"
     done >/etc/apt/preferences.d/99-pins
     export DEBIAN_FRONTEND=noninteractive
-    mkdir -p /usr/share/man/man1 # slim images lack it, and Java's package fails without
     attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any -o Acquire::Retries=3
-    # shellcheck disable=SC2086 # names, with spaces between them
+}
+
+# compile DIR: see compile.py; a fixed seed gives equal bytes.
+compile() {
+    PYTHONHASHSEED=0 python3 -W ignore "$(dirname "$0")/compile.py" "$1"
+}
+
+# download DIR WORD...: what `pip download WORD...` finds, into DIR.
+download() {
+    folder=$1
+    shift
+    # shellcheck disable=SC2086 # $offline is no option, or three words
+    attempt "the package index" PIP_INDEX_URL python3 -m pip download --quiet --disable-pip-version-check $offline \
+        --dest "$folder" "$@"
+}
+
+step=$1
+shift
+# shellcheck disable=SC2016,SC2086 # quoted for another shell; $offline is no option, or three words, as are lists of names
+case $step in
+uv)
+    attempt "the package index" PIP_INDEX_URL python3 -m pip install --quiet --no-compile --root-user-action=ignore \
+        --disable-pip-version-check $offline --require-hashes --requirement "$1"
+    ;;
+environment)
+    attempt "the package index" PIP_INDEX_URL uv venv --quiet --python "$(command -v python3)" "$1"
+    attempt "the package index" PIP_INDEX_URL uv pip sync --python "$1" $offline --require-hashes \
+        --build-constraints "$(dirname "$0")/build.lock" "$2" # what comes as source is built by locked tools too
+    rm -f "$1/.lock" # uv leaves it writable for everybody
+    # A fifth of the bytes are packages' own tests, which nobody imports; source maps serve only who debugs JupyterLab.
+    find "$1" -depth -type d -name tests -exec rm -rf {} + -o -name '*.js.map' -delete
+    compile "$1"
+    ;;
+system)
+    mkdir -p /usr/share/man/man1 # slim images lack it, and Java's package fails without
+    use_mirrors
     attempt "the distribution's mirror" DEBIAN_MIRROR apt-get install -qq -o Acquire::Retries=3 --no-install-recommends \
         "$@" ${DEBIAN_PACKAGES:-}
     moved=
@@ -120,9 +161,40 @@ system)
     echo 'umask "${LAB_UMASK:-022}"' >>/etc/bash.bashrc
     install -d -m 1777 /var/lib/lab # a new volume takes this mode: every uid may make its own folder there
     ;;
+wheels)
+    mkdir -p "$1/wheels"
+    # pip checks every hash where a lock holds some.
+    for lock in build server requirements; do
+        download "$1/wheels" --no-deps --requirement "/build/$lock.lock"
+    done
+    ;;
+more)
+    # At the locked versions, so that `make add` changes none of them.
+    sed -n 's/^\([a-z0-9].*[^ ]\) *\\$/\1/p' /build/requirements.lock >/tmp/constraints
+    set -f # "numpy==2.*" is no pattern for files
+    if [ -n "$2" ]; then
+        download "$1/wheels" --prefer-binary --constraint /tmp/constraints $2
+    fi
+    set +f
+    mkdir -p "$1/debs"
+    cd "$1/debs"
+    use_mirrors
+    dpkg-query --show --showformat '${Package}:${Architecture}=${Version}\n' | sort >/tmp/base
+    missing=$(printf '%s\n' $3 | sort | comm -23 - /tmp/base)
+    attempt "the distribution's mirror" DEBIAN_MIRROR apt-get download -qq -o APT::Sandbox::User=root \
+        -o Acquire::Retries=3 $missing
+    # A repository that apt reads, so that a rebuild runs the same commands.
+    for deb in *.deb; do
+        [ -e "$deb" ] || continue
+        name=$(echo "$deb" | sed 's/%3a/_/')
+        [ "$name" = "$deb" ] || mv "$deb" "$name"
+        dpkg-deb --field "$name"
+        printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$name" "$(stat -c %s "$name")" "$(sha256sum "$name" | cut -d ' ' -f 1)"
+    done >Packages
+    ;;
 *)
     echo "build.sh: unknown step '$step'" >&2
     exit 2
     ;;
 esac
-rm -f "$log" "$log.status"
+rm -f "$log" "$log.status" "$log.pip"

@@ -1,7 +1,7 @@
 """Change the user's package list and lock: `packages.py add|remove|lock|outdated [NAME ...]`, in the stage `packages`.
 
-A tar archive with pyproject.toml and requirements.lock comes in, one with the new two goes out; what changed, or one
-sentence that says why nothing did, goes to the standard error.
+A tar archive with pyproject.toml, requirements.lock and the package index comes in, one with the new two goes out; what
+changed, or one sentence that says why nothing did, goes to the standard error.
 """
 
 import os
@@ -15,6 +15,8 @@ from pathlib import Path
 
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
 CERTIFICATES = Path("/run/ca.pem")  # the site's own (LAB_CA_BUNDLE), where there are some
+WHEELS = Path("/bundle/wheels")  # of a project that was restored from a bundle: no network is asked
+INDEX = "index"  # PIP_INDEX_URL, which may hold a password: it comes in the archive, so that no environment shows it
 
 
 class Refused(Exception):
@@ -34,17 +36,26 @@ def reason(said: str) -> str:
         return f"'{found[1]}' names no package: write NAME or NAME>=VERSION, in quotes."
     if found := re.search(r"The dependency `(.*?)` could not be found", said):
         return f"'{found[1]}' is not in {PROJECT}: its dependencies are what `make remove` can take out."
+    if re.search(r"\b40[13] (Unauthorized|Forbidden)", said):
+        return f"the package index refuses your name or password (PIP_INDEX_URL is '{address()}'): mend it in .env."
     if found := re.search(r"Because (\S+) was not found in the package registry", said):
         return f"no package is called '{found[1]}': look for its name in the package index."
+    if found := re.search(r"Because (\S+) was not found in the provided package locations", said):
+        name = found[1]
+        return f"'{name}' is not in lab/bundle, which this project was restored with: make a bundle with PKG={name}."
     if "No solution found" in said:
         why = said.partition("dependencies")[2].lstrip(" :").rstrip(".")
         return f"no versions fit together: {why or said}."
-    index = re.sub("//[^/@]*@", "//", os.environ.get("PIP_INDEX_URL", ""))  # credentials stay out of sight
     if "UnknownIssuer" in said or "certificate" in said:
         return "the certificate of the package index is not trusted: name your site's CA bundle in .env, LAB_CA_BUNDLE."
     if "Failed to fetch" in said or "error sending request" in said:
-        return f"the package index cannot be reached (PIP_INDEX_URL is '{index}'): set it, or HTTPS_PROXY, in .env."
+        return f"the package index cannot be reached (PIP_INDEX_URL is '{address()}'): set it, or HTTPS_PROXY, in .env."
     return f"uv says '{said}'."
+
+
+def address() -> str:
+    """The package index, without a password."""
+    return re.sub("//[^/]*@", "//", os.environ.get("UV_DEFAULT_INDEX", ""))
 
 
 def resolve(*options: str) -> None:
@@ -54,6 +65,38 @@ def resolve(*options: str) -> None:
     version = ("--python-version", oldest[1]) if oldest else ()
     layout = ("--universal", "--generate-hashes", "--no-annotate", "--no-header")
     uv("pip", "compile", *layout, "--python", sys.executable, *version, *options, PROJECT, "--output-file", LOCK)
+
+
+def entries(lock: str) -> list[tuple[str, str]]:
+    """Name and text of each entry of a lock; a name comes twice where platforms differ."""
+    found = re.findall(r"^[\w.-]+==.*\n(?: .*\n)*", lock, re.MULTILINE)
+    return [(text.partition("==")[0], text) for text in found]
+
+
+def resolve_here() -> dict[str, str]:
+    """The entries, by name, that the list needs on this platform: from the bundle, locked versions first."""
+    here = Path("here.lock")
+    here.write_bytes(Path(LOCK).read_bytes())
+    layout = ("--generate-hashes", "--no-annotate", "--no-header")
+    bundle = ("--no-index", "--find-links", str(WHEELS))
+    uv("pip", "compile", *layout, *bundle, "--python", sys.executable, PROJECT, "--output-file", str(here))
+    return dict(entries(here.read_text(encoding="utf-8")))
+
+
+def version(entry: str) -> str:
+    """NAME==VERSION of an entry."""
+    return entry.split()[0]
+
+
+def merge(before: dict[str, str], after: dict[str, str]) -> None:
+    """Write to the lock what differs between two results for this platform; other platforms' entries stay.
+
+    A bundle holds one platform's wheels, so that the lock cannot be resolved for all of them.
+    """
+    new = {name: entry for name, entry in after.items() if version(before.get(name, "?")) != version(entry)}
+    old = {*new, *(before.keys() - after.keys())}
+    kept = [found for found in entries(Path(LOCK).read_text(encoding="utf-8")) if found[0] not in old]
+    Path(LOCK).write_text("".join(text for _, text in sorted([*kept, *new.items()], key=lambda found: found[0])))
 
 
 def versions() -> dict[str, str]:
@@ -77,10 +120,16 @@ def run(command: str, names: list[str]) -> bool:
     """Do what was asked in the current folder, and say what changed; whether the files are to be kept."""
     if command in ("add", "remove") and not names:
         raise Refused(f'which package? make {command} PKG="NAME"')
+    if WHEELS.exists() and command in ("lock", "outdated"):
+        raise Refused("this project was restored with lab/bundle, which holds no newer versions: bring another bundle.")
     old = versions()
+    before = resolve_here() if WHEELS.exists() else {}
     if command in ("add", "remove"):
         uv(command, "--frozen", "--", *names)  # edits the list only
-    resolve(*(["--upgrade"] if command in ("lock", "outdated") else []))
+    if WHEELS.exists():
+        merge(before, resolve_here())
+    else:
+        resolve(*(["--upgrade"] if command in ("lock", "outdated") else []))
     shown = changes(old, versions())
     keep = command != "outdated"
     unchanged = "Nothing changes: " + ("every version is there already." if keep else "every version is the newest.")
@@ -94,11 +143,11 @@ def run(command: str, names: list[str]) -> bool:
 def main() -> None:
     if CERTIFICATES.exists() and CERTIFICATES.stat().st_size:
         os.environ["SSL_CERT_FILE"] = str(CERTIFICATES)
-    if index := os.environ.get("PIP_INDEX_URL"):
-        os.environ["UV_DEFAULT_INDEX"] = index
     os.chdir(tempfile.mkdtemp())
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         archive.extractall(filter="data")
+    if index := Path(INDEX).read_text(encoding="utf-8").strip():
+        os.environ["UV_DEFAULT_INDEX"] = index
     try:
         keep = run(sys.argv[1], sys.argv[2:])
     except Refused as refused:

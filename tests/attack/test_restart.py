@@ -1,54 +1,24 @@
 """A lab comes back after the engine restarts, and one that refuses does not loop."""
 
-import ctypes
-import fcntl
-import os
-import socket
-import struct
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from engine import site
 from engine.daemon import Daemon
-from tests.conftest import lacking
+from tests.support.apart import Run, engine_apart
 from tests.support.project import Project
 from tests.support.waiting import until
 
-NEW_NETWORK, UP, SET_FLAGS = 0x40000000, 0x1, 0x8914  # CLONE_NEWNET, IFF_UP, SIOCSIFFLAGS
 QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 2}"
-Run = Callable[..., Any]
-
-
-def apart() -> None:
-    """Give this thread, and what it starts, a network of its own, of which only loopback is up."""
-    if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK):
-        raise OSError(ctypes.get_errno(), "no network of its own")
-    with socket.socket() as any_socket:
-        fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh14x", b"lo", UP))
 
 
 @pytest.fixture
 def own() -> Iterator[tuple[Daemon, Run]]:
-    """An engine of the test's own, stopped, and what runs a function where the ports of its labs are reached.
-
-    It has a network apart, so that the other engine's labs notice nothing.
-    """
-    if os.geteuid() or not site.debian_codename():
-        lacking("only root on Debian can bring up an engine of the test's own")
-    # A short path, since sockets lie in it.
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, ThreadPoolExecutor(1, initializer=apart) as there:
-        daemon = Daemon(Path(folder, "engine"), Path(folder, "socket"))
-        daemon.fetch()
-        try:
-            yield daemon, lambda function, *arguments: there.submit(function, *arguments).result()
-        finally:
-            there.submit(daemon.down).result()
+    """An engine of the test's own, stopped, apart from the other one, whose labs notice nothing."""
+    with engine_apart() as found:
+        yield found
 
 
 def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:

@@ -20,6 +20,7 @@ HARMLESS = (
     "prepare.environment.HOME prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
     "prepare.environment.LAB_UMASK packages.image packages.profiles packages.build packages.build.* "
     "packages.environment packages.environment.* *.extends *.extends.* "
+    "bundle.image bundle.profiles bundle.build bundle.build.* "
     "*.logging.driver"  # the engine's default, where its settings name no other
 )
 RUNNING = ("lab", "prepare")
@@ -246,6 +247,7 @@ def test_only_what_was_locked_with_its_hash_is_installed(mutant: Project, comman
         "--quiet",
         f"--target={stage}",
         f"--secret=id=ca,src={certificates}",
+        "--secret=id=index,env=PIP_INDEX_URL",
         *arguments,
         ".",
         check=False,

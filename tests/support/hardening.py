@@ -169,7 +169,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         **HARDENED,
         "no other tmpfs": lambda seen: set(seen["HostConfig"].get("Tmpfs") or {}) == {"/tmp"},
         "nothing of the user's": lambda seen: (
-            {path: mount["RW"] for path, mount in mounts(seen).items()} == {"/run/ca.pem": False}
+            {path: mount["RW"] for path, mount in mounts(seen).items()} == {"/run/ca.pem": False, "/bundle": False}
         ),
     },
 }

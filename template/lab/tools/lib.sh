@@ -56,6 +56,9 @@ build() {
     fi
     stage=${1:-lab}
     set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/no-ca.pem)"
+    PIP_INDEX_URL=$(setting PIP_INDEX_URL '')
+    export PIP_INDEX_URL
+    [ -z "$PIP_INDEX_URL" ] || set -- "$@" --secret id=index,env=PIP_INDEX_URL
     # The arguments as Compose has them, compose.override.yaml's too.
     while read -r argument; do
         [ -z "${argument#*=}" ] || set -- "$@" --build-arg "$argument"
@@ -211,4 +214,15 @@ check_packages() {
 check_config() {
     error=$(docker compose config --quiet 2>&1) ||
         echo "Compose says '$(printf '%s\n' "$error" | tail -n 1)': mend .env or compose.override.yaml."
+}
+
+# build_quietly LOG WORD...: `build WORD...`, without a word where it succeeds. The Dockerfile's steps say why they failed.
+build_quietly() {
+    log=$1
+    shift
+    if ! build "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
+        refuse "the image was not built: ${reason:-the lines above say why.}"
+    fi
 }

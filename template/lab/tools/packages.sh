@@ -20,12 +20,9 @@ done
 new=$(mktemp -d)
 trap 'rm -rf "$new" .pyproject.toml.new .requirements.lock.new' EXIT
 trap 'exit 130' INT TERM
-if ! build packages >"$new/log" 2>&1; then
-    cat "$new/log" >&2
-    reason=$(sed -n 's/.*labdock: //p' "$new/log" | tail -n 1) # the Dockerfile's steps say themselves why they failed
-    refuse "the image was not built: ${reason:-the lines above say why.}"
-fi
-tar -cf "$new/old.tar" pyproject.toml requirements.lock
+build_quietly "$new/log" packages
+setting PIP_INDEX_URL '' >"$new/index" # in the archive, so that no container's environment shows a password
+tar -cf "$new/old.tar" pyproject.toml requirements.lock -C "$new" index
 docker compose --progress quiet run --rm --no-TTY --no-deps packages "$@" <"$new/old.tar" >"$new/new.tar"
 [ -s "$new/new.tar" ] || exit 0
 # Written beside the old ones first: a disk that is full leaves both as they were.

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Build what changed, start the lab, wait until it answers, print its address. A refusal is one sentence, and last.
+# Build what changed (not with --no-build), start the lab, wait until it answers, print its address. A refusal is one
+# sentence, and last.
 set -eu
 . lab/tools/lib.sh
 
@@ -34,7 +35,7 @@ start() {
     return 1
 }
 
-if ! shown build; then
+if [ "${1:-}" != --no-build ] && ! shown build; then
     # The steps of the Dockerfile say themselves why they failed (lab/build.sh).
     reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
     if [ -n "$reason" ]; then

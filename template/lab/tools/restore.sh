@@ -1,0 +1,44 @@
+#!/bin/sh
+# Bring the lab up from a bundle (`make bundle`) that was unpacked here. Everything is verified first; no network is asked.
+set -eu
+. lab/tools/lib.sh
+
+# intact FOLDER SUMS: refuse what is not as it was when the bundle was made.
+intact() {
+    if ! found=$(cd "$1" && sha256sum -c "$2" 2>/dev/null); then
+        bad=$(printf '%s\n' "$found" | sed -n 's/: FAILED.*//p' | head -n 1)
+        refuse "${bad:-$1/$2} is not what the bundle was made with: unpack the bundle again, or copy it again."
+    fi
+}
+
+# part NAME: a line of the bundle's list of contents.
+part() {
+    sed -n "s/^$1=//p" lab/bundle/contents
+}
+
+[ -f lab/bundle/SHA256SUMS ] ||
+    refuse "lab/bundle holds no bundle: unpack one with 'tar xf NAME-bundle.tar' and run this in its folder."
+problem=$(check_engine)
+[ -z "$problem" ] || refuse "$problem"
+intact lab/bundle SHA256SUMS
+# The project's own files are yours from the first time on.
+if [ -f lab/bundle/project.sha256 ]; then
+    intact . lab/bundle/project.sha256
+fi
+platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
+[ "$platform" = "$(part platform)" ] ||
+    refuse "this engine runs $platform, the bundle is for $(part platform): make one on such a machine."
+
+chmod -R a+rX lab/bundle # whatever the umask was, `make add` reads it as the lab's user
+docker load --quiet --input lab/bundle/images.tar
+if [ ! -e .env ]; then
+    sh lab/tools/env.sh
+    sed "s#^PYTHON_IMAGE=.*#PYTHON_IMAGE=$(part base)#" .env >.env.new
+    cat .env.new >.env # owner and mode stay
+    rm .env.new
+    . lab/tools/lib.sh # the settings anew
+fi
+docker tag "$(part lab)" "$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-lab"
+docker image rm "$(part lab)" >/dev/null
+rm -f lab/bundle/project.sha256
+exec sh lab/tools/up.sh --no-build

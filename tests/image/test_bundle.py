@@ -1,0 +1,220 @@
+"""make bundle and make restore: one archive, and a lab from it where no way leads out."""
+
+import re
+import shutil
+import socket
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Render
+from tests.support.apart import Run, engine_apart
+from tests.support.project import Project
+from tests.support.refusal import left
+
+pytestmark = pytest.mark.full
+PAGE = ROOT / "docs/how-to/closed-network.md"
+FILE, SLUG = "iris-study-bundle.tar", "iris-study"
+BRIDGES = "lo|docker0|docker_gwbridge|br-[0-9a-f]+|veth[0-9a-f]+"  # loopback, and what the engine makes
+
+
+def block(text: str) -> str:
+    """The block of the docs that holds `text`: what a reader types is what is tested."""
+    (found,) = (b for b in re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL) if text in b)
+    return found
+
+
+@pytest.fixture(scope="module")
+def packed(new_project: Render) -> Project:
+    """A project with work and secrets in it, after `make bundle`."""
+    project = new_project()
+    for name in ("notebooks/größer 1.ipynb", "data/patients.csv", "secrets/jupyter_token", "data/.hidden"):
+        (project.folder / name).write_text("{}")
+    project.folder.joinpath(".venv-tests").mkdir()
+    project.folder.joinpath(".venv-tests/pip").write_text("not yours")
+    said = project.run("sh", "-euc", block("make bundle")).stdout.splitlines()
+    assert re.fullmatch(rf"Wrote {FILE}, \d+ MB, SHA-256 [0-9a-f]{{64}}\.", said[-2])
+    assert said[-1] == f"There: tar xf {FILE} && cd {SLUG} && make restore"
+    return project
+
+
+def unpacked(project: Project, folder: Path, **environment: str) -> Project:
+    """The bundle of a project in a folder of its own, as on another machine."""
+    with tarfile.open(project.folder / FILE) as archive:
+        archive.extractall(folder, filter="tar")
+    return Project(folder / SLUG, project.answers, environment)
+
+
+@pytest.fixture(scope="module")
+def members(packed: Project) -> set[str]:
+    with tarfile.open(packed.folder / FILE) as archive:
+        return {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
+
+
+# --- what is in it ----------------------------------------------------------------------------------
+def test_the_bundle_holds_the_project_and_nothing_private(packed: Project, members: set[str]) -> None:
+    private = {".env", "data/patients.csv", "data/.hidden", "secrets/jupyter_token", ".venv-tests/pip", FILE}
+    files = {name for name in members if not name.startswith("lab/bundle/")}
+    own = packed.files() - private - {"data/.gitkeep", "lab/bundle/.gitkeep"}
+    assert files == own
+    assert "notebooks/größer 1.ipynb" in files
+    assert not (packed.folder / ".bundle.new").exists()
+
+
+def test_the_bundle_holds_what_a_rebuild_needs(packed: Project, members: set[str]) -> None:
+    parts = {name.removeprefix("lab/bundle/") for name in members if name.startswith("lab/bundle/")}
+    assert {"images.tar", "contents", "SHA256SUMS", "project.sha256"} <= parts
+    wheels = {re.split(r"-\d", Path(name).name)[0].lower().replace("_", "-") for name in parts if name.endswith(".whl")}
+    assert {"uv", "jupyterlab", "ipykernel", "pandas", "humanize"} <= wheels
+    assert {Path(name).name.split("_")[0] for name in parts if name.endswith(".deb")} >= {"git", "openssh-client"}
+    with tarfile.open(packed.folder / FILE) as archive:
+        listed = archive.extractfile(f"{SLUG}/lab/bundle/SHA256SUMS").read().decode()  # type: ignore[union-attr]
+        projects = archive.extractfile(f"{SLUG}/lab/bundle/project.sha256").read().decode()  # type: ignore[union-attr]
+    assert set(re.findall(r"  \./(.*)", listed)) == parts - {"SHA256SUMS", "project.sha256"}
+    assert set(re.findall(r"  \./(.*)", projects)) == {name for name in members if not name.startswith("lab/bundle/")}
+
+
+def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None:
+    project = Project(shutil.copytree(packed.folder, tmp_path / "lab"), packed.answers)
+    (project.folder / FILE).unlink()
+    with (project.folder / ".gitignore").open("a") as ignored:
+        ignored.write("/scratch/\n")
+    (project.folder / "scratch").mkdir()
+    (project.folder / "scratch/large.bin").write_text("x")
+    project.commit()
+    (project.folder / "new.md").write_text("not committed yet")
+    (project.folder / "README.md").unlink()
+    project.run("make", "bundle", "PKG=humanize", "WITH_DATA=yes")
+    with tarfile.open(project.folder / FILE) as archive:
+        names = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
+    assert {"new.md", "data/patients.csv", "data/.hidden"} <= names
+    assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config"}
+
+
+# --- a machine without a network ----------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def alone() -> Iterator[tuple[dict[str, str], Run]]:
+    """The settings that lead to an engine from which no way leads out, and what runs a function there."""
+    with engine_apart() as (daemon, there):
+        there(daemon.start)
+        yield {"DOCKER_HOST": f"unix://{daemon.socket}", "JUPYTER_PORT": "0"}, there
+
+
+@pytest.fixture(scope="module")
+def restored(packed: Project, alone: tuple[dict[str, str], Run], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The lab, brought up there as the docs say."""
+    environment, there = alone
+    folder = tmp_path_factory.mktemp("restored")
+    shutil.copy(packed.folder / FILE, folder)
+    reader = Project(folder, packed.answers, environment)
+    there(reader.run, "sh", "-euc", block("make restore"))
+    return Project(folder / SLUG, packed.answers, environment)
+
+
+def test_no_way_leads_out(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+    """What the machine has besides loopback are the engine's own bridges; the other engine's machine has more."""
+    _, there = alone
+    assert restored.containers()
+    assert uplinks(there(socket.if_nameindex)) == []
+    assert uplinks(socket.if_nameindex()) != []
+
+
+def uplinks(found: list[tuple[int, str]]) -> list[str]:
+    """The network interfaces that may lead out."""
+    return [name for _, name in found if not re.fullmatch(BRIDGES, name)]
+
+
+def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone: tuple[dict[str, str], Run]) -> None:
+    _, there = alone
+    lab = restored.lab()
+    assert there(lab.run, "import pandas; print(1)") == "1\n"
+    assert len(lab.token) >= 32 and lab.token != "{}"
+    assert (restored.folder / "notebooks/größer 1.ipynb").exists()
+    assert there(restored.make, "restore").returncode == 0  # again, over what is yours by now
+
+
+def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+    _, there = alone
+    before = restored.read("requirements.lock")
+    done = there(lambda: restored.run("make", "add", "PKG=polars", check=False))
+    assert "labdock: 'polars' is not in lab/bundle, which this project was restored with: " in done.stderr
+    assert restored.read("requirements.lock") == before
+    done = there(lambda: restored.run("make", "add", "PKG=humanize>=4"))
+    assert "  humanize (new) -> 4." in done.stderr
+    # Entries of other platforms, and every hash of those that were there, stay.
+    assert {*before.splitlines()} <= {*restored.read("requirements.lock").splitlines()}
+    image = restored.container()["Image"]
+    lab = there(restored.up)
+    assert restored.container()["Image"] != image
+    assert there(lab.run, "import humanize; print(humanize.intcomma(1234567))") == "1,234,567\n"
+    inside = "find / -xdev -path /bundle -o -path '/var/lib/apt/lists/?*' -o -name 'humanize*.whl' -o -name '*.deb'"
+    assert restored.shell(f"{inside} 2>/dev/null || true") == ""
+    done = there(lambda: restored.run("make", "remove", "PKG=humanize"))
+    assert restored.read("requirements.lock") == before
+    for target in ("lock", "outdated"):
+        done = there(lambda target=target: restored.make(target, check=False))
+        assert "labdock: this project was restored with lab/bundle, which holds no newer versions: " in done.stderr
+
+
+def test_without_the_bundle_nothing_is_built_there(
+    restored: Project, alone: tuple[dict[str, str], Run], tmp_path: Path
+) -> None:
+    """The control: the same project with an empty lab/bundle asks the network, and says that it cannot be reached."""
+    _, there = alone
+    bare = Project(shutil.copytree(restored.folder, tmp_path / "lab"), restored.answers, restored.environment)
+    shutil.rmtree(bare.folder / "lab/bundle")
+    (bare.folder / "lab/bundle").mkdir()
+    (bare.folder / "lab/bundle/.gitkeep").touch()
+    done = there(lambda: bare.run("make", "add", "PKG=humanize", check=False))
+    assert "labdock: the image was not built: the package index cannot be reached" in done.stderr
+
+
+# --- damage -----------------------------------------------------------------------------------------
+def flip(path: Path) -> None:
+    """Change one byte in the middle of a file."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("lab/bundle/wheels/uv-*.whl", "./wheels/uv-"),
+        ("lab/bundle/images.tar", "./images.tar"),
+        ("Dockerfile", "./Dockerfile"),
+    ],
+)
+def test_a_changed_byte_is_refused_and_nothing_is_loaded(
+    packed: Project, tmp_path: Path, part: str, named: str
+) -> None:
+    project = unpacked(packed, tmp_path)
+    (path,) = project.folder.glob(part)
+    flip(path)
+    done = project.make("restore", check=False)
+    said = next(line for line in done.stderr.splitlines() if line.startswith("labdock: "))
+    assert said.startswith(f"labdock: {named}") and "is not what the bundle was made with: unpack" in said
+    assert f"{SLUG}-lab:" not in project.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout
+    assert not (project.folder / ".env").exists()
+
+
+def test_a_missing_part_and_another_processor_are_refused(packed: Project, tmp_path: Path) -> None:
+    project = unpacked(packed, tmp_path)
+    (deb,) = project.folder.glob("lab/bundle/debs/git_*.deb")
+    whole = deb.read_bytes()
+    deb.unlink()
+    assert "labdock: ./debs/git_" in project.make("restore", check=False).stderr
+    deb.write_bytes(whole)
+    contents = project.folder / "lab/bundle/contents"
+    text = contents.read_text()
+    contents.write_text(re.sub("platform=.*", "platform=linux/sparc", text))
+    sums = project.folder / "lab/bundle/SHA256SUMS"
+    sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "./contents" not in line))
+    assert "the bundle is for linux/sparc: " in project.make("restore", check=False).stderr
+    (project.folder / "lab/bundle/SHA256SUMS").unlink()
+    assert "labdock: lab/bundle holds no bundle: " in project.make("restore", check=False).stderr
+    assert left(packed) == []

@@ -1,0 +1,132 @@
+"""A private package index over TLS and a proxy, both of a test's own, reached from builds and labs."""
+
+import base64
+import hashlib
+import select
+import socket
+import ssl
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.support.project import Project
+
+HOST = "index.test"  # pip does not take an IP address for a TLS server's name
+
+
+def wheel(folder: Path, name: str) -> str:
+    """Make a wheel of an empty module `name` in its folder of a simple index; its line of a lock."""
+    module = name.replace("-", "_")
+    path = folder / "simple" / name / f"{module}-1.0-py3-none-any.whl"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{module}.py", "")
+        archive.writestr(f"{module}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(
+            f"{module}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{module}-1.0.dist-info/RECORD", "")
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def certificates(folder: Path) -> tuple[Path, Path]:
+    """A CA of the test's own, and a certificate with its key that it signed for HOST: PEM files."""
+    ca, key, own, plain = (folder / name for name in ("ca.pem", "key.pem", "own.pem", "openssl.cnf"))
+    plain.write_text("[req]\ndistinguished_name = name\n[name]\n")  # the machine's adds what does not belong here
+    new = ("openssl", "req", "-config", plain, "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+    of_ca = ("-subj", "/CN=test CA", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", folder / "ca.key")
+    subprocess.run([*new, *of_ca, "-out", ca], check=True, capture_output=True)
+    signed = ("-CA", ca, "-CAkey", folder / "ca.key", "-subj", "/CN=index", "-addext", "basicConstraints=CA:FALSE")
+    names = ("-addext", f"subjectAltName=DNS:{HOST}", "-keyout", key)
+    subprocess.run([*new, *signed, *names, "-out", own], check=True, capture_output=True)
+    own.write_text(own.read_text() + key.read_text())
+    return ca, own
+
+
+class Files(SimpleHTTPRequestHandler):
+    """A folder; without a password only below /open/."""
+
+    def __init__(self, *arguments: Any, password: str, **options: Any) -> None:
+        self.password = password
+        super().__init__(*arguments, **options)
+
+    def do_GET(self) -> None:
+        asked = base64.b64encode(f"reader:{self.password}".encode()).decode()
+        if self.path.startswith("/open/"):
+            self.path = self.path.removeprefix("/open")
+        elif self.headers["Authorization"] != f"Basic {asked}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        super().do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing."""
+
+
+class Tunnel(BaseHTTPRequestHandler):
+    """A proxy that knows CONNECT only, and one host, its own; the server's `seen` gets every target."""
+
+    def do_CONNECT(self) -> None:
+        self.server.seen.append(self.path)  # type: ignore[attr-defined]
+        address, port = self.server.server_address[0], int(self.path.rpartition(":")[2])
+        with socket.create_connection((str(address), port), timeout=30) as there:
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: there, there: self.connection}
+            while ready := select.select([*ends], [], [], 60)[0]:
+                for end in ready:
+                    if not (data := end.recv(65536)):
+                        return
+                    ends[end].sendall(data)
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[int]:
+    """Serve in the background; the port."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def private_index(folder: Path, address: str, certificate: Path, password: str) -> Iterator[str]:
+    """Serve `folder` at `address` over TLS; HOST and port."""
+    server = ThreadingHTTPServer((address, 0), partial(Files, directory=str(folder), password=password))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    # Each connection's thread shakes hands, so that one that does not holds up no other.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(server) as port:
+        yield f"{HOST}:{port}"
+
+
+@contextmanager
+def proxy(address: str) -> Iterator[tuple[str, list[str]]]:
+    """A proxy at `address`: its URL, and the targets that it was asked for."""
+    server = ThreadingHTTPServer((address, 0), Tunnel)
+    server.seen = []  # type: ignore[attr-defined]
+    with serving(server) as port:
+        yield f"http://{address}:{port}", server.seen  # type: ignore[attr-defined]
+
+
+def gateway(project: Project) -> str:
+    """The host's address as containers and builds of the engine see it."""
+    form = "{{(index .IPAM.Config 0).Gateway}}"
+    return project.run("docker", "network", "inspect", "bridge", "--format", form).stdout.strip()
