@@ -96,7 +96,8 @@ use_mirrors() {
     for pin in ${DEBIAN_PINS:-}; do
         printf 'Package: %s\nPin: version %s\nPin-Priority: 990\n\n' "${pin%%=*}" "${pin#*=}"
     done >/etc/apt/preferences.d/99-pins
-    export DEBIAN_FRONTEND=noninteractive
+    # What packages date themselves (users, caches) has the same date each time.
+    export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=315532800
     attempt "the distribution's mirror" DEBIAN_MIRROR apt-get update -qq --error-on=any -o Acquire::Retries=3
 }
 
@@ -148,7 +149,7 @@ system)
     fi
     mv /tmp/sources "$sources"
     rm -rf /etc/apt/apt.conf.d/99-site-ca /etc/apt/preferences.d/99-pins /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
-        /var/cache/ldconfig/aux-cache /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
+        /var/cache/ldconfig/aux-cache /var/cache/fontconfig/* /var/lib/dbus/machine-id /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
     compile "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
     find / -xdev -type f -perm /6000 -exec chmod a-s {} +
     # Whoever runs the lab has a name: at each start the entrypoint writes these two, on a tmpfs.

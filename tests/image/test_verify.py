@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.conftest import lacking
 from tests.support.mutants import copy_of
 from tests.support.project import Project
 
+BASE = "python:3.13-slim-trixie"
 GREEN = re.compile(r"^(\d+) builds, one digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -79,9 +81,10 @@ def test_eight_builds_in_two_folders_are_one(fresh_project: Project, tmp_path: P
     assert verify(fresh_project, 6) == verify(other)
 
 
-def moved_clock(folder: Path) -> str:
-    """A base image whose programs see tomorrow; its name."""
-    base = "python:3.13-slim-trixie"
+@pytest.fixture(scope="module")
+def tomorrow(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A base image whose programs see another day; its name."""
+    folder = tmp_path_factory.mktemp("clock")
     try:
         Apt(folder).unpack(["libfaketime/trixie"], folder / "packages")
     except Refused as refused:
@@ -89,9 +92,9 @@ def moved_clock(folder: Path) -> str:
     (library,) = folder.glob("packages/usr/lib/*/faketime/libfaketime.so.1")
     shutil.copy(library, folder)
     lines = (
-        f"FROM {base}",
-        "COPY libfaketime.so.1 /usr/local/lib/",
-        "RUN echo +1d >/etc/faketimerc && echo /usr/local/lib/libfaketime.so.1 >/etc/ld.so.preload",
+        f"FROM {BASE}",
+        "COPY libfaketime.so.1 /usr/share/clock/",  # not where ldconfig looks
+        "RUN echo +1d >/etc/faketimerc && echo /usr/share/clock/libfaketime.so.1 >/etc/ld.so.preload",
     )
     (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
     (folder / ".dockerignore").write_text("*\n!libfaketime.so.1\n")
@@ -99,23 +102,30 @@ def moved_clock(folder: Path) -> str:
     subprocess.run(["docker", "build", "--quiet", "--tag", name, str(folder)], check=True, capture_output=True)
     seen = subprocess.run(["docker", "run", "--rm", name, "date", "+%s"], check=True, text=True, capture_output=True)
     assert int(seen.stdout) - time.time() > 80_000
-    return name
+    yield name
+    subprocess.run(["docker", "image", "rm", "--force", name], check=True, capture_output=True)
 
 
 def own_layers(project: Project, folder: Path, base: str) -> list[str]:
-    """The digests of the layers that the Dockerfile adds to `base`, built from nothing."""
+    """The digests of the layers that the Dockerfile adds to `base`, built from nothing into `folder`."""
+    cache = f"tests-{os.getpid()}-{folder.name}"
     output = f"type=oci,tar=false,dest={folder},rewrite-timestamp=true,compression=uncompressed"
     arguments = {
         "SOURCE_DATE_EPOCH": "315532800",
-        "BUILDKIT_CACHE_MOUNT_NS": f"tests-{os.getpid()}-{folder.name}",
+        "BUILDKIT_CACHE_MOUNT_NS": cache,
         "PYTHON_IMAGE": base,
+        "DEBIAN_PACKAGES": "dbus fontconfig",  # they make a user, an id of the machine, a cache
     }
-    project.run(
-        *("docker", "buildx", "bake", "--file=-", "--no-cache", "--provenance=false", f"--set=lab.output={output}"),
-        *(f"--set=lab.args.{name}={value}" for name, value in arguments.items()),
-        *("--set=lab.tags=", "lab"),
-        input=project.compose("config").stdout,
-    )
+    try:
+        project.run(
+            *("docker", "buildx", "bake", "--file=-", "--no-cache", "--provenance=false", f"--set=lab.output={output}"),
+            *(f"--set=lab.args.{name}={value}" for name, value in arguments.items()),
+            *("--set=lab.tags=", "lab"),
+            input=project.compose("config").stdout,
+        )
+    finally:
+        mine = ("--filter=type=exec.cachemount", f"--filter=description~={cache}")
+        project.run("docker", "buildx", "prune", "--force", *mine)
     (described,) = json.loads((folder / "index.json").read_text())["manifests"]
     manifest = json.loads((folder / "blobs" / described["digest"].replace(":", "/")).read_text())
     below = len(json.loads(project.run("docker", "image", "inspect", base).stdout)[0]["RootFS"]["Layers"])
@@ -123,16 +133,18 @@ def own_layers(project: Project, folder: Path, base: str) -> list[str]:
 
 
 @pytest.mark.nightly
-def test_tomorrow_the_layers_are_the_same(
-    fresh_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two builds; the second's programs see another day. (Its base has two files more, so its digest is another.)"""
-    monkeypatch.setenv("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
-    (tmp_path / "clock").mkdir()
-    tomorrow = moved_clock(tmp_path / "clock")
-    today = own_layers(fresh_project, tmp_path / "today", "python:3.13-slim-trixie")
+def test_tomorrow_the_layers_are_the_same(fresh_project: Project, tmp_path: Path, tomorrow: str) -> None:
+    """The second build's programs see another day. (Its base has three files more, so its digest is another.)"""
+    fresh_project.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
+    today = own_layers(fresh_project, tmp_path / "today", BASE)
     assert len(today) >= 5
     assert own_layers(fresh_project, tmp_path / "tomorrow", tomorrow) == today
-    fresh_project.run("docker", "image", "rm", "--force", tomorrow)
-    caches_of_tests = ("--filter=type=exec.cachemount", f"--filter=description~=tests-{os.getpid()}")
-    fresh_project.run("docker", "buildx", "prune", "--force", *caches_of_tests)
+
+
+@pytest.mark.nightly
+def test_tomorrow_a_user_has_another_date(system: Project, tmp_path: Path, tomorrow: str) -> None:
+    """The control: without its own date, the distribution's part is another one each day."""
+    system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
+    system.replace("lab/build.sh", " SOURCE_DATE_EPOCH=315532800", "")
+    today = own_layers(system, tmp_path / "today", BASE)
+    assert own_layers(system, tmp_path / "tomorrow", tomorrow) != today
