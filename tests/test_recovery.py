@@ -7,7 +7,8 @@ import pytest
 
 from tests.conftest import ROOT, Render
 from tests.support.project import Project
-from tests.support.refusal import answers, contents, left, name_of, refused, until
+from tests.support.refusal import answers, contents, left, name_of, refused
+from tests.support.waiting import crash, until
 from tools.notebook import Lab
 
 DATA = ROOT / "tests/data"
@@ -25,7 +26,7 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the lab that runs is left alone
     assert answers(Lab(fresh_lab.lab().address, token)) == 200
     fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container()["Id"])
-    until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in said())
+    until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in said(), "it refuses")
     address = fresh_lab.lab().address
     assert [answers(Lab(address, each)) for each in ("", token)] == [None, None]
     assert said().count("labdock: ") == 1
@@ -37,9 +38,7 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
 
 
 def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
-    fresh_lab.compose("exec", "lab", "sh", "-c", "kill -9 -1", check=False)
-    until(lambda: fresh_lab.container()["RestartCount"] == 1)
-    until(lambda: fresh_lab.container()["State"]["Health"]["Status"] == "healthy")
+    crash(fresh_lab)
     assert answers(fresh_lab.lab()) == 200
     before = contents(fresh_lab)
     fresh_lab.make("down")

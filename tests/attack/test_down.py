@@ -9,10 +9,8 @@ import requests
 
 from tests.support.mutants import beside
 from tests.support.project import Project
-from tests.support.waiting import until
+from tests.support.waiting import QUICK, becomes, until
 
-# The check as delivered, at a pace that a test can wait for.
-QUICK = {"healthcheck": {"interval": "500ms", "timeout": "1s", "retries": 2, "start_period": "20s"}}
 SAVED = {"type": "file", "format": "text", "content": "kept"}
 
 
@@ -23,10 +21,6 @@ def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
     (lab.folder / "data/kept.txt").unlink(missing_ok=True)
-
-
-def becomes(lab: Project, state: str) -> None:
-    until(lambda: lab.container()["State"]["Health"]["Status"] == state, f"the lab is {state}")
 
 
 def lab_line(lab: Project) -> str:

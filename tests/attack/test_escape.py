@@ -26,7 +26,7 @@ print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, captu
 
 
 @pytest.mark.attack(
-    "mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, keyctl, io_uring, perf, "
+    "mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf, "
     "userfaultfd; writing to the image, the token and the kernel's settings",
     "each is refused",
 )

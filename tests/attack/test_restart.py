@@ -9,7 +9,7 @@ import pytest
 from engine.daemon import Daemon
 from tests.support.apart import Run, engine_apart
 from tests.support.project import Project
-from tests.support.waiting import until
+from tests.support.waiting import becomes, until
 
 QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 2}"
 
@@ -50,7 +50,7 @@ def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
 
     there(daemon.stop)
     there(daemon.start)
-    until(lambda: running.container()["State"].get("Health", {}).get("Status") == "healthy", "the lab is back")
+    becomes(running, "healthy")
     after = running.lab()
     assert after.token == before.token
     assert there(lambda: after.request("GET", "contents/data/kept.txt").json()["content"]) == "kept"
@@ -58,7 +58,7 @@ def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in refusing.logs(), "the other refuses")
     state = refusing.container()
     assert state["State"]["Status"] == "running" and state["RestartCount"] == 0
-    until(lambda: refusing.container()["State"]["Health"]["Status"] == "unhealthy", "the other is unhealthy")
+    becomes(refusing, "unhealthy")
     said = refusing.make("doctor", check=False).stdout
     assert "MEND  the lab refused to start: secrets/jupyter_token holds 0 characters" in said
     assert "Then run 'make up'." in said

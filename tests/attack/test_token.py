@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from tests.support.mutants import beside, with_server
+from tests.support.probes import get, running_kernel
 from tests.support.project import Project
+from tests.support.waiting import until
 
 CONFIG = "jupyter_server_config.py"
 # Inside, by a kernel: every file that it can read but the secret itself, what each process was started with.
@@ -55,18 +58,75 @@ def test_the_hunt_finds_what_jupyter_itself_would_write(lab: Project, tmp_path: 
     assert "/run/lab/jpserver-" in found and "environ of 1" in found
 
 
-@pytest.mark.attack("the token in what the engine shows: inspect, image history, log", "it is in none of them")
+# Outside: what the engine shows, and what each process in the container was started with.
+PROCESSES = "for file in /proc/[0-9]*/{file}; do tr '\\0' ' ' <$file; done 2>/dev/null || true"
+
+
+def seen_in(project: Project, token: str) -> set[str]:
+    """Where the token shows."""
+    containers = project.containers()
+    image = project.container()["Image"]
+
+    def inside(file: str) -> str:
+        return project.compose("exec", "--no-TTY", "lab", "sh", "-c", PROCESSES.format(file=file)).stdout
+
+    places = {
+        "the containers' inspection": json.dumps(containers),
+        "the image's inspection": project.run("docker", "image", "inspect", image).stdout,
+        "the image's history": project.run("docker", "history", "--no-trunc", image).stdout,
+        "the log": project.logs(),
+        "arguments": inside("cmdline"),
+        "environments": inside("environ"),
+    }
+    assert "JUPYTER_USERNAME" in places["environments"]  # they could be read
+    return {place for place, text in places.items() if token in text}
+
+
+@pytest.mark.attack(
+    "the token in what the engine shows: inspect, image history, log, arguments and environments of every process",
+    "it is in none of them",
+)
 def test_the_engine_shows_no_token(lab: Project) -> None:
-    token = lab.lab().token
-    lab.lab().run("print(1)")  # whatever a use of the lab leaves there
-    image = lab.container()["Image"]
-    shown = [
-        json.dumps(lab.containers()),
-        *(lab.run("docker", "image", *what, image).stdout for what in (("inspect",), ("history", "--no-trunc"))),
-        lab.logs(),
-    ]
-    assert all(shown)
-    assert [text for text in shown if token in text] == []
+    running = lab.lab()
+    # Both are logged.
+    assert [get(running, "/api/contents", token) for token in (running.token, "0" * 64)] == [200, 403]
+    with running_kernel(running):
+        assert seen_in(lab, running.token) == set()
+
+
+# Labs that give it away.
+SLEEP = {"entrypoint": ["sh", "-c", "exec sleep infinity"]}
+LEAKS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "variable": (
+        {**SLEEP, "environment": {"LEAK": "TOKEN"}},
+        {"the containers' inspection", "environments"},
+    ),
+    "argument": (
+        {"entrypoint": ["sh", "-c", "echo $0; sleep infinity; true", "TOKEN"]},
+        {"the containers' inspection", "arguments", "the log"},
+    ),
+    "image": (
+        {**SLEEP, "image": "LEAKING"},
+        {"the containers' inspection", "the image's inspection", "the image's history", "environments"},
+    ),
+}
+
+
+@pytest.mark.parametrize("leak", [pytest.param(leak, marks=pytest.mark.full) for leak in LEAKS])
+def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> None:
+    """The control: each place where it shows is named."""
+    token, (changes, places) = "0123456789abcdef" * 4, LEAKS[leak]
+    leaking = f"{lab.config()['name']}-leaking"
+    dockerfile = f"FROM {lab.config()['services']['lab']['image']}\nENV LEAK={token}\n"
+    lab.run("docker", "build", "--quiet", "--tag", leaking, "-", input=dockerfile)
+    text = json.dumps(changes).replace('TOKEN"', f'{token}"').replace("LEAKING", leaking)
+    layer = {"services": {"lab": {**json.loads(text), "pull_policy": "never"}}}
+    try:
+        with beside(lab, tmp_path, layer) as twin:
+            twin.compose("up", "--detach", "--no-build")
+            until(lambda: seen_in(twin, token) == places, f"{token} is seen in {places}")
+    finally:
+        lab.run("docker", "image", "rm", leaking)
 
 
 @pytest.mark.attack("the pages without a token, which hold it for whoever has logged in", "a stranger's page does not")

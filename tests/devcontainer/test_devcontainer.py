@@ -14,7 +14,7 @@ from tests.conftest import Render, lacking
 from tests.support.hardening import failing
 from tests.support.probes import get
 from tests.support.project import Project
-from tests.support.waiting import until
+from tests.support.waiting import becomes
 
 HERE = Path(__file__).parent
 Cli = Callable[..., str]
@@ -49,7 +49,7 @@ def cli() -> Cli:
 def opened(cli: Cli, project: Project) -> dict[str, Any]:
     """`devcontainer up`; what it says of itself once the lab answers."""
     said = json.loads(cli(project, "up").splitlines()[-1])
-    until(lambda: project.container()["State"]["Health"]["Status"] == "healthy", "the lab is healthy")
+    becomes(project, "healthy")
     return said
 
 

@@ -4,10 +4,8 @@ from pathlib import Path
 
 from tests.support.mutants import beside
 from tests.support.project import Project
-from tests.support.waiting import until
+from tests.support.waiting import QUICK, becomes
 
-# The check as delivered at a pace that a test can wait for.
-QUICK = {"healthcheck": {"interval": "500ms", "timeout": "1s", "retries": 2, "start_period": "20s"}}
 # The server is the first process's child.
 SIGNAL = """
 import os, sys
@@ -21,11 +19,7 @@ def test_a_server_that_hangs_is_unhealthy(lab: Project, tmp_path: Path) -> None:
     """Its port still listens and its process still runs: only a real request tells."""
     with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-
-        def becomes(state: str) -> None:
-            until(lambda: twin.container()["State"]["Health"]["Status"] == state, f"the lab is {state}")
-
-        becomes("healthy")
+        becomes(twin, "healthy")
         for number, state in (("19", "unhealthy"), ("18", "healthy")):  # SIGSTOP, SIGCONT
             twin.compose("exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-c", SIGNAL, number)
-            becomes(state)
+            becomes(twin, state)

@@ -12,7 +12,7 @@ import requests
 from tests.support.mutants import beside, with_server
 from tests.support.probes import refusal
 from tests.support.project import Project
-from tests.support.waiting import until
+from tests.support.waiting import crash
 from tools.notebook import Lab
 
 PATH = "contents/data/large.bin"
@@ -110,13 +110,6 @@ def test_an_upload_to_a_link_stays_a_link(lab: Project, file: Path) -> None:
 
 
 # --- what a crash, a full disk or a closed browser leaves ---------------------------------------------
-def crash(lab: Project) -> None:
-    """Kill the server; it comes back."""
-    lab.compose("exec", "lab", "sh", "-c", "kill -9 -1", check=False)
-    until(lambda: lab.container()["RestartCount"] == 1, "the server ended")
-    until(lambda: lab.container()["State"]["Health"]["Status"] == "healthy", "it is back")
-
-
 def test_a_crash_between_pieces_leaves_the_old_file(lab: Project, file: Path, tmp_path: Path) -> None:
     with running(lab, tmp_path) as twin:
         for number in (1, 2):

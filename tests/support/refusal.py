@@ -1,8 +1,6 @@
 """What every refusal has in common, and how to see whether a lab answers."""
 
 import os
-import time
-from collections.abc import Callable
 
 import requests
 
@@ -43,14 +41,6 @@ def refused(project: Project, *words: str) -> str:
     assert left(project) == []
     assert before.items() <= contents(project).items()
     return said
-
-
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.2)
 
 
 def answers(lab: Lab) -> int | None:
