@@ -15,10 +15,13 @@ LINES = re.findall(r"^c\..*", (TEMPLATE / "lab/server" / CONFIG).read_text(), re
 # Lines whose loss no probe can notice; every other, and every new one, needs a probe.
 UNSEEN = {
     "c.ServerApp.cookie_secret": "the default one lies on a tmpfs and is as new after a start",
+    "c.ServerApp.local_hostnames": "test_further_host_names_are_answered_when_named names some",
     "c.ServerApp.port": "the default's value, written down because compose.yaml relies on it",
     "c.ServerApp.port_retries": "no other server is in the container",
-    "c.ServerApp.open_browser": "no browser is in the container",
     "c.FileContentsManager.preferred_dir": "where the browser starts",
+    "c.ServerApp.allow_root": "matters where uid 0 is mapped, as in tests/rootless/test_mapped.py",
+    "c.KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
+    "c.NotebookNotary.db_file": "the default's place is read-only; memory is then taken as well, with a warning",
     "c.NotebookNotary.secret": "in memory by the line above it",
     "c.LabApp.check_for_updates_class": "test_telemetry.py takes it away",
 }
@@ -40,19 +43,51 @@ def test_the_server(lab: Project, probe: str) -> None:
     ],
 )
 def test_a_line_of_the_configuration_less_is_noticed(lab: Project, tmp_path: Path, line: str) -> None:
-    text = lab.read(f"lab/server/{CONFIG}").replace(f"{line}\n", "", 1)
-    with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, text)) as twin:
-        started = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
-        assert not started or misbehaving(twin.lab()) or ALARM.search(twin.logs()), f"no probe misses {line}"
+    config = lab.read(f"lab/server/{CONFIG}").replace(f"{line}\n", "", 1)
+    assert noticed(lab, tmp_path, config), f"no probe misses {line}"
 
 
 @pytest.mark.full
 def test_an_unchanged_configuration_passes_every_probe(lab: Project, tmp_path: Path) -> None:
     """The control of the mutants."""
-    text = lab.read(f"lab/server/{CONFIG}")
-    with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, text)) as twin:
+    assert noticed(lab, tmp_path, lab.read(f"lab/server/{CONFIG}")) == set()
+
+
+def noticed(lab: Project, folder: Path, config: str) -> set[str]:
+    """What tells a server with this configuration from the one that is delivered."""
+    with beside(lab, folder, with_server(lab, folder, CONFIG, config)) as twin:
+        if twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode:
+            return {"it does not start"}
+        loud = ALARM.search(twin.logs())  # before the probes, whose refusals are logged
+        return misbehaving(twin.lab()) | ({f"it warns: {loud[0]}"} if loud else set())
+
+
+@pytest.mark.full
+def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) -> None:
+    with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         assert misbehaving(twin.lab()) == set()
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without the check"])
+def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, checked: bool) -> None:
+    """Behind an entrypoint that lets an empty token pass; without the check in the configuration, anybody is in."""
+    length, check = '"$length" -ge 32', "if len(token) < 32:"
+    entrypoint, config = (lab.read(f"lab/server/{file}") for file in ("entrypoint.sh", CONFIG))
+    assert length in entrypoint and check in config
+    layer = with_server(lab, tmp_path, "entrypoint.sh", entrypoint.replace(length, '"$length" -ge 0'))
+    if not checked:
+        (tmp_path / "server" / CONFIG).write_text(config.replace(check, "if False:"))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/jupyter_token").touch()
+    secrets = {"services": {"lab": {"volumes": [f"{tmp_path / 'secrets'}:/run/secrets:ro"]}}}
+    with beside(lab, tmp_path, layer, secrets) as twin:
+        serves = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
+        assert serves is not checked
+        if serves:
+            assert get(twin.lab(), "/api/contents") == 200
+        else:
+            assert "labdock: secrets/jupyter_token holds 0 characters, 32 are needed" in twin.logs()
 
 
 # --- names, pages, log ----------------------------------------------------------------------------
