@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.hardening import CHECKS, FILES, IMAGE, Inspect, failing
+from tests.support.hardening import CGROUP, CHECKS, FILES, IMAGE, Inspect, failing
 from tests.support.mutants import Steps, beside, copy_of, paths, rendered_compose, without
 from tests.support.project import Project
 
@@ -93,6 +93,11 @@ def test_the_whole_file_passes(lab: Project, tmp_path: Path) -> None:
         "seccomp": ({"security_opt": ["seccomp=unconfined"]}, "no new privileges, the lab's seccomp profile"),
         "AppArmor": ({"security_opt": ["apparmor=unconfined"]}, "AppArmor where the host has it"),
         "pid namespace": ({"pid": "host"}, "no host namespaces"),
+        "ipc namespace": ({"ipc": "host"}, "no host namespaces"),
+        "uts namespace": ({"uts": "host"}, "no host namespaces"),
+        "cgroup namespace": ({"cgroup": "host"}, "no host namespaces"),
+        "network namespace": ({"network_mode": "host", "ports": None}, "no host namespaces"),
+        "open files": ({"ulimits": {"core": 0, "nofile": -1}}, "limited open files"),
         "device": ({"devices": ["/dev/null:/dev/sda"]}, "no devices"),
         "group": ({"group_add": ["0"]}, "no further groups"),
         "engine socket": ({"volumes": ["/var/run/docker.sock:/docker.sock"]}, "expected mounts only"),
@@ -102,10 +107,14 @@ def test_the_whole_file_passes(lab: Project, tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_addition_is_noticed(lab: Project, tmp_path: Path, addition: dict[str, Any], check: str) -> None:
+    if addition.get("cgroup") == CGROUP:
+        pytest.skip("with cgroup v1 the engine's own default is the host's cgroup namespace")
     compose = rendered_compose()
     service = compose["services"]["lab"]
     for key, value in addition.items():
         service[key] = service.get(key, []) + value if isinstance(value, list) else value
+        if value is None:
+            del service[key]
     found = created(lab, tmp_path, compose)
     assert found is not None
     assert check in found["lab"]
@@ -148,6 +157,14 @@ DOCKERFILE = {
     "COPY --chmod=755 lab/server": ("COPY lab/server", "files that the user can write"),
     "FROM ${PYTHON_IMAGE} AS lab\n": ("FROM build AS lab\n", "build tools"),
 }
+
+
+def test_a_file_of_another_owner_is_noticed(lab: Project) -> None:
+    """The control of a check that no line of the Dockerfile has for a mutant."""
+    options = ("--rm", "--user=0:0", "--entrypoint=sh", lab.container()["Image"])
+    spoil, find = "chown 1000 /opt/labdock/contents.py", FILES["programs or settings of another owner"]
+    assert lab.run("docker", "run", *options, "-c", find).stdout == ""
+    assert lab.run("docker", "run", *options, "-c", f"{spoil}; {find}").stdout == "/opt/labdock/contents.py\n"
 
 
 # What the last stage says without protecting anybody, and build.sh, whose commands have mutants of their own.

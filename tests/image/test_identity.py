@@ -73,9 +73,45 @@ def test_the_root_is_read_only(host: Host) -> None:
     assert " ro," in host.check_output("grep ' / ' /proc/mounts | tail -n 1")
 
 
+# By owner and mode, since on a read-only root nothing is writable, whoever owns it.
+NOT_ROOTS_ALONE = "find /opt /etc /usr /bin /lib ! -type l '(' ! -uid 0 -o -perm /022 ')' 2>/dev/null || true"
+
+
 def test_the_user_can_write_neither_environment_nor_configuration(host: Host) -> None:
-    found = host.check_output("find /opt /etc /usr /bin /lib -writable ! -type l 2>/dev/null | head")
-    assert found == ""
+    assert host.check_output(NOT_ROOTS_ALONE) == ""
+
+
+def test_a_file_that_the_user_can_write_is_noticed(lab: Project) -> None:
+    """The control: one file given away, another one opened to all."""
+    spoil = "cd /opt/labdock; chown 1000 contents.py; chmod o+w entrypoint.sh"
+    options = ("--rm", "--user=0:0", "--entrypoint=sh", lab.container()["Image"])
+    found = lab.run("docker", "run", *options, "-c", f"{spoil}; {NOT_ROOTS_ALONE}").stdout.split()
+    assert sorted(found) == ["/opt/labdock/contents.py", "/opt/labdock/entrypoint.sh"]
+
+
+def test_every_tmpfs_is_limited(host: Host) -> None:
+    """Those too that the engine makes of its own accord."""
+    writable = 'while read -r from path rest; do [ -d "$path" ] && [ -w "$path" ] && echo "$from $path $rest"; done'
+    mounts = host.check_output(f"{writable} </proc/mounts || true")
+    assert {"/tmp", "/dev/shm", "/dev/mqueue"} <= {line.split()[1] for line in mounts.splitlines()}
+    assert unlimited(mounts) == set()
+
+
+@pytest.mark.parametrize("option", ["nosuid", "nodev", "size=65536k"])
+def test_a_tmpfs_without_a_limit_is_noticed(option: str) -> None:
+    line = "shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k,inode64 0 0\n"
+    assert unlimited(line) == set()
+    assert unlimited(line.replace(f",{option}", "")) == {"/dev/shm"}
+
+
+def unlimited(mounts: str) -> set[str]:
+    """Where a file system in memory lies that lacks a limit; `mounts` as in /proc/mounts."""
+    found = set()
+    for _, path, kind, options, *_ in map(str.split, mounts.splitlines()):
+        limits = {"nosuid", "nodev", "size"} - ({"size"} if kind == "mqueue" else set())
+        if kind in ("tmpfs", "mqueue") and not limits <= {option.partition("=")[0] for option in options.split(",")}:
+            found.add(path)
+    return found
 
 
 def test_no_file_gives_another_identity(host: Host) -> None:

@@ -137,7 +137,7 @@ def test_outside_the_lab_is_the_caller(at_work: PersonsProject, person: Person) 
 
 @pytest.mark.parametrize("what", FILES)
 def test_the_image_is_the_same(at_work: PersonsProject, what: str) -> None:
-    command = FILES[what].replace("! -user root", "! -user 0 ! -path /usr/sbin/docker-init")  # the engine's own
+    command = FILES[what].replace("! -uid 0", "! -uid 0 ! -path /usr/sbin/docker-init")  # the engine's own
     run = ("run", "--rm", "--no-deps", "--entrypoint", "sh", "prepare", "-c")
     assert at_work.compose(*run, f"{command} || true").stdout == ""
 

@@ -18,6 +18,8 @@ PROFILE = json.loads((Path(__file__).parents[2] / "template/lab/seccomp.json").r
 SECURITY = ["no-new-privileges:true", f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"]
 ENABLED = Path("/sys/module/apparmor/parameters/enabled")
 APPARMOR = "docker-default" if ENABLED.exists() and ENABLED.read_text().startswith("Y") else ""
+# Where the host has cgroup v2, the engine gives each container a namespace of its own.
+CGROUP = "private" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "host"
 WORK = ("data", "notebooks")
 FURTHER = {"/var/lib/lab": ("volume", True), "/run/ca.pem": ("bind", False)}  # by path: kind of mount, writable
 PRIVATE = {"mode=0700", "nosuid", "nodev"}  # a tmpfs of the lab's user alone
@@ -67,7 +69,8 @@ def published(seen: Inspect) -> list[tuple[str, str]]:
 
 def no_host_namespace(seen: Inspect) -> bool:
     kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode")
-    return not any(seen["HostConfig"][kind].startswith(("host", "container:", "shareable")) for kind in kinds)
+    foreign = [seen["HostConfig"][kind].startswith(("host", "container:", "shareable")) for kind in kinds]
+    return not any(foreign) and seen["HostConfig"]["CgroupnsMode"] == CGROUP
 
 
 def no_devices(seen: Inspect) -> bool:
@@ -114,7 +117,7 @@ HARDENED: dict[str, Check] = {
     "no swap": lambda seen: limit(seen, "MemorySwap") == limit(seen, "Memory"),
     "limited processors": lambda seen: limit(seen, "CpuQuota") > 0,
     "no core dumps": lambda seen: ulimit(seen, "core") == (0, 0),
-    "limited open files": lambda seen: (ulimit(seen, "nofile") or (0, 2**30))[1] <= 65536,
+    "limited open files": lambda seen: 0 < (ulimit(seen, "nofile") or (0, 0))[1] <= 65536,  # -1 is no limit
     "bounded logs": lambda seen: (
         seen["HostConfig"]["LogConfig"]["Type"] == "json-file"
         and {"max-size", "max-file"} <= (seen["HostConfig"]["LogConfig"]["Config"] or {}).keys()
@@ -189,7 +192,7 @@ FILES: dict[str, str] = {
     "files that the user can write": (
         "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l ! -path /var/lib/lab 2>/dev/null"
     ),
-    "programs or settings of another owner": "find /opt /etc /usr -xdev ! -user root 2>/dev/null",
+    "programs or settings of another owner": "find /opt /etc /usr -xdev ! -uid 0 2>/dev/null",
     "build tools": "for tool in gcc cc make uv; do command -v $tool; done",
     "package lists and caches": "find /var/lib/apt/lists /var/cache/apt /root/.cache -type f 2>/dev/null",
     "the build's certificates": "ls /run/secrets/ca /etc/apt/apt.conf.d/99-site-ca 2>/dev/null",
