@@ -1,7 +1,10 @@
 """A save that is cut short, by a crash or a full disk, loses nothing; and what a file is, it stays."""
 
+import errno
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,12 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.mutants import beside, with_server
 from tests.support.project import Project
+from tests.support.refusal import only_root
 
 SCRIPT = Path(__file__).with_name("kill_while_saving.py").read_text(encoding="utf-8")
+RECORD = Path(__file__).with_name("save_and_record.py").read_text(encoding="utf-8")
 TEXT = {"type": "file", "format": "text", "content": "new"}
 
 
@@ -36,6 +42,30 @@ def test_jupyters_own_way_does_not(fresh_lab: Project) -> None:
     assert killed(fresh_lab, 12, stock)["broken"] > 0
 
 
+# --- what a power failure would leave -----------------------------------------------------------------
+SAFE = [["fsync", "the new file"], ["replace", "the new file", "the file"], ["fsync", "the folder"]]
+
+
+def steps(lab: Project, source: str | None = None) -> list[list[str]]:
+    """What a save does, with contents.py as it is in the image or with another text of it."""
+    command = ("exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-I", "-")
+    done = lab.run("docker", "compose", *command, input=f"SOURCE = {source!r}\n{RECORD}")
+    return json.loads(done.stdout)
+
+
+def test_a_save_is_on_disk_before_it_takes_the_old_ones_place(lab: Project) -> None:
+    assert steps(lab) == SAFE
+
+
+@pytest.mark.parametrize("line", ["os.fsync(file.fileno())", "os.fsync(folder)"])
+def test_a_step_less_is_noticed(lab: Project, line: str) -> None:
+    source = lab.read("lab/server/contents.py")
+    assert source.count(line) == 1
+    assert steps(lab, source) == SAFE
+    assert steps(lab, source.replace(line, "pass")) != SAFE
+
+
+# --- what a full disk leaves ---------------------------------------------------------------------------
 def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: Project) -> None:
     override = "services: {lab: {tmpfs: ['/home/jovyan/data/small:size=8m,mode=1777']}}\n"
     (fresh_project.folder / "compose.override.yaml").write_text(override)
@@ -65,6 +95,26 @@ def test_two_saves_at_once_leave_one_of_them_whole(lab: Project) -> None:
     assert not list(path.parent.glob(".~*"))
 
 
+ORIGIN = "user.origin"
+
+
+def mark(file: Path) -> None:
+    """Give a file an extended attribute."""
+    try:
+        os.setxattr(file, ORIGIN, b"here")
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip(f"the file system of {file.parent} has no extended attributes")
+
+
+def mounted(file: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A copy of `file` elsewhere, and a layer that mounts it, alone, as data/mounted.txt."""
+    alone = Path(shutil.copy2(file, folder))
+    os.chown(alone, file.stat().st_uid, file.stat().st_gid)
+    return alone, {"services": {"lab": {"volumes": [f"{alone}:/home/jovyan/data/mounted.txt"]}}}
+
+
 class TestWhatAFileIs:
     """Each test saves over a file of the host's and looks at it there."""
 
@@ -77,6 +127,19 @@ class TestWhatAFileIs:
         yield path
         for left in path.parent.glob("*.txt"):
             left.unlink()
+
+    @pytest.fixture
+    def closed(self, file: Path) -> Iterator[Path]:
+        """Another one, in a folder that cannot be written."""
+        folder = file.with_name("closed")
+        folder.mkdir()
+        closed = Path(shutil.copy2(file, folder))
+        for path in (folder, closed):
+            os.chown(path, file.stat().st_uid, file.stat().st_gid)
+        folder.chmod(0o555)
+        yield closed
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
     def save(self, lab: Project, name: str = "file.txt") -> None:
         lab.lab().request("PUT", f"contents/data/{name}", json=TEXT)
@@ -107,14 +170,65 @@ class TestWhatAFileIs:
         assert self.in_place(lab)
 
     def test_a_foreign_owner_stays_the_owner(self, lab: Project, file: Path) -> None:
-        if os.geteuid():
-            pytest.skip("only root can give a file to somebody else")
+        only_root()
         os.chown(file, 4321, 4322)
         file.chmod(0o666)
         self.save(lab)
         assert file.read_text() == "new"
         assert (file.stat().st_uid, file.stat().st_gid) == (4321, 4322)
         assert self.in_place(lab)
+
+    def test_extended_attributes_are_kept(self, lab: Project, file: Path) -> None:
+        mark(file)
+        self.save(lab)
+        assert file.read_text() == "new" and os.getxattr(file, ORIGIN) == b"here"
+        assert self.in_place(lab)
+
+    def test_a_file_in_a_folder_that_cannot_be_written(self, lab: Project, closed: Path) -> None:
+        self.save(lab, "closed/file.txt")
+        assert closed.read_text() == "new"
+        assert self.in_place(lab)
+
+    def test_a_file_that_is_a_mount_of_its_own(self, lab: Project, file: Path, tmp_path: Path) -> None:
+        """No other file can take its place, which shows only when that is tried."""
+        alone, layer = mounted(file, tmp_path)
+        with beside(lab, tmp_path, layer) as twin:
+            twin.compose("up", "--detach", "--wait", "--no-build")
+            self.save(twin, "mounted.txt")
+            assert alone.read_text() == "new"
+            assert self.in_place(twin)
+        assert [path.name for path in file.parent.iterdir() if path.name.startswith(".~")] == []
+
+    @pytest.mark.full
+    def test_without_these_checks_each_becomes_another(
+        self, lab: Project, file: Path, closed: Path, tmp_path: Path
+    ) -> None:
+        """The control: a file manager that replaces every file."""
+        contents, check = lab.read("lab/server/contents.py"), "def cannot_replace(path):\n"
+        for old, new in ((check, f"{check}    return None\n"), ("errno.EBUSY, ", "")):
+            assert old in contents
+            contents = contents.replace(old, new)
+        alone, layer = mounted(file, tmp_path)
+        with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents), layer) as twin:
+            twin.compose("up", "--detach", "--wait", "--no-build")
+            os.link(file, other := file.with_name("other.txt"))
+            self.save(twin)
+            assert (file.read_text(), other.read_text()) == ("new", "old")
+            (link := file.with_name("link.txt")).symlink_to("file.txt")
+            self.save(twin, link.name)
+            assert not link.is_symlink()
+            for path in (closed, alone):
+                with pytest.raises(requests.HTTPError):
+                    self.save(twin, "closed/file.txt" if path == closed else "mounted.txt")
+                assert path.read_text() == "old"
+            only_root()
+            os.chown(file, 4321, 4322)
+            file.chmod(0o666)
+            self.save(twin)
+            assert (file.stat().st_uid, file.stat().st_gid) != (4321, 4322)
+            mark(file)
+            self.save(twin)
+            assert os.listxattr(file) == []
 
     def test_a_read_only_file_is_refused(self, lab: Project, file: Path) -> None:
         file.chmod(0o444)
