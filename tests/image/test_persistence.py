@@ -38,17 +38,10 @@ def test_nothing_needs_preparation(untouched: Project) -> None:
     assert not (untouched.folder / ".env").exists()
 
 
-def test_the_first_start_makes_a_token_that_is_printed_nowhere(untouched: Project) -> None:
+def test_the_first_start_makes_a_long_token_of_its_user(untouched: Project) -> None:
     file = (untouched.folder / TOKEN).stat()
-    token = untouched.lab().token
-    assert len(token) >= 32
+    assert len(untouched.lab().token) >= 32
     assert (file.st_mode & 0o777, file.st_uid, file.st_gid) == (0o600, USUAL, USUAL)
-    assert len(untouched.containers()) == 2
-    assert token not in str(untouched.containers())
-    assert token not in untouched.logs()
-    seen = untouched.compose("exec", "--no-TTY", "lab", "sh", "-c", "cat /proc/*/environ /proc/*/cmdline 2>/dev/null")
-    assert "JUPYTER_USERNAME" in seen.stdout  # the control: environments were read
-    assert token not in seen.stdout
 
 
 def test_a_kernel_cannot_change_the_token(untouched: Project) -> None:
@@ -91,28 +84,18 @@ def test_files_and_token_outlive_the_lab(untouched: Project) -> None:
     assert found == "True True False\n"
 
 
-def test_home_carries_the_users_name(lab: Project, tmp_path: Path) -> None:
-    with beside(lab, tmp_path, JUPYTER_USERNAME="ada") as twin:
+RARE = ("Ada.L", "_x-1", "a" * 32, "www-data")  # odd ones, the longest, and one that the base image has
+
+
+@pytest.mark.parametrize("name", ["ada", *(pytest.param(name, marks=pytest.mark.full) for name in RARE)])
+def test_home_carries_the_users_name(lab: Project, tmp_path: Path, name: str) -> None:
+    with beside(lab, tmp_path, JUPYTER_USERNAME=name) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ask = "import os; print(os.path.expanduser('~'), os.environ['USER'], *sorted(os.listdir('..')))"
         home, user, *entries = twin.lab().run(ask).split()
-        assert (home, user) == ("/home/ada", "ada")
+        assert (home, user) == (f"/home/{name}", name)
+        assert twin.shell("whoami") == f"{name}\n"
         assert {"data", "notebooks"} <= set(entries)
-
-
-def test_other_ids_need_no_other_image(fresh_lab: Project) -> None:
-    if os.geteuid():
-        lacking("only root can hand folders to another user")
-    image = fresh_lab.container()["Image"]
-    for folder in ("data", "notebooks", "secrets"):
-        for path in [fresh_lab.folder / folder, *(fresh_lab.folder / folder).rglob("*")]:
-            os.chown(path, 4321, 4322)
-    fresh_lab.set_env(LAB_UID="4321", LAB_GID="4322")
-    running = fresh_lab.up()
-    assert running.run("import os; open('made', 'w'); print(os.getuid(), os.getgid())") == "4321 4322\n"
-    made = (fresh_lab.folder / "notebooks/made").stat()
-    assert (made.st_uid, made.st_gid) == (4321, 4322)
-    assert fresh_lab.container()["Image"] == image
 
 
 def test_a_service_of_ones_own_runs_beside_the_lab(fresh_project: Project) -> None:
