@@ -107,12 +107,16 @@ def test_too_old(spoilt: Project, fake_docker: Callable[..., str], what: str) ->
 
 
 # --- settings -------------------------------------------------------------------------------------
-NO_IDS = ["0", "root", "-1", "abc", "4294967295", "007"]
+NO_IDS = ["0", "root", "-1", "abc", "2147483648", "4294967295", "007"]
 WRONG = [
     *[("LAB_UID", value, "id -u") for value in NO_IDS],
     *[("LAB_GID", value, "id -g") for value in NO_IDS],
     *[("JUPYTER_PORT", value, "0 to 65535") for value in ("abc", "70000", "-1", "8888.5")],
-    *[("JUPYTER_USERNAME", value, "user name") for value in ("Ada", "../../etc", "9lives", "x:y", "a" * 33)],
+    *[
+        ("JUPYTER_USERNAME", value, "user name")
+        for value in ("root", "..", "-ada", "A B", "../../etc", "1234", "x:y", "a" * 33)
+    ],
+    ("LAB_UMASK", "9", "such as 022"),
     ("JUPYTER_UI", "labs", "lab or notebook"),
     ("JUPYTER_BIND", "everywhere", "mend .env"),
     ("LAB_CPUS", "1.5", "whole number"),
@@ -159,6 +163,34 @@ def test_root_does_not_serve_under_plain_compose_either(spoilt: Project) -> None
     assert spoilt.compose("up", "--detach", check=False).returncode != 0
     assert "labdock: the lab would run as root (uid 0): put your own uid into .env" in spoilt.logs()
     assert [c["State"]["Running"] for c in spoilt.containers()] == [False, False]
+
+
+@pytest.mark.parametrize(
+    "uid", ["root", "2147483648", *(pytest.param(uid, marks=pytest.mark.full) for uid in ("-1", "text"))]
+)
+def test_what_is_no_id_does_not_serve_under_plain_compose(spoilt: Project, uid: str) -> None:
+    """Whoever refuses it: Compose, the engine or the lab itself. (test_persistence.py starts labs like this.)"""
+    spoilt.environment["LAB_UID"] = uid
+    assert spoilt.compose("up", "--detach", check=False).returncode != 0
+    assert not any(container["State"]["Running"] for container in spoilt.containers())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("JUPYTER_USERNAME", "root", "not a user name"),
+        ("JUPYTER_USERNAME", "A B", "not a user name"),
+        ("JUPYTER_USERNAME", "1234", "a number"),
+        ("LAB_UMASK", "9", "such as 022"),
+        ("JUPYTER_UI", "x", "put lab or notebook"),
+    ],
+)
+def test_the_entrypoint_refuses_what_compose_does_not_judge(lab: Project, name: str, value: str, said: str) -> None:
+    """Its control is every start; and each sentence names the value."""
+    done = lab.compose("run", "--rm", "--no-deps", "--env", f"{name}={value}", "prepare", check=False)
+    assert done.returncode == 1
+    (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("labdock: "))
+    assert sentence.startswith(f"labdock: {name} is '{value}'") and said in sentence
 
 
 # --- mounts ---------------------------------------------------------------------------------------
