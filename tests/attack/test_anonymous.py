@@ -1,9 +1,13 @@
 """Whoever has no token tries every page, every method and every websocket of the server."""
 
+from pathlib import Path
+
 import pytest
 import requests
 
-from tests.support.network import METHODS, Headers, Route, bearer, own, refused, send, sweep
+from tests.support.mutants import beside
+from tests.support.network import METHODS, Headers, Route, bearer, own, refused, routes, send, sweep
+from tests.support.project import Project
 from tools.notebook import Lab
 
 # Every route that answers without the token, and why it may. Any other, and any new one, has to refuse.
@@ -39,19 +43,34 @@ CREDENTIALS: dict[str, tuple[str, Headers]] = {
 }
 
 
-@pytest.mark.attack("every route, method and websocket without the token", "refused, but for the list below")
-@pytest.mark.parametrize("credentials", CREDENTIALS)
-def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Route], credentials: str) -> None:
+def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
+    """The patterns of the routes that answer; no answer at all may hold the token."""
     query, headers = CREDENTIALS[credentials]
     # What everybody gets, so that it is the missing token that is refused, not the missing XSRF cookie.
-    xsrf = requests.get(f"{target.address}/login", timeout=30).cookies["_xsrf"]
-    session = "username-" + own(target).replace(".", "-").replace(":", "-")
+    xsrf = requests.get(f"{lab.address}/login", timeout=30).cookies["_xsrf"]
+    session = "username-" + own(lab).replace(".", "-").replace(":", "-")
     cookies = [f"_xsrf={xsrf}", *(value.format(session=session) for name, value in headers if name == "Cookie")]
     headers = [header for header in headers if header[0] != "Cookie"]
     headers += [("Cookie", "; ".join(cookies)), ("X-XSRFToken", xsrf)]
-    answers = list(sweep(target, registered, METHODS, headers, query))
-    assert not any(target.token.encode() in answer.body for _, _, answer in answers)
-    assert {route.pattern for route, method, answer in answers if not refused(method, answer)} == set(PUBLIC)
+    answers = list(sweep(lab, registered, METHODS, headers, query))
+    assert not any(lab.token.encode() in answer.body for _, _, answer in answers)
+    return {route.pattern for route, method, answer in answers if not refused(method, answer)}
+
+
+@pytest.mark.attack("every route, method and websocket without the token", "refused, but for the list below")
+@pytest.mark.parametrize("credentials", CREDENTIALS)
+def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Route], credentials: str) -> None:
+    assert answering(target, registered, credentials) == set(PUBLIC)
+
+
+@pytest.mark.full
+@pytest.mark.attack("the same, where JUPYTER_UI is notebook", "the same")
+def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Path) -> None:
+    with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        target, registered = twin.lab(), routes(twin)
+        found = {credentials: answering(target, registered, credentials) for credentials in CREDENTIALS}
+    assert found == {credentials: set(PUBLIC) for credentials in CREDENTIALS}
 
 
 def closed(lab: Lab, registered: list[Route], *headers: tuple[str, str]) -> set[str]:

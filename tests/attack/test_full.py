@@ -1,15 +1,20 @@
 """A kernel fills what it can write to: the server goes on, and all is as before once that is deleted."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import requests
 
+from tests.attack.test_memory import restarts
 from tests.support.mutants import beside
 from tests.support.probes import refusal
 from tests.support.project import Project
 from tools.notebook import execute, text
 
 DISK = "/home/jovyan/data/disk"  # a small one, which stands for the host's
+KEPT = "/var/lib/lab"  # a volume, which lies on the host's disk: here a small one too
 FILL = """
 import os
 with open(f"{folder}/ballast", "wb", buffering=0) as file:
@@ -21,23 +26,24 @@ with open(f"{folder}/ballast", "wb", buffering=0) as file:
             full = os.strerror(error.errno)
 print(full)
 """
+IN_MEMORY = ["/tmp", "/home/jovyan", "/run/lab", "/run/try"]
 NO_ROOM = "No space left on device"
 TEXT = {"type": "file", "format": "text", "content": "kept"}
 
 
 @pytest.fixture(scope="module")
 def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    disk = {"services": {"lab": {"tmpfs": [f"{DISK}:size=8m,mode=1777"]}}}
-    with beside(lab, tmp_path_factory.mktemp("full"), disk) as twin:
+    small = [{"type": "tmpfs", "target": path, "tmpfs": {"size": "8m", "mode": 0o1777}} for path in (DISK, KEPT)]
+    with beside(lab, tmp_path_factory.mktemp("full"), {"services": {"lab": {"volumes": small}}}) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
     (lab.folder / "data/disk").rmdir()
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("folder", ["/tmp", "/home/jovyan", "/run/lab", "/run/try", DISK])
+@pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, DISK])
 @pytest.mark.attack(
-    "/tmp, home, /run/lab, /run/try or the disk filled to the last byte",
+    "/tmp, home, /run/lab, /run/try, /var/lib/lab or the disk filled to the last byte",
     "the server stays and saves elsewhere; what needs the room is refused, and works again once there is some",
 )
 def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
@@ -57,3 +63,36 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
     lab.request("PUT", "contents/data/disk/a.txt", json=TEXT)
     lab.request("DELETE", "contents/data/disk/a.txt")
     assert twin.container()["RestartCount"] == 0
+
+
+@pytest.mark.full
+@pytest.mark.attack(
+    "/tmp, home, /run/lab and /run/try, which lie in memory, filled to the last byte at once",
+    "the server stays and saves, and all is as before once there is room",
+)
+def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:
+    with beside(lab, tmp_path) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        running = twin.lab()
+        with running.kernel() as kernel:
+            for folder in IN_MEMORY:
+                assert text(execute(kernel, f"folder = '{folder}'\n{FILL}")) == f"{NO_ROOM}\n"
+            running.request("PUT", "contents/data/kept.txt", json=TEXT)
+            assert (twin.folder / "data/kept.txt").read_text() == "kept"
+            running.request("DELETE", "contents/data/kept.txt")
+            execute(kernel, f"for folder in {IN_MEMORY}: os.unlink(f'{{folder}}/ballast')")
+        assert running.run("print(1)") == "1\n"
+        assert twin.container()["RestartCount"] == 0
+
+
+@pytest.mark.full
+def test_more_than_the_memory_ends_the_kernel(lab: Project, tmp_path: Path) -> None:
+    """The control: what lies in these folders counts as memory, and with less of it than they hold there is no room."""
+    with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        ended = False
+        with suppress(requests.RequestException), twin.lab().kernel() as kernel:  # shutting it down fails then
+            kernel.execute(f"folder = '/tmp'\n{FILL}")
+            restarts(kernel)
+            ended = True
+        assert ended

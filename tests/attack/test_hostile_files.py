@@ -13,6 +13,7 @@ import requests
 from tests.support.mutants import beside, with_server
 from tests.support.probes import refusal
 from tests.support.project import Project
+from tools.notebook import execute
 
 EVIL = "<script>window.parent.document.title = 'gotcha'</script>"
 OUTPUT = {"output_type": "display_data", "metadata": {}, "data": {"text/html": EVIL, "application/javascript": EVIL}}
@@ -99,7 +100,15 @@ def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
     for form in ("html", "markdown", "script", "python"):
         convert(lab, form)
     assert running.request("GET", "kernels").json() == before
-    assert sorted(path.name for path in folder.iterdir() if path.name != ".ipynb_checkpoints") == ["a.ipynb", "kernels"]
+    assert entries(folder) == ["a.ipynb", "kernels"]
+    # The control: where the cell is run, it shows.
+    with running.kernel("notebooks/stranger") as kernel:
+        execute(kernel, CELL["source"])
+    assert entries(folder) == ["a.ipynb", "kernels", "ran"]
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".ipynb_checkpoints")
 
 
 def convert(lab: Project, form: str) -> requests.Response:
