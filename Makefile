@@ -1,6 +1,6 @@
 # The template repository's commands. Everything they need is installed into .venv from requirements-dev.lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-nightly bench lock docs lint engine engine-down clean
+.PHONY: help demo demo-down test test-full test-nightly bench lint lock docs engine engine-down
 PYTHON ?= python3
 DIR ?= demo
 VENV := .venv/bin/python

@@ -59,6 +59,16 @@ def unknown_targets(text: str, known: set[str]) -> set[str]:
     return set(re.findall(r"\bmake ([a-z][a-z-]*)", typed)) - known
 
 
+def unknown_tests(text: str) -> set[str]:
+    """The tests that the text names in backticks and that do not exist."""
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    known = {file.name for file in files}
+    for file in files:
+        known.update(re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8")))
+    named = re.findall(r"`(tests/[\w./-]*|test_\w+(?:\.py)?)`", FENCE.sub("", text))
+    return {name for name in named if name not in known and not (ROOT / name).exists()}
+
+
 # --- generated tables -------------------------------------------------------------------------------
 def test_the_generated_tables_are_current() -> None:
     assert [shown(page) for page, _ in reference.stale()] == [], "run: make docs"
@@ -148,6 +158,19 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
         "nothing",
         "never",
     }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_the_tests_that_a_page_names_exist(page: Path) -> None:
+    assert unknown_tests(page.read_text(encoding="utf-8")) == set()
+
+
+def test_a_test_that_does_not_exist_is_noticed() -> None:
+    """A file by its path or its name alone, and a test by its name."""
+    named = "`tests/test_docs.py`, `tests/attack/`, `test_server.py`, `test_nothing_runs_as_root`, test_none.py"
+    assert unknown_tests(named) == set()
+    wrong = {"tests/test_none.py", "tests/none/", "test_none.py", "test_none"}
+    assert unknown_tests(" ".join(f"`{name}`" for name in wrong)) == wrong
 
 
 @pytest.mark.parametrize("page", [*TYPED, IN_PROJECT], ids=shown)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Render, lacking
+from tests.conftest import ROOT, Render, lacking
 from tests.support.project import Project
 
 TARGETS_AT_MOST = 12
@@ -132,18 +132,33 @@ def test_make_works_from_another_folder(project: Project, tmp_path: Path) -> Non
 
 
 # --- make help ------------------------------------------------------------------------------------
+def made(makefile: str) -> tuple[list[str], list[str]]:
+    """The targets of a Makefile, and what it says are no files."""
+    targets = re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE)
+    return targets, makefile.partition(".PHONY: ")[2].splitlines()[0].split()
+
+
 def test_help_lists_every_target_on_one_screen(project: Project) -> None:
     shown = project.make("help").stdout
     assert project.run("make", "--no-print-directory").stdout == shown
     listed = re.findall(r"^  make (\w+) +\S", shown, re.MULTILINE)
-    phony = project.read("Makefile").partition(".PHONY: ")[2].splitlines()[0].split()
-    targets = re.findall(r"^([a-z][\w-]*):", project.read("Makefile"), re.MULTILINE)
+    targets, _ = made(project.read("Makefile"))
     rarer = re.search(r"^  Also:([a-z ]+) \(", shown, re.MULTILINE)[1].split()
     assert sorted(listed + rarer) == sorted(targets)
-    assert phony == targets
     assert len(listed) <= TARGETS_AT_MOST
     assert len(shown.splitlines()) <= 24
     assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("makefile", [ROOT / "Makefile", ROOT / "template/Makefile"], ids=["root", "template"])
+def test_phony_names_the_targets_in_their_order(makefile: Path) -> None:
+    """Whatever files lie beside it, and nothing that cannot be made."""
+    targets, phony = made(makefile.read_text(encoding="utf-8"))
+    assert phony == targets
+
+
+def test_a_phony_target_that_is_none_is_noticed() -> None:
+    assert made(".PHONY: a clean\na: b ## A\n\ttrue\nB := c\n") == (["a"], ["a", "clean"])
 
 
 # --- settings as Compose reads them ---------------------------------------------------------------
@@ -205,6 +220,7 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str]] = {
     "ids": (appended("LAB_UID=root"), "LAB_UID is 'root', not a number"),
     "name": (appended("JUPYTER_USERNAME=A B"), "JUPYTER_USERNAME is 'A B'"),
     "port": (appended("JUPYTER_PORT=x"), "JUPYTER_PORT is 'x'"),
+    "umask": (appended("LAB_UMASK=9"), "LAB_UMASK is '9'"),
     "ui": (appended("JUPYTER_UI=x"), "JUPYTER_UI is 'x'"),
     "limits": (appended("LAB_MEMORY=much"), "LAB_MEMORY is 'much'"),
     "packages": (written("requirements.lock", ""), "run 'make add PKG=\"ipykernel\"'"),
