@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,11 +49,22 @@ def project(person: Person, render: Render) -> PersonsProject:
     return project
 
 
+@pytest.fixture(scope="session")
+def image(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Name and archive of the image of the lab that tests share: for these engines it is not built again."""
+    name = lab.config()["services"]["lab"]["image"]
+    file = tmp_path_factory.mktemp("image") / "lab.tar"
+    rootless.save(name, file)
+    yield name, file
+    file.unlink()
+
+
 @pytest.fixture(scope="module")
-def at_work(person: Person, project: PersonsProject, lab: Project) -> Iterator[PersonsProject]:
-    """The same while its lab runs, in the image of the lab that tests share: this one is not built again."""
-    image, own = (p.config()["services"]["lab"]["image"] for p in (lab, project))
-    rootless.load(person, image, own)
+def at_work(person: Person, project: PersonsProject, image: tuple[str, Path]) -> Iterator[PersonsProject]:
+    """The same while its lab runs."""
+    name, file = image
+    rootless.load(person, file)
+    person.run("docker", "tag", name, project.config()["services"]["lab"]["image"])
     project.compose("up", "--detach", "--no-build")
     until(lambda: answers(project.lab()) == 200, "an answer of the lab")
     yield project

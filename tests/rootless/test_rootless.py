@@ -13,7 +13,7 @@ from tests.attack.test_escape import ATTEMPTS, REFUSED
 from tests.attack.test_seccomp import RUN, expected, packed
 from tests.support.hardening import FILES, failing
 from tests.support.refusal import answers
-from tests.support.rootless import Person, PersonsProject, load
+from tests.support.rootless import Person, PersonsProject, load, save
 
 WORK = """
 import pathlib
@@ -165,10 +165,11 @@ print(subprocess.run(command, input={packed()!r}, text=True, capture_output=True
 
 # --- from the build to the end ----------------------------------------------------------------------
 @pytest.mark.full
-def test_up_builds_and_down_leaves_nothing(project: PersonsProject, person: Person) -> None:
+def test_up_builds_and_down_leaves_nothing(project: PersonsProject, person: Person, tmp_path: Path) -> None:
     """As that user types it; after the tests above, whose lab has gone."""
     base = project.config()["services"]["lab"]["build"]["args"]["PYTHON_IMAGE"]
-    load(person, base, base)
+    save(base, tmp_path / "base.tar")
+    load(person, tmp_path / "base.tar")
     assert answers(project.up()) == 200
     assert "MEND" not in project.make("doctor").stdout
     project.make("outdated")  # the other image, and what it is for

@@ -154,14 +154,16 @@ def person(programs: Path) -> Iterator[Person]:
         shutil.rmtree(folder)
 
 
-def load(person: Person, image: str, name: str) -> None:
-    """Give the user's engine an image of the tests' own, as `name`."""
-    with tempfile.TemporaryFile() as file:
-        subprocess.run(["docker", "save", image], stdout=file, check=True)
-        file.seek(0)
-        person.run("docker", "load", "--quiet", stdin=file)
-    if name != image:
-        person.run("docker", "tag", image, name)
+def save(image: str, file: Path) -> None:
+    """Write an image of the tests' own engine to `file`."""
+    done = subprocess.run(["docker", "save", "--output", file, image], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def load(person: Person, file: Path) -> None:
+    """Give what `save` wrote to the user's engine."""
+    with file.open() as stream:
+        person.run("docker", "load", "--quiet", stdin=stream)
 
 
 def processes(uid: int) -> list[int]:
