@@ -37,6 +37,14 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     assert file.read_text() != token
 
 
+def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None:
+    old = fresh_lab.lab()
+    (fresh_lab.folder / "secrets/jupyter_token").unlink()
+    new = fresh_lab.up()
+    assert new.token != old.token
+    assert [answers(Lab(new.address, token)) for token in (new.token, old.token)] == [200, 403]
+
+
 def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     crash(fresh_lab)
     assert answers(fresh_lab.lab()) == 200

@@ -122,6 +122,7 @@ WRONG = [
     ("LAB_CPUS", "1.5", "whole number"),
     ("LAB_MEMORY", "lots", "4g"),
     ("LAB_PIDS", "3", "32"),
+    ("LAB_SCRATCH", "50%", "500m"),
     ("LAB_CA_BUNDLE", "/nowhere/ca.pem", "PEM file"),
 ]
 

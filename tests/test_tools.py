@@ -224,6 +224,8 @@ FAULTS: dict[str, tuple[Callable[[Project], object], str]] = {
     "ui": (appended("JUPYTER_UI=x"), "JUPYTER_UI is 'x'"),
     "limits": (appended("LAB_MEMORY=much"), "LAB_MEMORY is 'much'"),
     "packages": (written("requirements.lock", ""), "run 'make add PKG=\"ipykernel\"'"),
+    "scratch": (appended("LAB_MEMORY=2g"), "three folders of LAB_SCRATCH, '1g', fill LAB_MEMORY, '2g'"),
+    "everybody": (lambda project: (project.folder / "data").chmod(0o777), "run 'chmod o-w data'"),
     "copied .env": (appended("LAB_NAME=iris-study-000000"), "made for another folder"),
     "unknown setting": (appended("LAB_UDI=5"), "LAB_UDI in .env is no setting"),
     "no .env": (appended("two words"), "key cannot contain a space"),
@@ -257,6 +259,22 @@ def test_doctor_finds(sound: Project, fault: str) -> None:
     assert done.returncode != 0
     assert re.fullmatch(r"((ok   |MEND ) .+\n)+", done.stdout)  # plain text, no colour
     assert sentence in "".join(line for line in done.stdout.splitlines() if line.startswith("MEND"))
+
+
+@pytest.mark.parametrize(
+    ("inside", "state", "refused"),
+    [(False, "Enforcing", True), (False, "Permissive", False), (True, "Enforcing", False)],
+)
+def test_selinux_labels_no_certificates_of_the_systems(
+    sound: Project, tmp_path: Path, inside: bool, state: str, refused: bool
+) -> None:
+    file = (sound.folder if inside else tmp_path) / "site.pem"
+    file.write_text("")
+    (tmp_path / "getenforce").write_text(f"#!/bin/sh\necho {state}\n")
+    (tmp_path / "getenforce").chmod(0o755)
+    sound.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    sound.set_env(LAB_CA_BUNDLE=str(file))
+    assert ("copy it into this folder" in sound.make("doctor", check=False).stdout) == refused
 
 
 def test_doctor_knows_the_users_own_settings(sound: Project) -> None:

@@ -17,8 +17,9 @@ fi
 # The package index, which may hold a password: a secret, and no argument that the image's history would show.
 index=/run/secrets/index
 if [ -s "$index" ]; then
-    PIP_INDEX_URL=$(cat "$index")
+    read -r PIP_INDEX_URL more <"$index" || true # the file ends without a newline
     export PIP_INDEX_URL UV_DEFAULT_INDEX="$PIP_INDEX_URL"
+    [ -z "$more" ] || export UV_INDEX="$more" PIP_EXTRA_INDEX_URL="$more" # asked first
 fi
 # A project restored from a bundle asks no network.
 offline=

@@ -146,8 +146,9 @@ def main() -> None:
     os.chdir(tempfile.mkdtemp())
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         archive.extractall(filter="data")
-    if index := Path(INDEX).read_text(encoding="utf-8").strip():
-        os.environ["UV_DEFAULT_INDEX"] = index
+    if indexes := Path(INDEX).read_text(encoding="utf-8").split():
+        os.environ["UV_DEFAULT_INDEX"] = indexes[0]
+        os.environ["UV_INDEX"] = " ".join(indexes[1:])  # asked first
     try:
         keep = run(sys.argv[1], sys.argv[2:])
     except Refused as refused:

@@ -23,7 +23,7 @@ from tests.support.mutants import beside
 from tests.support.project import Project
 from tests.support.refusal import name_of
 
-OWN, EXTRA = "labdock-test-own", "labdock-test-extra"  # packages of no other index
+OWN, EXTRA, CHANGED = "labdock-test-own", "labdock-test-extra", "labdock-test-changed"  # packages of no other index
 SETTINGS = ("PIP_INDEX_URL", "LAB_PIP_INDEX_URL", "LAB_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 PASSWORD = secrets.token_hex(12) + "@:/" + secrets.token_hex(4)  # with what has to be escaped in an address
 
@@ -149,6 +149,42 @@ def test_make_add_asks_the_index_too(built: tuple[Project, str]) -> None:
     assert not holds(done.stdout + done.stderr + project.read("requirements.lock") + project.read("pyproject.toml"))
     for name, text in zip(("pyproject.toml", "requirements.lock"), before, strict=True):
         (project.folder / name).write_text(text)
+
+
+@pytest.mark.full
+def test_a_further_index_is_asked_first(built: tuple[Project, str], site: Site) -> None:
+    project, _ = built
+    before = [project.read(name) for name in ("pyproject.toml", "requirements.lock")]
+    elsewhere = wheel(Path(project.environment["INDEX"]) / "more", EXTRA)
+    first = f"{site.url()} {site.url().replace('/simple', '/more/simple')}"
+    try:
+        for setting, expected in ((first, True), (site.url(), False)):
+            project.set_env(PIP_INDEX_URL=setting)
+            for name, text in zip(("pyproject.toml", "requirements.lock"), before, strict=True):
+                (project.folder / name).write_text(text)
+            project.run("make", "add", f"PKG={EXTRA}")
+            assert (elsewhere.split()[1] in project.read("requirements.lock")) is expected
+            build(project, "lab")  # each has its own file of that version, and the lock its hash
+    finally:
+        project.set_env(PIP_INDEX_URL=site.url())
+        for name, text in zip(("pyproject.toml", "requirements.lock"), before, strict=True):
+            (project.folder / name).write_text(text)
+
+
+@pytest.mark.full
+def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> None:
+    project, _ = built
+    before, index = project.read("requirements.lock"), Path(project.environment["INDEX"])
+    (project.folder / "requirements.lock").write_text(before + wheel(index, CHANGED))
+    (file,) = index.glob(f"simple/{CHANGED}/*.whl")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    try:
+        assert "a file differs from what was locked" in said(project, "up")
+        file.write_bytes(whole)
+        assert f"{CHANGED}==1.0" in build(project, "lab")
+    finally:
+        (project.folder / "requirements.lock").write_text(before)
 
 
 @pytest.mark.full

@@ -10,7 +10,7 @@ case $version in 3.[0-9] | 3.10) refuse "python3 is $version: the tests need Pyt
 if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     python3 -m venv --clear .venv-tests ||
         refuse "python3 makes no environments: on Debian and Ubuntu, run 'sudo apt install python3-venv'."
-    index=$(setting PIP_INDEX_URL '') ca=$(setting LAB_CA_BUNDLE '')
+    index=$(setting PIP_INDEX_URL '' | cut -d ' ' -f 1) ca=$(setting LAB_CA_BUNDLE '')
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
     [ -z "$ca" ] || export PIP_CERT="$ca"
     .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
