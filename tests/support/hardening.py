@@ -18,8 +18,8 @@ PROFILE = json.loads((Path(__file__).parents[2] / "template/lab/seccomp.json").r
 SECURITY = ["no-new-privileges:true", f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"]
 ENABLED = Path("/sys/module/apparmor/parameters/enabled")
 APPARMOR = "docker-default" if ENABLED.exists() and ENABLED.read_text().startswith("Y") else ""
-# Where the host has cgroup v2, the engine gives each container a namespace of its own.
-CGROUP = "private" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "host"
+# Where the host has cgroup v2, the engine gives each container a namespace of its own, asked or not.
+CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 WORK = ("data", "notebooks")
 FURTHER = {"/var/lib/lab": ("volume", True), "/run/ca.pem": ("bind", False)}  # by path: kind of mount, writable
 PRIVATE = {"mode=0700", "nosuid", "nodev"}  # a tmpfs of the lab's user alone
@@ -70,7 +70,7 @@ def published(seen: Inspect) -> list[tuple[str, str]]:
 def no_host_namespace(seen: Inspect) -> bool:
     kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode")
     foreign = [seen["HostConfig"][kind].startswith(("host", "container:", "shareable")) for kind in kinds]
-    return not any(foreign) and seen["HostConfig"]["CgroupnsMode"] == CGROUP
+    return not any(foreign) and seen["HostConfig"]["CgroupnsMode"] == "private"
 
 
 def no_devices(seen: Inspect) -> bool:
