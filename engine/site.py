@@ -23,9 +23,11 @@ CERTIFICATES = (
 def settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The `.env` lines a project needs here; empty where the machine has nothing special."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    index = pip_setting("index-url", env)
     found = {
         "LAB_CA_BUNDLE": ca_bundle(env),
-        "PIP_INDEX_URL": pip_setting("index-url", env),
+        "PIP_INDEX_URL": index,
+        "LAB_PIP_INDEX_URL": None if index and "@" in index else index,  # notebooks read it: no password
         **debian_mirrors(),
         **{name: env.get(name) or env.get(name.lower()) for name in proxies},
     }

@@ -162,3 +162,13 @@ def test_settings_leave_out_what_is_not_set(trust, pip_conf, os_release):
     assert site.settings(env) == {}
     env["https_proxy"] = "http://proxy.example:3128"
     assert site.settings(env) == {"HTTPS_PROXY": "http://proxy.example:3128"}
+
+
+@pytest.mark.parametrize("password", ["", "reader:secret@"])
+def test_a_password_of_the_index_is_not_for_the_lab(trust, pip_conf, os_release, password):
+    os_release(ID="other")
+    index = f"https://{password}index.example/simple"
+    lab = {} if password else {"LAB_PIP_INDEX_URL": index}
+    found = site.settings(pip_conf(f"[global]\nindex-url = {index}\n"))
+    found.pop("LAB_CA_BUNDLE", None)  # the machine's pip may name one
+    assert found == {"PIP_INDEX_URL": index, **lab}

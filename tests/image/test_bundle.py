@@ -12,7 +12,6 @@ import pytest
 from tests.conftest import ROOT, Render
 from tests.support.apart import Run, engine_apart
 from tests.support.project import Project
-from tests.support.refusal import left
 
 pytestmark = pytest.mark.full
 PAGE = ROOT / "docs/how-to/closed-network.md"
@@ -27,9 +26,12 @@ def block(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def packed(new_project: Render) -> Project:
-    """A project with work and secrets in it, after `make bundle`."""
+def packed(new_project: Render) -> Iterator[Project]:
+    """A project on a pinned base image, with work and secrets in it, after `make bundle`."""
     project = new_project()
+    inspect = ("docker", "image", "inspect", "--format", '{{join .RepoDigests " "}}', "python:3.13-slim-trixie")
+    digest = project.run(*inspect).stdout.split()[0].partition("@")[2]
+    project.replace("compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@{digest}")
     for name in ("notebooks/größer 1.ipynb", "data/patients.csv", "secrets/jupyter_token", "data/.hidden"):
         (project.folder / name).write_text("{}")
     project.folder.joinpath(".venv-tests").mkdir()
@@ -37,14 +39,18 @@ def packed(new_project: Render) -> Project:
     said = project.run("sh", "-euc", block("make bundle")).stdout.splitlines()
     assert re.fullmatch(rf"Wrote {FILE}, \d+ MB, SHA-256 [0-9a-f]{{64}}\.", said[-2])
     assert said[-1] == f"There: tar xf {FILE} && cd {SLUG} && make restore"
-    return project
+    yield project
+    (project.folder / FILE).unlink()
 
 
-def unpacked(project: Project, folder: Path, **environment: str) -> Project:
-    """The bundle of a project in a folder of its own, as on another machine."""
-    with tarfile.open(project.folder / FILE) as archive:
+@pytest.fixture(scope="module")
+def unpacked(packed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The bundle, unpacked as on another machine. Tests that damage it mend it."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(packed.folder / FILE) as archive:
         archive.extractall(folder, filter="tar")
-    return Project(folder / SLUG, project.answers, environment)
+    yield Project(folder / SLUG, packed.answers)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +83,8 @@ def test_the_bundle_holds_what_a_rebuild_needs(packed: Project, members: set[str
 
 
 def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None:
-    project = Project(shutil.copytree(packed.folder, tmp_path / "lab"), packed.answers)
-    (project.folder / FILE).unlink()
+    copy = shutil.copytree(packed.folder, tmp_path / "lab", ignore=shutil.ignore_patterns(FILE))
+    project = Project(copy, packed.answers)
     with (project.folder / ".gitignore").open("a") as ignored:
         ignored.write("/scratch/\n")
     (project.folder / "scratch").mkdir()
@@ -89,6 +95,7 @@ def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None
     project.run("make", "bundle", "PKG=humanize", "WITH_DATA=yes")
     with tarfile.open(project.folder / FILE) as archive:
         names = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
+    (project.folder / FILE).unlink()
     assert {"new.md", "data/patients.csv", "data/.hidden"} <= names
     assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config"}
 
@@ -110,7 +117,9 @@ def restored(packed: Project, alone: tuple[dict[str, str], Run], tmp_path_factor
     shutil.copy(packed.folder / FILE, folder)
     reader = Project(folder, packed.answers, environment)
     there(reader.run, "sh", "-euc", block("make restore"))
-    return Project(folder / SLUG, packed.answers, environment)
+    (folder / FILE).unlink()
+    yield Project(folder / SLUG, packed.answers, environment)
+    shutil.rmtree(folder)
 
 
 def test_no_way_leads_out(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
@@ -131,6 +140,10 @@ def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone:
     lab = restored.lab()
     assert there(lab.run, "import pandas; print(1)") == "1\n"
     assert len(lab.token) >= 32 and lab.token != "{}"
+    # No registry is there to ask for the digest.
+    assert "@sha256:" in packed.read("compose.pins.yaml")
+    assert restored.config()["services"]["lab"]["build"]["args"]["PYTHON_IMAGE"].startswith(f"{SLUG}-base:")
+    assert "@sha256:" not in restored.read("compose.pins.yaml")
     assert (restored.folder / "notebooks/größer 1.ipynb").exists()
     assert there(restored.make, "restore").returncode == 0  # again, over what is yours by now
 
@@ -163,8 +176,9 @@ def test_without_the_bundle_nothing_is_built_there(
 ) -> None:
     """The control: the same project with an empty lab/bundle asks the network, and says that it cannot be reached."""
     _, there = alone
-    bare = Project(shutil.copytree(restored.folder, tmp_path / "lab"), restored.answers, restored.environment)
-    shutil.rmtree(bare.folder / "lab/bundle")
+    without = shutil.ignore_patterns("bundle")
+    copy = shutil.copytree(restored.folder, tmp_path / "lab", ignore=without)
+    bare = Project(copy, restored.answers, restored.environment)
     (bare.folder / "lab/bundle").mkdir()
     (bare.folder / "lab/bundle/.gitkeep").touch()
     done = there(lambda: bare.run("make", "add", "PKG=humanize", check=False))
@@ -189,32 +203,26 @@ def flip(path: Path) -> None:
         ("Dockerfile", "./Dockerfile"),
     ],
 )
-def test_a_changed_byte_is_refused_and_nothing_is_loaded(
-    packed: Project, tmp_path: Path, part: str, named: str
-) -> None:
-    project = unpacked(packed, tmp_path)
-    (path,) = project.folder.glob(part)
+def test_a_changed_byte_is_refused_and_nothing_is_loaded(unpacked: Project, part: str, named: str) -> None:
+    (path,) = unpacked.folder.glob(part)
     flip(path)
-    done = project.make("restore", check=False)
+    done = unpacked.make("restore", check=False)
+    flip(path)
     said = next(line for line in done.stderr.splitlines() if line.startswith("labdock: "))
     assert said.startswith(f"labdock: {named}") and "is not what the bundle was made with: unpack" in said
-    assert f"{SLUG}-lab:" not in project.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout
-    assert not (project.folder / ".env").exists()
+    assert f"{SLUG}-lab:" not in unpacked.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout
+    assert not (unpacked.folder / ".env").exists()
 
 
-def test_a_missing_part_and_another_processor_are_refused(packed: Project, tmp_path: Path) -> None:
-    project = unpacked(packed, tmp_path)
-    (deb,) = project.folder.glob("lab/bundle/debs/git_*.deb")
+def test_a_missing_part_and_another_processor_are_refused(unpacked: Project) -> None:
+    (deb,) = unpacked.folder.glob("lab/bundle/debs/git_*.deb")
     whole = deb.read_bytes()
     deb.unlink()
-    assert "labdock: ./debs/git_" in project.make("restore", check=False).stderr
+    assert "labdock: ./debs/git_" in unpacked.make("restore", check=False).stderr
     deb.write_bytes(whole)
-    contents = project.folder / "lab/bundle/contents"
-    text = contents.read_text()
-    contents.write_text(re.sub("platform=.*", "platform=linux/sparc", text))
-    sums = project.folder / "lab/bundle/SHA256SUMS"
+    contents, sums = (unpacked.folder / "lab/bundle" / name for name in ("contents", "SHA256SUMS"))
+    contents.write_text(re.sub("platform=.*", "platform=linux/sparc", contents.read_text()))
     sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "./contents" not in line))
-    assert "the bundle is for linux/sparc: " in project.make("restore", check=False).stderr
-    (project.folder / "lab/bundle/SHA256SUMS").unlink()
-    assert "labdock: lab/bundle holds no bundle: " in project.make("restore", check=False).stderr
-    assert left(packed) == []
+    assert "the bundle is for linux/sparc: " in unpacked.make("restore", check=False).stderr
+    sums.unlink()
+    assert "labdock: lab/bundle holds no bundle: " in unpacked.make("restore", check=False).stderr

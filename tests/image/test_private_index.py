@@ -52,10 +52,14 @@ def project(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Pr
     text = project.read("pyproject.toml")
     start, end = text.index("dependencies = ["), text.index("\n]\n")
     (project.folder / "pyproject.toml").write_text(f'{text[:start]}dependencies = [\n    "{OWN}",{text[end:]}')
+    # The tools of the build, uv among them, come from the index too.
     download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
-    subprocess.run(
-        [*download, "--require-hashes", "-r", ROOT / "template/lab/build.lock", "-d", files / "simple/uv"], check=True
-    )
+    tools = ("--require-hashes", "-r", ROOT / "template/lab/build.lock", "-d", files)
+    subprocess.run([*download, *tools], check=True)
+    for tool in files.glob("*.whl"):
+        folder = files / "simple" / tool.name.partition("-")[0]
+        folder.mkdir()
+        tool.rename(folder / tool.name)
     project.environment["INDEX"] = str(files)
     known = {"extra_hosts": [f"{HOST}:{gateway(project)}"]}
     services = {name: {"build": known, **known} for name in ("lab", "packages")}
@@ -137,7 +141,7 @@ def test_the_password_opens_the_index_and_is_seen_nowhere(built: tuple[Project, 
     assert len(project.containers()) == 3
     assert not holds(json.dumps(project.containers()))
     assert not holds(project.compose("--profile", "packages", "config").stdout)
-    project.down()
+    project.compose("--profile", "packages", "down", "--timeout", "2")
 
 
 @pytest.mark.full

@@ -17,6 +17,10 @@ setting() {
     printf '%s\n' "${value:-$2}"
 }
 
+# Compose finds the build's secret in .env too; buildx alone and Podman do in the environment only.
+PIP_INDEX_URL=$(setting PIP_INDEX_URL '')
+[ -z "$PIP_INDEX_URL" ] || export PIP_INDEX_URL
+
 # whole_number VALUE LOWEST HIGHEST: true where it is one, written without a sign or leading zeros.
 whole_number() {
     case $1 in '' | *[!0-9]* | 0?* | ???????????*) return 1 ;; esac
@@ -56,8 +60,6 @@ build() {
     fi
     stage=${1:-lab}
     set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/no-ca.pem)"
-    PIP_INDEX_URL=$(setting PIP_INDEX_URL '')
-    export PIP_INDEX_URL
     [ -z "$PIP_INDEX_URL" ] || set -- "$@" --secret id=index,env=PIP_INDEX_URL
     # The arguments as Compose has them, compose.override.yaml's too.
     while read -r argument; do
@@ -67,6 +69,17 @@ $(docker compose --profile '*' config | sed -n "/^  $stage:/,/^  [^ ]/p" | sed -
 ARGUMENTS
     image=$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-$stage
     podman build "$@" --target "$stage" --tag "docker.io/library/$image" .
+}
+
+# build_quietly LOG WORD...: the same, without a word where it succeeds. The Dockerfile's steps say why they failed.
+build_quietly() {
+    log=$1
+    shift
+    if ! build "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
+        refuse "the image was not built: ${reason:-the lines above say why.}"
+    fi
 }
 
 # Each check below prints the sentence that mends what it found, or nothing.
@@ -214,15 +227,4 @@ check_packages() {
 check_config() {
     error=$(docker compose config --quiet 2>&1) ||
         echo "Compose says '$(printf '%s\n' "$error" | tail -n 1)': mend .env or compose.override.yaml."
-}
-
-# build_quietly LOG WORD...: `build WORD...`, without a word where it succeeds. The Dockerfile's steps say why they failed.
-build_quietly() {
-    log=$1
-    shift
-    if ! build "$@" >"$log" 2>&1; then
-        cat "$log" >&2
-        reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
-        refuse "the image was not built: ${reason:-the lines above say why.}"
-    fi
 }

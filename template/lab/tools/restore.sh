@@ -18,8 +18,10 @@ part() {
 
 [ -f lab/bundle/SHA256SUMS ] ||
     refuse "lab/bundle holds no bundle: unpack one with 'tar xf NAME-bundle.tar' and run this in its folder."
-problem=$(check_engine)
-[ -z "$problem" ] || refuse "$problem"
+for check in check_engine check_buildkit; do
+    problem=$($check)
+    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
+done
 intact lab/bundle SHA256SUMS
 # The project's own files are yours from the first time on.
 if [ -f lab/bundle/project.sha256 ]; then
@@ -41,4 +43,8 @@ fi
 docker tag "$(part lab)" "$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-lab"
 docker image rm "$(part lab)" >/dev/null
 rm -f lab/bundle/project.sha256
+# The bundle's base image is the pinned one; no registry is there to ask for its digest.
+sed 's/@sha256:[0-9a-f]*$//' compose.pins.yaml >lab/bundle/pins
+cat lab/bundle/pins >compose.pins.yaml
+rm lab/bundle/pins
 exec sh lab/tools/up.sh --no-build
