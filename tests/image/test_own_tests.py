@@ -18,8 +18,19 @@ services:
     memswap_limit: !reset null
     healthcheck: !reset null
     ports: !override ["0.0.0.0:0:8888"]
-    volumes: ["./secrets:/run/secrets"]
+    volumes: ["./secrets:/run/secrets", "/etc:/srv/etc:ro"]
+    environment: {PASSED_ON: "0000000000000000000000000000000000000000000000000000000000000000"}
+    build: {dockerfile: Loosened}
     tmpfs: !override ["/tmp:exec", "/run/lab:exec,mode=1777", "/home/jovyan:exec,mode=1777"]
+  prepare:
+    network_mode: bridge
+"""
+# Of the image as delivered.
+OPEN_IMAGE = """
+FROM delivered
+USER 0:0
+RUN chmod a+w /opt/venv/bin
+USER 1000:1000
 """
 # One thing at a time, and the test that notices it.
 ALONE = {
@@ -31,6 +42,21 @@ ALONE = {
     "privileged": ("privileged: true", "test_nothing_of_the_host_is_shared"),
     "capability": ("cap_add: [NET_ADMIN]", "test_nothing_of_the_host_is_shared"),
     "host's processes": ("pid: host", "test_nothing_of_the_host_is_shared"),
+    "writable root": ("read_only: false", "test_the_root_is_read_only"),
+    "capabilities": ("cap_drop: !reset []", "test_the_lab_has_no_capability"),
+    "new privileges": (
+        "security_opt: !override [seccomp=./lab/seccomp.json]",
+        "test_the_lab_cannot_gain_privileges",
+    ),
+    "the host's settings": ('volumes: ["/etc:/srv/etc:ro"]', "test_no_mount_shows_the_hosts_system"),
+    "secrets": ('volumes: ["./secrets:/run/secrets"]', "test_the_token_cannot_be_changed"),
+    "health": ("healthcheck: {disable: true}", "test_somebody_watches_its_health"),
+    "core dumps": ("ulimits: {core: 1000}", "test_everything_is_limited"),
+    "log": ("logging: !override {driver: json-file}", "test_everything_is_limited"),
+    "scratch": (
+        'tmpfs: !override ["/tmp:exec", "/run/lab", "/run/try", "/home/jovyan"]',
+        "test_scratch_space_is_sized",
+    ),
     "memory": ("memswap_limit: -1", "test_everything_is_limited"),
     "processes": ("pids_limit: -1", "test_everything_is_limited"),
     "every address": ('ports: !override ["0.0.0.0:0:8888"]', "test_the_port_is_open_where_you_said"),
@@ -44,8 +70,12 @@ def test_it_passes_as_delivered_and_notices_what_was_loosened(fresh_project: Pro
     assert passed
     assert re.search(r"\d+ passed in", done.stdout.splitlines()[-1])
 
+    image = fresh_project.container()["Config"]["Image"]
+    fresh_project.run("docker", "tag", image, f"{image}:delivered")
+    (fresh_project.folder / "Loosened").write_text(OPEN_IMAGE.replace("delivered", f"{image}:delivered"))
     (fresh_project.folder / "compose.override.yaml").write_text(LOOSENED)
     fresh_project.up()
+    fresh_project.run("docker", "image", "rm", f"{image}:delivered")
     fresh_project.compose("exec", "--detach", "--user", "0", "lab", "sleep", "infinity")
     for folder in ("data", "notebooks"):
         (fresh_project.folder / folder).chmod(0o500)
