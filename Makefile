@@ -26,8 +26,7 @@ test-nightly: .venv/ready ## What cannot fit: every case and front end, built an
 	@$(VENV) -m pytest -m nightly
 
 bench: .venv/ready ## Measure against the naive image; writes docs/explanation/performance.md
-	@$(VENV) -m benchmarks
-	@$(VENV) -m benchmarks saving
+	@for what in images limit labs packages saving; do $(VENV) -m benchmarks $$what || exit 1; done
 
 lint: .venv/ready ## Format and check every file, as CI does
 	@.venv/bin/pre-commit run --all-files

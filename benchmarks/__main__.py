@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--repeat N]` measures both images, with `saving` what a save takes, with `demo` the demo."""
+"""`python -m benchmarks [--repeat N]` measures both images; with a word (--help), saving, several labs and more."""
 
 import argparse
 import json
@@ -9,10 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import caches, report, subjects
+from benchmarks import caches, report, scaling, subjects
 from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
+TABLES = {"limit": report.limit_table, "labs": report.labs_table, "packages": report.packages_table}
 # Small packages that nothing else brings, one for each repetition in turn.
 ADDED = ("humanize", "tabulate", "xxhash")
 
@@ -20,13 +21,17 @@ ADDED = ("humanize", "tabulate", "xxhash")
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["images", "saving", "demo"], default="images")
+    parser.add_argument(
+        "what", nargs="?", choices=["images", "limit", "labs", "packages", "saving", "demo"], default="images"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement; the median counts")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="labdock-bench-") as folder:
         Path(folder).chmod(0o755)  # the lab's user passes through
         if asked.what == "demo":
             report.write("demo", report.demo_table(*demo(Path(folder))))
+        elif asked.what in TABLES:
+            report.write(asked.what, TABLES[asked.what](*scaling.measured(asked.what, Path(folder))))
         elif asked.what == "saving":
             report.write("saving", report.saving_table(saving(Path(folder), 10 * asked.repeat)))
         else:
@@ -36,7 +41,8 @@ def main() -> None:
 def images(folder: Path, repeat: int) -> Samples:
     """Measure the naive image and labdock's in turn, `repeat` times; samples by row and subject."""
     samples: Samples = {}
-    both = [subjects.naive(folder / "naive"), subjects.render(folder / "labdock")]
+    ours = subjects.render(folder / "labdock")
+    both = [subjects.naive(folder / "naive", ours.folder), ours]
     cold: list[str] = []
 
     def note(row: str, subject: Subject, value: float) -> None:

@@ -99,7 +99,9 @@ class Subject:
                 "api": time.monotonic() - begin,
                 "cpu": self.stats()["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
             }
-        found["cell"] = self.first_cell(begin)
+            if self.name == "labdock":  # the naive image checks no health
+                found["healthy"] = self.healthy(begin)
+        found["cell"] = self.first_cell()
         found["memory"] = self.memory_at_rest()
         self.run("docker", "compose", "down", "--timeout", "5")
         return found
@@ -115,8 +117,15 @@ class Subject:
         finally:
             connection.close()
 
-    def first_cell(self, begin: float) -> float:
-        """Seconds since `begin` until a new kernel has run its first cell."""
+    def healthy(self, begin: float) -> float:
+        """Seconds since `begin` until the engine calls the lab healthy."""
+        while ask_engine(f"/containers/{self.container()}/json")["State"]["Health"]["Status"] != "healthy":
+            time.sleep(0.02)
+        return time.monotonic() - begin
+
+    def first_cell(self) -> float:
+        """Seconds until a new kernel has run its first cell."""
+        begin = time.monotonic()
         token = self.folder / "secrets/jupyter_token"
         lab = Lab(f"http://127.0.0.1:{self.port}", token.read_text() if token.exists() else self.token)
         with lab.kernel() as kernel:
@@ -133,11 +142,15 @@ class Subject:
             seen.append(memory["usage"] - detail.get("total_inactive_file", detail.get("inactive_file", 0)))
         return seen[-1]
 
+    def container(self) -> str:
+        """The id of the lab's container."""
+        labels = [f"com.docker.compose.project={self.project}", "com.docker.compose.service=lab"]
+        (found,) = ask_engine(f"/containers/json?filters={json.dumps({'label': labels}, separators=(',', ':'))}")
+        return found["Id"]
+
     def stats(self) -> dict[str, Any]:
         """The engine's own count of what the lab's container has used so far."""
-        labels = [f"com.docker.compose.project={self.project}", "com.docker.compose.service=lab"]
-        (container,) = ask_engine(f"/containers/json?filters={json.dumps({'label': labels}, separators=(',', ':'))}")
-        return ask_engine(f"/containers/{container['Id']}/stats?stream=false&one-shot=true")
+        return ask_engine(f"/containers/{self.container()}/stats?stream=false&one-shot=true")
 
     def sizes(self) -> dict[str, float]:
         """Bytes of the image: all files as a container sees them, and its layers, saved and compressed."""
@@ -205,10 +218,10 @@ def render(folder: Path) -> Subject:
     return Subject("labdock", folder, "requirements.lock")
 
 
-def naive(folder: Path) -> Subject:
-    """The naive image with the packages that labdock's two environments were asked for, at the same versions."""
+def naive(folder: Path, labdock: Path) -> Subject:
+    """The naive image with the packages and notebook of the project in `labdock`, at the same versions."""
     shutil.copytree(ROOT / "benchmarks/naive", folder)
-    shutil.copytree(ROOT / "template/notebooks", folder / "notebooks")
+    shutil.copytree(labdock / "notebooks", folder / "notebooks")
     (folder / "data").mkdir()
     (folder / "no-ca.pem").touch()
     (folder / "requirements.txt").write_text("\n".join(pinned()) + "\n")

@@ -75,6 +75,16 @@ def restarts(kernel: KernelWebSocketClient) -> None:
     while kernel.get_iopub_msg(timeout=60)["content"].get("execution_state") != "restarting":
         pass
 
+    def answers() -> bool:
+        """What a kernel says while the server does not listen yet is lost, so browsers ask until they hear it."""
+        try:
+            kernel.execute_interactive("", timeout=2)
+        except TimeoutError:
+            return False
+        return True
+
+    until(answers, "the kernel is back")
+
 
 @pytest.mark.full
 @pytest.mark.attack(

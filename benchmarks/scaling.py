@@ -1,0 +1,130 @@
+"""What the image must hold at the least, what several labs take, and what a build costs by the number of packages."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from benchmarks import caches, subjects
+from benchmarks.subjects import BASE, ROOT, Subject, ask_engine
+
+NUMBERS = (10, 50, 150, 300)
+PLOT = """
+import json, sys
+import matplotlib
+matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "labdock"
+import matplotlib.pyplot as plt
+costs = json.load(sys.stdin)
+numbers = [int(number) for number in costs]
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+left.plot(numbers, [seconds for seconds, _ in costs.values()], "o-")
+left.set(xlabel="packages", ylabel="cold build, seconds", ylim=0)
+right.plot(numbers, [size / 1e6 for _, size in costs.values()], "o-")
+right.set(xlabel="packages", ylabel="image, MB", ylim=0)
+figure.savefig(sys.stdout, format="svg", metadata={"Date": None})
+"""
+
+
+def limit(lab: Subject) -> tuple[dict[str, float], float]:
+    """Bytes of what no image can be without: base, both environments' wheels, bytecode; and of the lab's image."""
+    config = json.loads(lab.run("docker", "compose", "config", "--format", "json"))["services"]["lab"]["build"]
+    stages = {"server": "/opt/jupyter", "kernel": "/opt/venv"}
+    services = {stage: {"image": f"{lab.project}-{stage}", "build": {**config, "target": stage}} for stage in stages}
+    (lab.folder / "stages.json").write_text(json.dumps({"name": lab.project, "services": services} | secrets(lab)))
+    script = lab.folder / "lab/build.sh"
+    whole = re.sub(r"\n    find \"\$1\" -depth .*-delete\n", "\n", script.read_text())  # all that the wheels hold
+    if whole == script.read_text():
+        raise RuntimeError(f"{script} deletes nothing from an environment")
+    delivered = script.read_text()
+    sizes = {"Base image": disk(BASE, "du -skx / | cut -f 1")}
+    try:
+        script.write_text(whole)
+        lab.run("docker", "compose", "--file", "stages.json", "build")
+        for stage, folder in stages.items():
+            code = disk(
+                f"{lab.project}-{stage}",
+                f"find {folder} -name '*.pyc' -print0 | du -ck --files0-from=- | tail -n 1 | cut -f 1",
+            )
+            sizes[f"Wheels of the {stage}, unpacked"] = (
+                disk(f"{lab.project}-{stage}", f"du -sk {folder} | cut -f 1") - code
+            )
+            sizes[f"Bytecode of the {stage}"] = code
+    finally:
+        script.write_text(delivered)
+        lab.run("docker", "compose", "--file", "stages.json", "down", "--rmi", "all")
+    lab.build()
+    return sizes, lab.sizes()["unpacked"]
+
+
+def secrets(lab: Subject) -> dict[str, object]:
+    """The build secrets as Compose has them."""
+    return {"secrets": json.loads(lab.run("docker", "compose", "config", "--format", "json"))["secrets"]}
+
+
+def disk(image: str, command: str) -> float:
+    """Bytes, of the kilobytes that a command in the image prints."""
+    run = ["docker", "run", "--rm", "--network=none", "--user=0:0", "--entrypoint=sh", image, "-c", command]
+    return float(subprocess.run(run, check=True, text=True, capture_output=True).stdout) * 1024
+
+
+def labs(lab: Subject, number: int = 10) -> tuple[int, float, float]:
+    """Bytes that each of `number` labs holds by its container's count, and takes from the machine."""
+    lab.build()
+    before = available()
+    names = [f"{lab.project}-{index}" for index in range(number)]
+    try:
+        for name in names:
+            lab.run("env", "JUPYTER_PORT=0", f"COMPOSE_PROJECT_NAME={name}",
+                    "docker", "compose", "up", "--detach", "--wait", "--no-build")  # fmt: skip
+        held = []
+        for name in names:
+            container = lab.run("docker", "compose", "--project-name", name, "ps", "--quiet", "lab").strip()
+            memory = ask_engine(f"/containers/{container}/stats?stream=false&one-shot=true")["memory_stats"]
+            detail = memory["stats"]
+            held.append(memory["usage"] - detail.get("total_inactive_file", detail.get("inactive_file", 0)))
+        return number, sum(held) / number, (before - available()) / number
+    finally:
+        for name in names:
+            lab.run("docker", "compose", "--project-name", name, "down", "--volumes", "--timeout", "2")
+
+
+def available() -> float:
+    """Bytes of the machine's memory that a new program could have, page cache among them."""
+    return float(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024
+
+
+def packages(lab: Subject) -> dict[int, tuple[float, float]]:
+    """Seconds of a cold build and bytes of the image by the number of packages; draws the plot."""
+    lab.build()  # the default's image draws it
+    image = f"{lab.project}-plot"
+    lab.run("docker", "tag", lab.image, image)
+    layout = ("--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header", "--python-version", "3.13")
+    compile_ = [ROOT / ".venv/bin/uv", "pip", "compile", *layout, ROOT / "benchmarks/packages.in"]
+    lock = subprocess.run(compile_, check=True, text=True, capture_output=True).stdout
+    entries = re.findall(r"^[\w.-]+==.*\n(?: .*\n)*", lock, re.MULTILINE)
+    costs: dict[int, tuple[float, float]] = {}
+    cold = []
+    try:
+        for number in NUMBERS:
+            (lab.folder / "requirements.lock").write_text("".join(entries[:: len(entries) // number][:number]))
+            cold.append(caches.cold(lab.folder / "Dockerfile"))
+            costs[number] = lab.build("--no-cache"), lab.sizes()["unpacked"]
+            print(f"  {number} packages: {costs[number][0]:.0f} s, {costs[number][1] / 1e6:.0f} MB", flush=True)
+        draw = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", image, "-c", PLOT]
+        drawn = subprocess.run(draw, check=True, text=True, capture_output=True, input=json.dumps(costs)).stdout
+        lines = (line.rstrip() for line in drawn.splitlines())
+        (ROOT / "docs/images/packages.svg").write_text("\n".join(lines) + "\n")
+    finally:
+        caches.remove(cold)
+        lab.run("docker", "image", "rm", image)
+    return costs
+
+
+def measured(what: str, folder: Path) -> tuple:
+    """The results of `limit`, `labs` or `packages` on a project of its own in `folder`."""
+    lab = subjects.render(folder / "labdock")
+    try:
+        return {"limit": limit, "labs": labs, "packages": lambda lab: (packages(lab),)}[what](lab)
+    finally:
+        lab.remove()
