@@ -15,7 +15,6 @@ from tools.notebook import execute, text
 
 KERNEL = "kernels/python3/kernel.json"
 GUARD = '"choom", "-n", "1000", "--", '
-CONFIG, PORTS = "jupyter_server_config.py", "c.KernelRestarter.random_ports_until_alive = False\n"
 HOG = "held = []\nwhile True: held.append(bytearray(16_000_000))"
 # Each worker holds more than a kernel and less than the server, which would be the first to end.
 POOL = """
@@ -53,21 +52,8 @@ def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path)
         hog.execute(HOG)
         restarts(hog)
         assert text(execute(hog, "print('held' in globals())")) == "False\n"
-        assert "keep random ports" in twin.logs()
         assert text(execute(other, "print(kept)")) == "42\n"
         assert twin.container()["RestartCount"] == 0
-
-
-@pytest.mark.full
-def test_control_without_its_line_the_browser_looks_for_the_kernel_in_vain(lab: Project, tmp_path: Path) -> None:
-    config = lab.read(f"lab/server/{CONFIG}")
-    assert PORTS in config
-    layer = with_server(lab, tmp_path, CONFIG, config.replace(PORTS, ""))
-    with beside(lab, tmp_path, layer) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
-        with twin.lab().kernel() as kernel:
-            kernel.execute("import os; os.kill(os.getpid(), 9)")
-            until(lambda: "new random ports" in twin.logs(), "the kernel starts again elsewhere")
 
 
 def restarts(kernel: KernelWebSocketClient) -> None:

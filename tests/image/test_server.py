@@ -23,7 +23,6 @@ UNSEEN = {
     "c.KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
     "c.NotebookNotary.db_file": "the default's place is read-only; memory is then taken as well, with a warning",
     "c.NotebookNotary.secret": "in memory by the line above it",
-    "c.KernelRestarter.random_ports_until_alive": "tests/attack/test_memory.py takes it away",
     "c.LabApp.check_for_updates_class": "test_telemetry.py takes it away",
 }
 WORST = ("c.IdentityProvider.token", "c.ServerApp.allow_remote_access", "c.ServerApp.contents_manager_class")

@@ -43,8 +43,6 @@ c.FileContentsManager.preferred_dir = "notebooks"
 c.FileContentsManager.delete_to_trash = False
 c.KernelSpecManager.ensure_native_kernel = False
 c.KernelManager.transport = "ipc"  # kernels speak over files only their user can open, not over ports
-# A kernel that dies soon after its start comes back where its browser looks for it; files clash with no other program.
-c.KernelRestarter.random_ports_until_alive = False
 # Where memory runs out, what runs in a terminal or kernel (kernel.json) ends, not the server. No login shell: it would
 # lose PATH.
 c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", "bash"]}
