@@ -91,6 +91,13 @@ def test_without_its_line_in_passwd_the_user_has_no_name(project: Project) -> No
 @pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("002", 0o664), ("077", 0o600)])
 def test_the_umask_is_the_users(project: Project, umask: str, mode: int) -> None:
     project.set_env(LAB_UMASK=umask)
-    project.up().run(f"open('made-{umask}', 'w').close()")
-    assert (project.folder / f"notebooks/made-{umask}").stat().st_mode & 0o777 == mode
+    lab = project.up()
+    lab.run(f"open('made-{umask}', 'w').close()")
+    saved = {"type": "file", "format": "text", "content": "saved"}
+    lab.request("PUT", f"contents/notebooks/saved-{umask}", json=saved)
+    lab.request("PUT", f"contents/notebooks/sent-{umask}", json=saved | {"chunk": 1})
+    lab.request("PUT", f"contents/notebooks/sent-{umask}", json=saved | {"chunk": -1})
+    for how in ("made", "saved", "sent"):
+        assert (project.folder / f"notebooks/{how}-{umask}").stat().st_mode & 0o777 == mode, how
+    assert project.shell("bash -ic umask 2>/dev/null").strip() == f"0{umask}"  # make shell, an editor's terminal
     assert (project.folder / "secrets/jupyter_token").stat().st_mode & 0o777 == 0o600
