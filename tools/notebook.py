@@ -54,7 +54,7 @@ class Lab:
     def run_notebook(self, path: str) -> nbformat.NotebookNode:
         """Read the notebook at `path` (relative to home), execute its cells, save it back; the result."""
         notebook = nbformat.from_dict(self.request("GET", f"contents/{path}").json()["content"])
-        with self.kernel(name=notebook.metadata.kernelspec.name) as kernel:
+        with self.kernel(name=notebook.metadata.get("kernelspec", {}).get("name", "python3")) as kernel:
             for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
                 cell.outputs = [nbformat.from_dict(output) for output in execute(kernel, cell.source)]
                 cell.execution_count = count

@@ -39,6 +39,7 @@ def run_and_check(project: Project) -> None:
     environment = project.answers["environment"]
     notebook = f"notebooks/{EXAMPLES[environment]}.ipynb"
     file = project.folder / notebook
+    before = sorted((project.folder / "data").iterdir())
     project.lab().run_notebook(notebook)
     saved = nbformat.read(file, as_version=4)
     for word in WORDS[environment]:
@@ -48,7 +49,7 @@ def run_and_check(project: Project) -> None:
     drawn = plots(saved)
     assert len(drawn) == (environment != "minimal")  # it has the standard library only
     assert all(plot.startswith(b"\x89PNG") and len(plot) > 5_000 for plot in drawn)
-    assert [path.name for path in (project.folder / "data").iterdir()] == [".gitkeep"]
+    assert sorted((project.folder / "data").iterdir()) == before, "an example leaves nothing behind"
     owner = (project.folder / "notebooks").stat()
     assert (file.stat().st_uid, file.stat().st_gid) == (owner.st_uid, owner.st_gid)
 
