@@ -25,6 +25,9 @@ CASES: dict[str, Answers] = {
     "r": {"environment": "r"},
 }
 
+# Left to `make test-full`, but for what renders all cases itself.
+RARER_CASES = ["science-full", "tensorflow", "tensorflow-nvidia", "pytorch", "pytorch-nvidia", "spark", "r"]
+
 # Cases whose image differs; the others share the default's.
 IMAGE_CASES = ["default", "python-3.12", "python-3.14", "minimal", "science-full", "spark", "r"]
 LARGE_CASES = ["tensorflow", "pytorch"]  # gigabytes: nightly

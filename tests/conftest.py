@@ -15,7 +15,7 @@ import yaml
 import engine as container_engine
 from engine import site
 from engine.tools import Refused
-from tests.cases import CASES
+from tests.cases import CASES, RARER_CASES
 from tests.support.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +101,9 @@ def render(template: Path, questions: dict[str, Any], tmp_path_factory: pytest.T
     return run
 
 
-@pytest.fixture(scope="session", params=CASES)
+@pytest.fixture(
+    scope="session", params=[pytest.param(c, marks=pytest.mark.full if c in RARER_CASES else ()) for c in CASES]
+)
 def case(request: pytest.FixtureRequest, render: Render) -> Project:
     """Each case of CASES, rendered once. Not to be changed."""
     return render(**CASES[request.param])
