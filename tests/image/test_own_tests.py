@@ -50,12 +50,11 @@ ALONE = {
     ),
     "the host's settings": ('volumes: ["/etc:/srv/etc:ro"]', "test_no_mount_shows_the_hosts_system"),
     "secrets": ('volumes: ["./secrets:/run/secrets"]', "test_the_token_cannot_be_changed"),
-    "health": ("healthcheck: {disable: true}", "test_somebody_watches_its_health"),
     "core dumps": ("ulimits: {core: 1000}", "test_everything_is_limited"),
     "log": ("logging: !override {driver: json-file}", "test_everything_is_limited"),
     "scratch": (
         'tmpfs: !override ["/tmp:exec", "/run/lab", "/run/try", "/home/jovyan"]',
-        "test_scratch_space_is_sized",
+        "test_scratch_space_is_sized_and_gives_no_power",
     ),
     "memory": ("memswap_limit: -1", "test_everything_is_limited"),
     "processes": ("pids_limit: -1", "test_everything_is_limited"),
