@@ -16,7 +16,7 @@ from tests.support.rootless import Person, PersonsProject
 from tests.support.waiting import until
 
 
-@pytest.fixture(scope="module", params=["docker", pytest.param("podman", marks=pytest.mark.full)])
+@pytest.fixture(scope="module", params=[pytest.param(kind, marks=pytest.mark.full) for kind in ("docker", "podman")])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which engine."""
     return request.param
