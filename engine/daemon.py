@@ -22,7 +22,7 @@ NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd
 # These depend on the machine's kernel and C library, so they come from its own release.
 OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
        "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
-CACHE = "30GB"  # at most for what builds keep
+CACHE = "45GB"  # at most for what builds keep
 # What the engine leaves outside its folder.
 TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
 
