@@ -5,10 +5,7 @@
 set -eu
 . lab/tools/lib.sh
 
-for check in check_engine check_buildkit check_ca check_folders check_config; do
-    problem=$($check)
-    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
-done
+require check_engine check_buildkit check_ca check_folders check_config
 
 slug=$(sed -n 's/^LAB_NAME=//p' sample.env)
 name=$(setting LAB_NAME "$slug")

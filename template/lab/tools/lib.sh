@@ -84,6 +84,14 @@ build_quietly() {
 
 # Each check below prints the sentence that mends what it found, or nothing.
 
+# require CHECK...: refuse with the first sentence that one of them prints.
+require() {
+    for check in "$@"; do
+        problem=$($check)
+        [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
+    done
+}
+
 # An engine that is too old ignores what protects the lab, so it is refused.
 check_engine() {
     if ! command -v docker >/dev/null; then

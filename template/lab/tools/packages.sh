@@ -9,10 +9,7 @@ set -f # "polars>=1 numpy==2.*" is two words, and no pattern for files
 set -- "$1" ${PKG:-}
 
 engine=$(engine_kind)
-for check in check_engine check_ca check_config; do
-    problem=$($check)
-    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
-done
+require check_engine check_ca check_config
 for file in pyproject.toml requirements.lock; do
     [ -f "$file" ] || refuse "$file is missing: git keeps its last state, 'git checkout $file'."
 done

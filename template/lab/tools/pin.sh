@@ -4,10 +4,7 @@ set -eu
 . lab/tools/lib.sh
 
 pins=compose.pins.yaml
-for check in check_engine check_buildkit check_ca; do
-    problem=$($check)
-    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
-done
+require check_engine check_buildkit check_ca
 default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 image=$(setting PYTHON_IMAGE "$default")
 case $image in *@*) refuse "PYTHON_IMAGE is '$image': leave out the digest in .env, $pins keeps it." ;; esac

@@ -3,10 +3,7 @@
 set -eu
 . lab/tools/lib.sh
 
-for check in check_engine check_buildkit check_ca check_config; do
-    problem=$($check)
-    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
-done
+require check_engine check_buildkit check_ca check_config
 image=$(docker compose config --images lab | head -n 1)
 tools=${image%-lab}-sbom
 

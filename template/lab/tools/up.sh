@@ -5,10 +5,7 @@ set -eu
 . lab/tools/lib.sh
 
 engine=$(engine_kind)
-for check in check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_ca check_folders check_config; do
-    problem=$($check)
-    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
-done
+require check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_ca check_folders check_config
 
 log=$(mktemp)
 trap 'rm -f "$log" "$log.failed"' EXIT
