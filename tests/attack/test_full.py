@@ -49,7 +49,8 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
     lab = twin.lab()
     with lab.kernel() as kernel:
-        assert text(execute(kernel, f"folder = '{folder}'\n{FILL}")) == f"{NO_ROOM}\n"
+        printed = text(execute(kernel, f"folder = '{folder}'\n{FILL}"))
+        assert NO_ROOM in printed.splitlines()  # beside it, IPython may tell that its history finds no room
         lab.request("PUT", "contents/data/kept.txt", json=TEXT)
         assert (twin.folder / "data/kept.txt").read_text() == "kept"
         lab.request("DELETE", "contents/data/kept.txt")
@@ -76,7 +77,7 @@ def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -
         running = twin.lab()
         with running.kernel() as kernel:
             for folder in IN_MEMORY:
-                assert text(execute(kernel, f"folder = '{folder}'\n{FILL}")) == f"{NO_ROOM}\n"
+                assert NO_ROOM in text(execute(kernel, f"folder = '{folder}'\n{FILL}")).splitlines()
             running.request("PUT", "contents/data/kept.txt", json=TEXT)
             assert (twin.folder / "data/kept.txt").read_text() == "kept"
             running.request("DELETE", "contents/data/kept.txt")
