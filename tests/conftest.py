@@ -122,20 +122,26 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def new_project(engine: None, render: Render) -> Iterator[Render]:
-    """Render projects after `make env`, each on any free port; their labs and images are removed at the end."""
+def started(engine: None) -> Iterator[list[Project]]:
+    """Put a project here, and its lab and images are removed at the end of the session."""
     projects: list[Project] = []
+    yield projects
+    for project in projects:
+        project.down("--rmi", "all")
+
+
+@pytest.fixture(scope="session")
+def new_project(started: list[Project], render: Render) -> Render:
+    """Render projects after `make env`, each on any free port; their labs and images are removed at the end."""
 
     def run(**answers: Any) -> Project:
         project = render(**answers)
-        projects.append(project)
+        started.append(project)
         project.make("env")
         project.set_env(JUPYTER_PORT="0")
         return project
 
-    yield run
-    for project in projects:
-        project.down("--rmi", "all")
+    return run
 
 
 @pytest.fixture

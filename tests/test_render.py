@@ -24,11 +24,12 @@ FILES = {
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "secrets/.gitkeep"),
     *("lab/build.sh", "lab/compile.py", "lab/packages.py", "lab/build.lock", "lab/server.lock", "lab/no-ca.pem"),
+    "lab/no-git/.gitkeep",
     *("lab/seccomp.json", "lab/podman.yaml", "lab/needs.txt", "lab/bundle/.gitkeep", "lab/sbom.lock", "lab/sbom.py"),
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
-    *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "packages", "pin", "reset")),
+    *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "open", "packages", "pin", "reset")),
     *(f"lab/tools/{name}.sh" for name in ("restore", "rotate", "sbom", "test", "up", "url", "verify")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }

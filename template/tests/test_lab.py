@@ -108,7 +108,10 @@ def test_no_mount_shows_the_hosts_system(container: dict) -> None:
     assert not [source for source in binds.values() if source in ("/", "/home", "/var", "/var/lib")]
     assert not [source for source in binds.values() if any(f"{source}/".startswith(f"{top}/") for top in SYSTEM)]
     assert not [source for source in binds.values() if source.endswith(".sock")]
-    assert binds["/run/secrets"] == str(ROOT / "secrets")
+    # Of secrets/ the token only, and of git nothing that can be changed.
+    assert binds["/run/secrets/jupyter_token"] == str(ROOT / "secrets/jupyter_token")
+    assert str(ROOT / "secrets") not in binds.values() and str(ROOT) not in binds.values()
+    assert not [mount for mount in container["Mounts"] if mount["Destination"] == "/workspace/.git" and mount["RW"]]
 
 
 def test_everything_is_limited(container: dict) -> None:

@@ -20,7 +20,7 @@ UP = 12  # more folders than any file of the image lies deep
 OUTSIDE = {
     "etc/passwd.image": b"root:x:0:0:",
     "opt/labdock/entrypoint.sh": b"Checks what the lab stands on",
-    "run/secrets/beside-the-token": b"kept beside the token",
+    "tmp/outside.txt": b"kept outside of home",
 }
 MINE = "kept in the lab"
 TEXT = {"type": "file", "format": "text", "content": "made by an attack"}
@@ -50,13 +50,11 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def beside_the_token(lab: Project) -> Iterator[None]:
-    """The token itself is part of every page that the server shows to who has it."""
-    file = lab.folder / "secrets/beside-the-token"
-    file.write_bytes(OUTSIDE["run/secrets/beside-the-token"])
-    file.chmod(0o644)
+def outside(lab: Project) -> Iterator[None]:
+    """A file that the server could read, as it could the token; that is part of every page shown to who has it."""
+    lab.shell(f"printf %s '{OUTSIDE['tmp/outside.txt'].decode()}' >/tmp/outside.txt")
     yield
-    file.unlink()
+    lab.shell("rm /tmp/outside.txt")
 
 
 def open_ended(routes: list[Route]) -> list[Route]:

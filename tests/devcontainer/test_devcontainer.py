@@ -1,24 +1,32 @@
 """`.devcontainer/` opened by the reference implementation, as an editor does it."""
 
 import json
-import os
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import Render, lacking
+from tests.devcontainer.conftest import OVERRIDE, Cli, opened
 from tests.support.hardening import failing
 from tests.support.probes import get
 from tests.support.project import Project
-from tests.support.waiting import becomes
+from tests.support.refusal import owned
 
-HERE = Path(__file__).parent
-Cli = Callable[..., str]
-OVERRIDE = "services:\n  lab:\n    environment: {OWN_SETTING: seen}\n"
+# What an editor's extension does with a notebook: starts its interpreter's kernel, and sends it cell after cell.
+RUN = """
+import json, os, pathlib
+from jupyter_client.manager import start_new_kernel
+
+os.chdir("notebooks")
+_, client = start_new_kernel(kernel_name="python3")
+cells = [cell for cell in json.loads(pathlib.Path("iris.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+for code in [*("".join(cell["source"]) for cell in cells), "import sys; print(sys.executable)"]:
+    said = []
+    reply = client.execute_interactive(code, output_hook=said.append, timeout=120)
+    assert reply["content"]["status"] == "ok", reply
+print(len(cells), *(message["content"].get("text") for message in said if message["msg_type"] == "stream"))
+client.shutdown()
+"""
 # Every key that the specification gives to a configuration with Compose files.
 KEYS = {
     *("name", "forwardPorts", "portsAttributes", "otherPortsAttributes", "updateRemoteUserUID", "remoteEnv"),
@@ -30,50 +38,11 @@ KEYS = {
 }
 
 
-@pytest.fixture(scope="session")
-def cli() -> Cli:
-    """Runs the locked version of the command line; returns what it prints to standard output."""
-    npm = shutil.which("npm") or lacking("npm is not found: the dev container's tests need Node")
-    locked = json.loads((HERE / "package.json").read_text())["dependencies"]["@devcontainers/cli"]
-    package = HERE / "node_modules/@devcontainers/cli"
-    if not package.exists() or json.loads((package / "package.json").read_text())["version"] != locked:
-        subprocess.run([str(npm), "ci", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True)
-
-    def run(project: Project, command: str, *arguments: str) -> str:
-        program = str(package / "devcontainer.js")
-        return project.run("node", program, command, "--workspace-folder", ".", *arguments).stdout
-
-    return run
-
-
-def opened(cli: Cli, project: Project) -> dict[str, Any]:
-    """`devcontainer up`; what it says of itself once the lab answers."""
-    said = json.loads(cli(project, "up").splitlines()[-1])
-    becomes(project, "healthy")
-    return said
-
-
-@pytest.fixture(scope="module")
-def fresh_copy(cli: Cli, engine: None, render: Render) -> Iterator[Project]:
-    """A project after `copier copy`, opened at once: no .env, no make, no earlier start."""
-    project = render(project_slug=f"opened-{os.getpid()}")
-    project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
-    (project.folder / "compose.override.yaml").write_text(OVERRIDE)
-    if os.geteuid() == 0:
-        for path in [project.folder, *project.folder.rglob("*")]:
-            os.chown(path, 1000, 1000)
-    elif os.geteuid() != 1000:
-        lacking(f"only root or uid 1000 can play the usual first user, this is uid {os.geteuid()}")
-    said = opened(cli, project)
-    assert (said["outcome"], said["remoteWorkspaceFolder"]) == ("success", "/workspace")
-    yield project
-    project.down()
-
-
 def test_a_fresh_copy_opens_in_the_users_environment(cli: Cli, fresh_copy: Project) -> None:
     ask = "import os, sys; print(sys.executable, os.getcwd(), os.getuid(), *sorted(os.listdir()), os.environ['HOME'])"
     assert cli(fresh_copy, "exec", "python", "-c", ask).split() == [
-        "/opt/venv/bin/python", "/workspace", "1000", "data", "notebooks", "/home/jovyan",
+        "/opt/venv/bin/python", "/workspace", owned(fresh_copy).partition(":")[0], ".git", "data", "notebooks",
+        "/home/jovyan",
     ]  # fmt: skip
     cli(fresh_copy, "exec", "python", "-c", "import sklearn, ipykernel")
 
@@ -83,7 +52,7 @@ def test_what_is_written_belongs_to_the_host_user(cli: Cli, fresh_copy: Project)
     for folder in ("notebooks", "data"):
         made = fresh_copy.folder / folder / "made"
         assert made.read_text() == "hello\n"
-        assert (made.stat().st_uid, made.stat().st_gid) == (1000, 1000)
+        assert f"{made.stat().st_uid}:{made.stat().st_gid}" == owned(fresh_copy)
 
 
 def test_the_hardening_is_kept(cli: Cli, fresh_copy: Project) -> None:
@@ -123,6 +92,66 @@ def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
     assert wrote == "/workspace\n"
     assert fresh_lab.up().run("print(open('../data/kept').read(), end='')") == "kept\n"
     assert fresh_lab.container()["Id"] == before
+
+
+def test_it_opens_where_the_override_was_deleted(cli: Cli, fresh_project: Project) -> None:
+    (fresh_project.folder / "compose.override.yaml").unlink()
+    opened(cli, fresh_project)
+    assert fresh_project.lab().run("print(6 * 7)") == "42\n"
+
+
+def test_without_its_first_command_a_deleted_override_is_an_error(cli: Cli, fresh_project: Project) -> None:
+    """The control."""
+    (fresh_project.folder / "compose.override.yaml").unlink()
+    fresh_project.replace(".devcontainer/devcontainer.json", '"initializeCommand"', '"x"')
+    with pytest.raises(AssertionError, match=r"compose\.override\.yaml"):
+        cli(fresh_project, "up")
+
+
+def test_the_first_command_on_each_system(cli: Cli, fresh_copy: Project, tmp_path: Path) -> None:
+    """Windows has no `sh`, and a `ver`; elsewhere what the script refuses is an error."""
+    command = json.loads(cli(fresh_copy, "read-configuration").splitlines()[-1])["configuration"]["initializeCommand"]
+    (tmp_path / "windows").mkdir()
+    (tmp_path / "windows/ver").symlink_to("/bin/true")
+    run = {"shell": True, "cwd": tmp_path, "capture_output": True}
+    assert subprocess.run(command, env={"PATH": str(tmp_path / "windows")}, **run).returncode == 0
+    assert subprocess.run(command, **run).returncode != 0, "there is no script in this folder"
+
+
+def test_the_users_lifecycle_commands_run_as_the_user(cli: Cli, fresh_project: Project) -> None:
+    order = ["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"]
+    lines = "".join(f'"{name}": "echo {name} $(id -u) >>data/lifecycle",\n  ' for name in order)
+    fresh_project.replace(".devcontainer/devcontainer.json", '"service":', f'{lines}"service":')
+    opened(cli, fresh_project)
+    uid = fresh_project.container()["Config"]["User"].partition(":")[0]
+    assert fresh_project.read("data/lifecycle").splitlines() == [f"{name} {uid}" for name in order]
+    opened(cli, fresh_project)  # a second time: it was created once
+    again = [f"{name} {uid}" for name in order if name == "postAttachCommand"]
+    assert fresh_project.read("data/lifecycle").splitlines()[len(order) :] == again
+
+
+def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> None:
+    """As its extension does: the interpreter's own kernel, in the notebook's folder, without the server."""
+    cells = json.loads(fresh_copy.read("notebooks/iris.ipynb"))["cells"]
+    (fresh_copy.folder / "data/run.py").write_text(RUN)
+    assert cli(fresh_copy, "exec", "python", "data/run.py").split() == [
+        str(sum(cell["cell_type"] == "code" for cell in cells)), "/opt/venv/bin/python",
+    ]  # fmt: skip
+    tried = cli(fresh_copy, "exec", "sh", "-ec", "pip install --quiet humanize && python -c 'import humanize'")
+    assert "make add PKG=" in tried
+
+
+def test_the_editors_server_unpacks_and_runs(cli: Cli, fresh_copy: Project) -> None:
+    """Its folder lies on the volume that outlives the lab; what lies in /tmp does not run."""
+    server = "~/.vscode-server/bin/0123/node"
+    unpack = f"mkdir -p {server[:-5]} && cd {server[:-5]} && tar -C /usr/bin -cf- env | tar -xf- && mv env node"
+    cli(fresh_copy, "exec", "sh", "-ec", unpack)
+    assert "SERVER=runs" in cli(fresh_copy, "exec", "sh", "-ec", f"{server} SERVER=runs")
+    elsewhere = "cp /usr/bin/env /tmp/node && /tmp/node 2>&1 || true"
+    assert "Permission denied" in cli(fresh_copy, "exec", "sh", "-c", elsewhere)
+    fresh_copy.compose("down", "--timeout", "2")
+    opened(cli, fresh_copy)
+    assert "SERVER=runs" in cli(fresh_copy, "exec", "sh", "-ec", f"{server} SERVER=runs")
 
 
 def test_without_the_line_that_lists_it_the_override_is_lost(cli: Cli, fresh_project: Project) -> None:

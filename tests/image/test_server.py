@@ -80,7 +80,8 @@ def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, chec
         (tmp_path / "server" / CONFIG).write_text(config.replace(check, "if False:"))
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/jupyter_token").touch()
-    secrets = {"services": {"lab": {"volumes": [f"{tmp_path / 'secrets'}:/run/secrets:ro"]}}}
+    file = "secrets/jupyter_token"
+    secrets = {"services": {"lab": {"volumes": [f"{tmp_path / file}:/run/{file}:ro"]}}}
     with beside(lab, tmp_path, layer, secrets) as twin:
         serves = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
         assert serves is not checked

@@ -21,7 +21,9 @@ APPARMOR = "docker-default" if ENABLED.exists() and ENABLED.read_text().startswi
 # Where the host has cgroup v2, the engine gives each container a namespace of its own, asked or not.
 CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 WORK = ("data", "notebooks")
-FURTHER = {"/var/lib/lab": ("volume", True), "/run/ca.pem": ("bind", False)}  # by path: kind of mount, writable
+# By path: kind of mount, writable.
+FURTHER = {"/var/lib/lab": ("volume", True), "/run/ca.pem": ("bind", False), "/workspace/.git": ("bind", False)}
+TOKEN = "secrets/jupyter_token"
 PRIVATE = {"mode=0700", "nosuid", "nodev"}  # a tmpfs of the lab's user alone
 
 
@@ -77,15 +79,12 @@ def no_devices(seen: Inspect) -> bool:
     return not any(seen["HostConfig"][kind] for kind in ("Devices", "DeviceCgroupRules", "DeviceRequests"))
 
 
-def expected_mounts(seen: Inspect, *more: str) -> bool:
-    """The user's two folders, in home and `more`, and the token's, from one project, nothing else: no engine socket."""
-    found = {path: mount for path, mount in mounts(seen).items() if path not in FURTHER}
-    sources = {path: mount["Source"].rpartition("/") for path, mount in found.items()}
-    expected = {f"{place}/{name}": name for place in (home(seen), *more) for name in WORK}
-    expected["/run/secrets"] = "secrets"
-    return {path: name for path, (_, _, name) in sources.items()} == expected and len(
-        {folder for folder, _, _ in sources.values()}
-    ) == 1
+def expected_mounts(seen: Inspect, secret: str, *more: str) -> bool:
+    """The user's two folders, in home and `more`, and `secret`, from one project, nothing else: no engine socket."""
+    found = {path: mount["Source"] for path, mount in mounts(seen).items() if path not in FURTHER}
+    project = found.get(f"{home(seen)}/data", "").removesuffix("/data")
+    expected = {f"{place}/{name}": f"{project}/{name}" for place in (home(seen), *more) for name in WORK}
+    return found == {**expected, f"/run/{secret}": f"{project}/{secret}"}
 
 
 def further_mounts(seen: Inspect) -> bool:
@@ -149,8 +148,8 @@ AT_WORK: dict[str, Check] = {
 CHECKS: dict[str, dict[str, Check]] = {
     "lab": {
         **AT_WORK,
-        "expected mounts only": lambda seen: expected_mounts(seen, "/workspace") and further_mounts(seen),
-        "read-only secrets": lambda seen: mounts(seen).get("/run/secrets", {}).get("RW") is False,
+        "expected mounts only": lambda seen: expected_mounts(seen, TOKEN, "/workspace") and further_mounts(seen),
+        "read-only token": lambda seen: mounts(seen).get(f"/run/{TOKEN}", {}).get("RW") is False,
         "one port, on loopback": lambda seen: (
             published(seen) == [("8888/tcp", "127.0.0.1")] and not seen["HostConfig"]["PublishAllPorts"]
         ),
@@ -163,7 +162,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     },
     "prepare": {
         **AT_WORK,
-        "expected mounts only": expected_mounts,
+        "expected mounts only": lambda seen: expected_mounts(seen, "secrets"),
         "only prepares": lambda seen: seen["Config"]["Cmd"] == ["prepare"],
         "no network": lambda seen: seen["HostConfig"]["NetworkMode"] == "none" and not published(seen),
         "runs once": lambda seen: seen["HostConfig"]["RestartPolicy"]["Name"] == "no",

@@ -69,6 +69,9 @@ writable() {
 writable "$HOME/data" data
 writable "$HOME/notebooks" notebooks
 
+# An engine that starts a lab without its token leaves an empty folder of that name.
+[ "$mode" != prepare ] || [ ! -d "$token" ] || rmdir "$token" ||
+    refuse "secrets/jupyter_token is a folder: delete it, and the next start makes a new token."
 if [ "$mode" = prepare ] && [ ! -e "$token" ]; then
     writable /run/secrets secrets
     od -An -N 32 -t x1 /dev/urandom | tr -d ' \n' | (umask 077 && cat >"$token.new")

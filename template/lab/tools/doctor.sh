@@ -78,8 +78,10 @@ check_lab() {
     fi
 }
 
-# What this engine cannot do, and the lab runs without: no fault of the settings.
+# What this engine cannot do, and the lab runs without; and what the host would obey. No fault of the settings.
 notes() {
+    # Code in the lab can make a repository, and git obeys its settings, which may name programs.
+    find data notebooks -name .git 2>/dev/null | sed 's/.*/note  & can be written in the lab: if you did not make it, run no git in that folder, and delete it./'
     kind=$(engine_kind)
     [ "$kind" != docker ] || return 0
     case $(docker info --format '{{.CgroupVersion}}:{{.CgroupDriver}}') in
@@ -111,6 +113,7 @@ check_ui JUPYTER_UI is usable
 check_limits memory, processor and process limits are usable
 check_scratch scratch space leaves room in memory
 check_ca the CA bundle can be read
+check_git history can be read in the lab, or is left out
 check_folders data/, notebooks/ and secrets/ are there
 check_mounts data/, notebooks/ and secrets/ can be written by the lab
 check_packages requirements.lock holds what the lab needs

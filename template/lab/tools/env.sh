@@ -26,6 +26,8 @@ case $(engine_kind) in
 rootless) lab_uid=0 lab_gid=0 ;;
 podman) files=compose.yaml:lab/podman.yaml$([ ! -e compose.override.yaml ] || echo :compose.override.yaml) ;;
 esac
+history=
+[ ! -d .git ] || [ -n "$(git_password)" ] || history=./.git
 number=$(checkout_number)
 name=$(sed -n 's/^LAB_NAME=//p' sample.env)-$(printf %06x $((number % 16777216)))
 port=$((8888 + number % 1000))
@@ -34,7 +36,7 @@ port=$((8888 + number % 1000))
 trap 'rm -f .env.new' EXIT
 trap 'exit 130' INT TERM
 sed "s/^LAB_NAME=.*/LAB_NAME=$name/; s/^LAB_UID=.*/LAB_UID=$lab_uid/; s/^LAB_GID=.*/LAB_GID=$lab_gid/
-    s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/" sample.env >.env.new
+    s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/; s|^LAB_GIT=.*|LAB_GIT=$history|" sample.env >.env.new
 [ -z "$files" ] || printf '\n# The engine is Podman.\nCOMPOSE_FILE=%s\n' "$files" >>.env.new
 if [ "$(id -u)" = 0 ]; then
     for path in .env.new data notebooks secrets; do

@@ -222,6 +222,22 @@ check_folders() {
     done
 }
 
+# git_password: the line of .git/config that keeps one, in an address or a header, its value left out.
+git_password() {
+    sed -n 's/^[[:space:]]*//; /:\/\/[^/@[:space:]]*:[^/@[:space:]]*@/s/=.*/= .../p; /^extraheader/s/=.*/= .../p' .git/config |
+        head -n 1
+}
+
+check_git() {
+    value=$(setting LAB_GIT '')
+    [ -n "$value" ] || return 0
+    if [ ! -d "$value" ]; then
+        echo "LAB_GIT is '$value', which is no folder: run 'git init', or leave it empty in .env."
+    elif [ -n "$(git_password)" ]; then
+        echo ".git/config keeps a password ('$(git_password)'), which notebooks could read: take it out, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
+    fi
+}
+
 # What the machinery needs of the user's environment; the resolver merges it, an update never does.
 check_packages() {
     missing=$(while read -r name; do

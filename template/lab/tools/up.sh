@@ -5,7 +5,7 @@ set -eu
 . lab/tools/lib.sh
 
 engine=$(engine_kind)
-require check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_ca check_folders check_config
+require check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_ca check_git check_folders check_config
 
 log=$(mktemp)
 trap 'rm -f "$log" "$log.failed"' EXIT
@@ -50,7 +50,7 @@ if [ "${1:-}" != --no-build ] && ! shown build; then
 fi
 
 # A missing token means a new one, which a server that runs would not know.
-[ -e secrets/jupyter_token ] || docker compose stop lab >/dev/null 2>&1 || true
+[ -f secrets/jupyter_token ] || docker compose stop lab >/dev/null 2>&1 || true
 
 # A lab that refused to serve after a restart waits for this moment (lab/server/entrypoint.sh).
 if [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] &&

@@ -1,0 +1,59 @@
+"""Fixtures only: the reference implementation of dev containers, and a project that it opened."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Render, lacking
+from tests.support.project import Project
+from tests.support.waiting import becomes
+
+HERE = Path(__file__).parent
+Cli = Callable[..., str]
+OVERRIDE = "services:\n  lab:\n    environment: {OWN_SETTING: seen}\n"
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Runs the locked version of the command line; returns what it prints to standard output."""
+    npm = shutil.which("npm") or lacking("npm is not found: the dev container's tests need Node")
+    locked = json.loads((HERE / "package.json").read_text())["dependencies"]["@devcontainers/cli"]
+    package = HERE / "node_modules/@devcontainers/cli"
+    if not package.exists() or json.loads((package / "package.json").read_text())["version"] != locked:
+        subprocess.run([str(npm), "ci", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True)
+
+    def run(project: Project, command: str, *arguments: str, modules: Path = HERE, **options: Any) -> str:
+        program = str(modules / package.relative_to(HERE) / "devcontainer.js")
+        return project.run("node", program, command, "--workspace-folder", ".", *arguments, **options).stdout
+
+    return run
+
+
+def opened(cli: Cli, project: Project, **options: Any) -> dict[str, Any]:
+    """`devcontainer up`; what it says of itself once the lab answers."""
+    said = json.loads(cli(project, "up", **options).splitlines()[-1])
+    becomes(project, "healthy")
+    return said
+
+
+@pytest.fixture(scope="module")
+def fresh_copy(cli: Cli, started: list[Project], render: Render) -> Iterator[Project]:
+    """A project in git after `copier copy`, opened at once: no .env, no make, no earlier start."""
+    project = render()
+    started.append(project)
+    project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
+    (project.folder / "compose.override.yaml").write_text(OVERRIDE)
+    project.commit()
+    if os.geteuid() == 0:  # a user's own files, which the lab could write if it saw them
+        for path in (project.folder, *project.folder.rglob("*")):
+            os.chown(path, 1000, 1000)
+    said = opened(cli, project)
+    assert (said["outcome"], said["remoteWorkspaceFolder"]) == ("success", "/workspace")
+    yield project
+    project.down()
