@@ -72,7 +72,7 @@ def commands(text: str) -> str:
 
 
 def attacks(text: str) -> str:
-    """The section of one file of tests/attack (its `text`): what each test tries and what comes of it."""
+    """The section of one file of tests (its `text`): what each test tries and what comes of it."""
     module = ast.parse(text)
     rows = [
         (": ".join([marked[0], *cases(module, test)]), marked[1], f"`{test.name}`")
@@ -138,7 +138,7 @@ PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "project": ("template/Makefile", commands),
     "template": ("Makefile", commands),
     "public": ("tests/attack/test_anonymous.py", public),
-    "attacks": ("tests/attack/test_*.py", attacks),
+    "attacks": ("tests/*/test_*.py", attacks),
 }
 
 
