@@ -1,95 +1,22 @@
 """`copier update`: the machinery arrives; what belongs to the user stays as it is, deletions included."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import copier
-import pytest
-import yaml
-
-from tests.conftest import CANDIDATE, ROOT, git
 from tests.support.project import Project
-
-OLD, NEW = "998.0.0", CANDIDATE
-# The user's, as copier.yml lists them, and the user's that no template ever held.
-THEIRS = ("notebooks/iris.ipynb", "pyproject.toml", "requirements.lock", "compose.override.yaml")
-PRIVATE = {".env": "LAB_UID=4321\nMINE=1\n", "secrets/jupyter_token": "t" * 64, "data/patients.csv": "id\n7\n"}
-IRIS = "{% if environment == 'science' %}iris.ipynb{% endif %}"
-COMMENT = "# Two environments are built side by side, in a release to come."
-
-
-def edit(folder: Path, path: str, old: str, new: str) -> None:
-    text = (folder / path).read_text(encoding="utf-8")
-    assert old in text, f"{path} does not hold {old!r}"
-    (folder / path).write_text(text.replace(old, new), encoding="utf-8")
-
-
-def release(template: Path, folder: Path, spoil_settings: bool = False) -> Path:
-    """The template with two tags: OLD as it is, NEW with changes in the machinery and in the user's files."""
-    git("clone", "--quiet", "--no-tags", str(template), str(folder), cwd=template)
-    if spoil_settings:
-        settings = (folder / "copier.yml").read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in settings if "_copier_operation == 'update'" not in line]
-        assert len(kept) < len(settings)
-        (folder / "copier.yml").write_text("".join(kept), encoding="utf-8")
-        git("commit", "--quiet", "--all", "--message", "spoilt", cwd=folder)
-    git("tag", OLD, cwd=folder)
-    edit(folder, "template/Dockerfile.jinja", "# The lab's image.", f"{COMMENT}\n# The lab's image.")
-    edit(folder, f"template/notebooks/{IRIS}", "Iris: from measurements", "Irises: from measurements")
-    edit(folder, "template/pyproject.toml.jinja", '    "seaborn",\n', '    "seaborn",\n    "xarray",\n')
-    edit(folder, "locks/science.lock", "asttokens==", "asttokens-next==")
-    edit(folder, "template/lab/server.lock", "jupyterlab==", "jupyterlab==999.")  # a fix of the server
-    edit(folder, "template/compose.override.yaml", "services: {}", "services: {} # new")
-    for path in ("notebooks/second.ipynb", "data/example.csv", "secrets/example"):
-        (folder / "template" / path).write_text("{}\n")
-    git("add", "--all", "--force", cwd=folder)
-    git("commit", "--quiet", "--message", "newer", cwd=folder)
-    git("tag", NEW, cwd=folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return release(template, tmp_path_factory.mktemp("releases") / "labdock")
-
-
-def start(source: Path, folder: Path, version: str) -> Project:
-    """A project of a release, in git, with the files that a lab in use holds."""
-    data = {"project_name": "Iris study"}
-    copier.run_copy(str(source), folder, data=data, defaults=True, quiet=True, vcs_ref=version)
-    project = Project(folder, yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8")))
-    for path, text in PRIVATE.items():
-        (folder / path).write_text(text)
-    project.commit()
-    return project
-
-
-def update(project: Project, **answers: str) -> None:
-    """`copier update --defaults`, with these answers instead of the old ones, trusting nothing."""
-    copier.run_update(project.folder, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
-
-
-def undecided(project: Project) -> set[str]:
-    """Files that an update left for the user to decide: unmerged in git, or beside a rejected piece."""
-    unmerged = project.run("git", "ls-files", "--unmerged", "-z").stdout.split("\0")
-    rejected = {name for name in project.files() if name.endswith(".rej")}
-    return {entry.split("\t")[1] for entry in unmerged if entry} | rejected
-
-
-def version(project: Project) -> str:
-    return yaml.safe_load(project.read(".copier-answers.yml"))["_commit"]
-
-
-def contents(project: Project, *paths: str) -> dict[str, bytes]:
-    return {path: (project.folder / path).read_bytes() for path in (*paths, *PRIVATE)}
-
-
-@pytest.fixture
-def old(releases: Path, tmp_path: Path) -> Iterator[Project]:
-    """A project of the older release."""
-    project = start(releases, tmp_path / "lab", OLD)
-    yield project
+from tests.support.updates import (
+    COMMENT,
+    NEW,
+    OLD,
+    THEIRS,
+    contents,
+    edit,
+    releases_of,
+    start,
+    undecided,
+    update,
+    version,
+)
 
 
 def assert_updated(project: Project) -> None:
@@ -132,7 +59,7 @@ def test_deleted_files_stay_deleted(old: Project) -> None:
 
 
 def test_without_its_settings_deleted_files_would_come_back(template: Path, tmp_path: Path) -> None:
-    source = release(template, tmp_path / "spoilt", spoil_settings=True)
+    source = releases_of(template, tmp_path / "spoilt", spoil_settings=True)
     project = start(source, tmp_path / "lab", OLD)
     (project.folder / "notebooks/iris.ipynb").unlink()
     project.commit()
@@ -234,23 +161,3 @@ def test_an_old_lock_lacks_what_new_machinery_needs(engine: None, old: Project) 
     old.commit()
     update(old)
     assert "lacks ipykernel, which" in needs(old)[0] and needs(old)[0].startswith("MEND")
-
-
-# --- real releases ----------------------------------------------------------------------------------
-RELEASES = git("log", "--format=%s", "--reverse", "--grep=^release: v", cwd=ROOT).replace("release: ", "").split()
-
-
-@pytest.mark.parametrize("tag", RELEASES)  # skipped by pytest, by name, until there is a first release
-def test_every_release_updates_to_this_tree(template: Path, tmp_path: Path, tag: str) -> None:
-    project = start(template, tmp_path / "lab", tag)
-    (project.folder / "notebooks/iris.ipynb").unlink()
-    edit(project.folder, "compose.override.yaml", "services: {}", "services: {} # mine")
-    project.commit()
-    theirs = THEIRS[1:]
-    before = contents(project, *theirs)
-    update(project)
-    assert undecided(project) == set()
-    assert version(project) == CANDIDATE
-    assert contents(project, *theirs) == before
-    assert not (project.folder / "notebooks/iris.ipynb").exists()
-    assert "DEBIAN_PINS" in project.read("compose.pins.yaml"), "compose.yaml takes build arguments from it"

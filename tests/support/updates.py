@@ -1,0 +1,164 @@
+"""A project in use, and `copier update` on it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import copier
+import yaml
+
+from tests.cases import CASES
+from tests.conftest import CANDIDATE, ROOT, git
+from tests.support.project import Project
+
+# tag -> commit, oldest first
+RELEASES = {
+    line.split()[2]: line.split()[0]
+    for line in git("log", "--format=%H %s", "--reverse", "--grep=^release: v", cwd=ROOT).splitlines()
+}
+
+# The user's, as copier.yml lists them; in folders of theirs, every file is.
+FOLDERS = ("notebooks/", "data/", "secrets/")
+FILES = ("pyproject.toml", "requirements.lock", "compose.override.yaml")
+THEIRS = ("notebooks/iris.ipynb", *FILES)
+# And the user's that no template ever held.
+PRIVATE = {".env": "LAB_UID=4321\nMINE=1\n", "secrets/jupyter_token": "t" * 64, "data/patients.csv": "id\n7\n"}
+
+# What users change in the template's files, at a place that the template leaves as it is; and a file they delete.
+EDITS = {
+    "README.md": ("## Start\n", "Ask Ada for the data.\n\n## Start\n"),
+    "Dockerfile": ("WORKDIR /\n", "WORKDIR /\nENV MINE=1\n"),
+}
+DELETED = ".gitattributes"
+OVERRIDE = "services: {lab: {environment: {MINE_TOO: '1'}}}"
+ADDED = "toolz"  # a package that needs no other
+
+# Two releases made for tests, and what the newer one changes at the Dockerfile's first line.
+OLD, NEW = "998.0.0", CANDIDATE
+COMMENT = "# Two environments are built side by side, in a release to come."
+IRIS = "{% if environment == 'science' %}iris.ipynb{% endif %}"
+
+
+def edit(folder: Path, path: str, old: str, new: str) -> None:
+    """Replace `old`, which must be there, in a file of a template."""
+    Project(folder, {}).replace(path, old, new)
+
+
+def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> Path:
+    """The template with two tags: OLD as it is, NEW with changes in the machinery and in the user's files."""
+    git("clone", "--quiet", "--no-tags", str(template), str(folder), cwd=template)
+    if spoil_settings:
+        settings = (folder / "copier.yml").read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in settings if "_copier_operation == 'update'" not in line]
+        assert len(kept) < len(settings)
+        (folder / "copier.yml").write_text("".join(kept), encoding="utf-8")
+        git("commit", "--quiet", "--all", "--message", "spoilt", cwd=folder)
+    git("tag", OLD, cwd=folder)
+    edit(folder, "template/Dockerfile.jinja", "# The lab's image.", f"{COMMENT}\n# The lab's image.")
+    edit(folder, f"template/notebooks/{IRIS}", "Iris: from measurements", "Irises: from measurements")
+    edit(folder, "template/pyproject.toml.jinja", '    "seaborn",\n', '    "seaborn",\n    "xarray",\n')
+    edit(folder, "locks/science.lock", "asttokens==", "asttokens-next==")
+    edit(folder, "template/lab/server.lock", "jupyterlab==", "jupyterlab==999.")  # a fix of the server
+    edit(folder, "template/compose.override.yaml", "services: {}", "services: {} # new")
+    for path in ("notebooks/second.ipynb", "data/example.csv", "secrets/example"):
+        (folder / "template" / path).write_text("{}\n")
+    git("add", "--all", "--force", cwd=folder)
+    git("commit", "--quiet", "--message", "newer", cwd=folder)
+    git("tag", NEW, cwd=folder)
+    return folder
+
+
+def start(source: Path, folder: Path, version: str, **answers: Any) -> Project:
+    """A project of a release, in git, with the files that a lab in use holds."""
+    data = {"project_name": "Iris study", **answers}
+    copier.run_copy(str(source), folder, data=data, defaults=True, quiet=True, vcs_ref=version)
+    project = Project(folder, answers_of(folder))
+    for path, text in PRIVATE.items():
+        (folder / path).write_text(text)
+    project.commit()
+    return project
+
+
+def answers_of(folder: Path) -> dict[str, Any]:
+    """What Copier remembers of a project, `_commit` included."""
+    return yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8"))
+
+
+def work_on(project: Project, delete_example: bool) -> None:
+    """Change all that users change, and commit it. The lab still builds and runs."""
+    (example,) = (project.folder / "notebooks").glob("*.ipynb")
+    text = example.read_text(encoding="utf-8")
+    (example.parent / "mine.ipynb").write_text(text.replace("# ", "# My own ", 1), encoding="utf-8")
+    if delete_example:
+        example.unlink()
+    else:
+        example.write_text(text.replace("# ", "# Our ", 1), encoding="utf-8")
+    project.replace("pyproject.toml", "dependencies = [\n", f'dependencies = [\n    "{ADDED}",\n')
+    every = (ROOT / "locks/science-full.lock").read_text(encoding="utf-8")
+    with (project.folder / "requirements.lock").open("a") as lock:
+        lock.writelines(re.findall(rf"^{ADDED}==.*\n(?: .*\n)+", every, re.MULTILINE))
+    project.replace("compose.override.yaml", "services: {}", OVERRIDE)
+    edit_machinery(project)
+    project.commit()
+
+
+def edit_machinery(project: Project) -> None:
+    """Change files of the template's as users do."""
+    for path, (old, new) in EDITS.items():
+        project.replace(path, old, new)
+    (project.folder / DELETED).unlink()
+
+
+def update(project: Project, **answers: Any) -> None:
+    """`copier update --defaults`, with these answers instead of the old ones, trusting nothing."""
+    copier.run_update(project.folder, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
+
+
+def undecided(project: Project) -> set[str]:
+    """Files that an update left for the user to decide: unmerged in git, or beside a rejected piece."""
+    unmerged = project.run("git", "ls-files", "--unmerged", "-z").stdout.split("\0")
+    rejected = {name for name in project.files() if name.endswith(".rej")}
+    return {entry.split("\t")[1] for entry in unmerged if entry} | rejected
+
+
+def version(project: Project) -> str:
+    return answers_of(project.folder)["_commit"]
+
+
+def contents(project: Project, *paths: str) -> dict[str, bytes]:
+    return {path: (project.folder / path).read_bytes() for path in (*paths, *PRIVATE)}
+
+
+def is_theirs(name: str) -> bool:
+    """Does this file belong to the user?"""
+    return name.startswith(FOLDERS) or name in FILES or name in PRIVATE
+
+
+def theirs(project: Project) -> dict[str, bytes]:
+    """Every file of the user's, and its bytes."""
+    return {name: (project.folder / name).read_bytes() for name in project.files() if is_theirs(name)}
+
+
+def machinery(project: Project) -> dict[str, str]:
+    """Every file of the template's, and its text."""
+    return {name: project.read(name) for name in project.files() if not is_theirs(name)}
+
+
+# --- what a release could render ----------------------------------------------------------------------
+def settings_of(tag: str) -> dict[str, Any]:
+    """copier.yml of a release."""
+    return yaml.safe_load(git("show", f"{RELEASES[tag]}:copier.yml", cwd=ROOT))
+
+
+def offers(settings: dict[str, Any], name: str, answer: Any) -> bool:
+    """Does this copier.yml ask the question `name`, and take `answer`?"""
+    question = settings.get(name, {"when": False})
+    choices = question.get("choices")
+    choices = choices.values() if isinstance(choices, dict) else choices
+    return question.get("when") is not False and (choices is None or answer in choices)
+
+
+def renderable(tag: str) -> list[str]:
+    """The cases that a release could render, as its own copier.yml says."""
+    settings = settings_of(tag)
+    return [case for case, answers in CASES.items() if all(offers(settings, *answer) for answer in answers.items())]

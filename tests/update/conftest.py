@@ -1,0 +1,20 @@
+"""Two releases made for tests, and a project of the older one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.project import Project
+from tests.support.updates import OLD, releases_of, start
+
+
+@pytest.fixture(scope="session")
+def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template with the tags OLD and NEW."""
+    return releases_of(template, tmp_path_factory.mktemp("releases") / "labdock")
+
+
+@pytest.fixture
+def old(releases: Path, tmp_path: Path) -> Project:
+    """A project of the older release."""
+    return start(releases, tmp_path / "lab", OLD)
