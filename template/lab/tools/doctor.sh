@@ -103,6 +103,7 @@ while read -r check what; do
         status=1
     fi
 done <<'CHECKS'
+check_merged no update waits for a decision of yours
 check_engine engine, Compose and buildx are recent enough
 check_compose_file the files for Compose suit the engine
 check_ids LAB_UID and LAB_GID are usable

@@ -92,6 +92,21 @@ require() {
     done
 }
 
+# Where `copier update` and you changed the same lines, you decide. (Only the project's own files: data may be large.)
+check_merged() {
+    find . .devcontainer .github lab tests -type d \( -path './*' -o -path lab/bundle \) -prune -o -type f \
+        \( -name '*.rej' -print -o -exec grep -ls '^<<<<<<< ' {} + \) 2>/dev/null | while read -r file; do
+        file=${file#./}
+        case $file in
+        *.rej) echo "$file is what an update could not put into ${file%.rej}: do it by hand, then run 'rm $file'." ;;
+        *) echo "$file holds a conflict ('<<<<<<<' to '>>>>>>>'): keep what is right, then run 'git add $file'." ;;
+        esac
+    done
+    git diff --name-only --relative --diff-filter=U 2>/dev/null | while read -r file; do
+        grep -qs '^<<<<<<< ' "$file" || echo "$file is unmerged in git: look at it, then run 'git add $file'."
+    done
+}
+
 # An engine that is too old ignores what protects the lab, so it is refused.
 check_engine() {
     if ! command -v docker >/dev/null; then

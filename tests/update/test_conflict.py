@@ -1,0 +1,99 @@
+"""Where the user and the template changed the same lines: Copier exits 0, so the project itself says it, in words."""
+
+import re
+import sys
+
+import copier
+import pytest
+
+from tests.support.project import Project
+from tests.support.refusal import refused
+from tests.support.updates import COMMENT, undecided, update
+
+MINE = "# My own first line."
+
+
+@pytest.fixture
+def torn(old: Project) -> Project:
+    """A project that changed the Dockerfile where the newer release does, before its update."""
+    old.replace("Dockerfile", "# The lab's image.", f"{MINE}\n# The lab's image.")
+    old.commit()
+    return old
+
+
+def said(project: Project) -> list[str]:
+    """What `make up` and `make doctor` find of an update that is not finished."""
+    return project.run("sh", "-euc", ". lab/tools/lib.sh; check_merged").stdout.splitlines()
+
+
+def solve(project: Project) -> None:
+    """Keep both changes."""
+    text = project.read("Dockerfile")
+    kept = re.sub(r"^(<<<<<<<|=======|>>>>>>>).*\n", "", text, flags=re.MULTILINE)
+    assert kept != text and MINE in kept and COMMENT in kept
+    (project.folder / "Dockerfile").write_text(kept)
+
+
+def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project) -> None:
+    torn.environment["LAB_NAME"] = "torn"  # apart from other labs
+    done = torn.run(sys.executable, "-m", "copier", "update", "--defaults")
+    message = done.stderr.partition("up to date")[2].strip()
+    assert "git status" in message and "Unmerged paths" in message and "make up" in message.splitlines()[-1]
+    assert undecided(torn) == {"Dockerfile"}
+
+    conflict = (
+        "Dockerfile holds a conflict ('<<<<<<<' to '>>>>>>>'): keep what is right, then run 'git add Dockerfile'."
+    )
+    assert refused(torn) == f"labdock: {conflict}"
+    assert f"MEND  {conflict}" in torn.make("doctor", check=False).stdout.splitlines()
+    torn.run("git", "add", "Dockerfile")
+    assert said(torn) == [conflict], "added with its markers"
+    torn.run("git", "restore", "--staged", "Dockerfile")
+    solve(torn)
+    assert said(torn) == []
+    assert "ok    no update waits for a decision of yours" in torn.make("doctor", check=False).stdout.splitlines()
+
+
+def test_a_file_that_git_calls_unmerged_is_named(torn: Project) -> None:
+    """Markers are gone, and nobody told git."""
+    update(torn)
+    solve(torn)
+    assert said(torn) == ["Dockerfile is unmerged in git: look at it, then run 'git add Dockerfile'."]
+    torn.run("git", "add", "Dockerfile")
+    assert said(torn) == []
+
+
+def test_a_rejected_piece_is_named(torn: Project) -> None:
+    """What `copier update --conflict rej` leaves."""
+    copier.run_update(torn.folder, defaults=True, overwrite=True, quiet=True, conflict="rej")
+    assert undecided(torn) == {"Dockerfile.rej"}
+    assert said(torn) == [
+        "Dockerfile.rej is what an update could not put into Dockerfile: do it by hand, then run 'rm Dockerfile.rej'."
+    ]
+    (torn.folder / "Dockerfile.rej").unlink()
+    assert said(torn) == []
+
+
+def test_every_folder_of_the_template_is_looked_at(old: Project) -> None:
+    paths = {"lab/tools/new.sh", ".github/workflows/lab.yml", ".devcontainer/devcontainer.json", "tests/x", "Makefile"}
+    for path in paths:
+        with (old.folder / path).open("a") as file:
+            file.write("<<<<<<< before updating\n")
+    assert {sentence.split()[0] for sentence in said(old)} == paths
+
+
+def test_what_is_no_conflict_is_not_named(old: Project) -> None:
+    """The control; folders of the user's may be large and hold anything."""
+    for path in ("data/a.rej", "notebooks/deep/b.txt", "mine/c.rej", "lab/bundle/d.rej"):
+        (old.folder / path).parent.mkdir(exist_ok=True)
+        (old.folder / path).write_text("<<<<<<< before updating\n")
+    (old.folder / "notes.md").write_text("Title\n=======\n a <<<<<<< b\n")
+    assert said(old) == []
+
+
+def test_a_project_without_git_is_looked_at_too(old: Project) -> None:
+    (old.folder / ".git").rename(old.folder / "data/.git")
+    old.environment["GIT_CEILING_DIRECTORIES"] = str(old.folder.parent)
+    assert said(old) == []
+    (old.folder / "compose.yaml").write_text("<<<<<<< before updating\n")
+    assert said(old)[0].startswith("compose.yaml holds a conflict")
