@@ -1,8 +1,9 @@
 # The template repository's commands. Everything they need is installed into .venv from requirements-dev.lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-nightly bench lint lock docs engine engine-down
+.PHONY: help demo demo-down test test-full test-nightly bench lint lock docs release engine engine-down
 PYTHON ?= python3
 DIR ?= demo
+CHECKS ?= lint test
 VENV := .venv/bin/python
 # A lost answer of a name server costs a second and is asked for again.
 export RES_OPTIONS := timeout:1 attempts:6
@@ -36,6 +37,9 @@ lock: .venv/ready ## Resolve every lock again; NAME=server for one
 
 docs: .venv/ready ## Write the generated tables of docs/reference
 	@$(VENV) -m tools.reference
+
+release: .venv/ready ## Check, move CHANGELOG's "Unreleased", commit: VERSION=1.2.3
+	@$(VENV) -m tools.release "$(VERSION)" $(CHECKS)
 
 engine: ## Bring up a container engine where there is none (Debian family, as root)
 	@$(PYTHON) -m engine up

@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT, Render
 from tests.support.project import Project
 from tests.support.refusal import answers, contents, left, name_of, refused
+from tests.support.updates import RELEASES
 from tests.support.waiting import crash, until
 from tools.notebook import Lab
 
@@ -123,9 +124,9 @@ def test_two_checkouts_of_one_name_run_at_once(new_project: Render, tmp_path: Pa
     assert [answers(lab) for lab in labs] == [None, 200]
 
 
-@pytest.mark.parametrize("release", sorted(path.name for path in DATA.glob("env-v*")))
-def test_an_env_file_of_any_release_still_works(fresh_project: Project, release: str) -> None:
+@pytest.mark.parametrize("tag", RELEASES)
+def test_an_env_file_of_any_release_still_works(fresh_project: Project, render: Render, tag: str) -> None:
     fresh_project.environment.update(LAB_NAME=name_of(fresh_project), JUPYTER_PORT="0")  # apart from other labs
-    (fresh_project.folder / ".env").write_bytes((DATA / release).read_bytes())
+    (fresh_project.folder / ".env").write_text(render(ref=tag).read("sample.env"))
     fresh_project.make("doctor")
     assert answers(fresh_project.up()) == 200

@@ -1,0 +1,194 @@
+"""What a release may do to old projects (CONTRIBUTING.md): each rule, and a template that breaks it."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+import yaml
+
+from tests.cases import CASES
+from tests.conftest import CANDIDATE, git
+from tests.support.project import Project
+from tests.support.updates import RELEASES, answers_of, offers, renderable, settings_of, start, update
+from tools.release import removed
+
+LATEST = list(RELEASES)[-1:]
+
+
+# --- the rules ------------------------------------------------------------------------------------------
+def broken(source: Path, tag: str, case: str, folder: Path) -> list[str]:
+    """The rules that `source` breaks for a project of release `tag`, but for what its changes call removed."""
+    project = start(source, folder / "lab", tag, **CASES[case])
+    files, settings = project.files(), names(project)
+    update(project)
+    changelog = (source / "CHANGELOG.md").read_text(encoding="utf-8").partition(f"\n## {tag.removeprefix('v')} ")[0]
+    gone = {
+        *(f"file {name}" for name in files - project.files() if not name.startswith("lab/")),
+        *(f"setting {name}" for name in settings - names(project)),
+        *(f"answer {name}" for name, value in project.answers.items() if lost(project, name, value)),
+    }
+    return sorted(one for one in gone if one.split()[1] not in removed(changelog))
+
+
+def names(project: Project) -> set[str]:
+    """The settings of sample.env."""
+    return set(re.findall(r"^([A-Z_]+)=", project.read("sample.env"), re.MULTILINE))
+
+
+def lost(project: Project, name: str, value: Any) -> bool:
+    """Has an update taken an answer away? Copier does where the question or the choice is gone, without a word."""
+    return not name.startswith("_") and answers_of(project.folder).get(name) != value
+
+
+def new_questions(source: Path, tag: str) -> dict[str, list[Any]]:
+    """The questions that `tag` did not ask and that have choices: the default, then the others."""
+    settings = yaml.safe_load((source / "copier.yml").read_text(encoding="utf-8"))
+    found = {}
+    for name in settings.keys() - settings_of(tag).keys():
+        question = settings[name]
+        choices = question.get("choices", [True, False] if question.get("type") == "bool" else [])
+        choices = list(choices.values()) if isinstance(choices, dict) else choices
+        if choices and question.get("when") is not False:
+            found[name] = sorted(choices, key=lambda choice, default=question["default"]: choice != default)
+    return found
+
+
+def hasty(source: Path, tag: str, name: str, folder: Path) -> bool:
+    """Would another choice than the default of this new question change an old project less?"""
+    before = start(source, folder / "before", tag).folder
+    changes = []
+    for choice in new_questions(source, tag)[name]:
+        after = folder / f"{name}-{choice}"
+        data = {"project_name": "Iris study", name: choice}
+        copier.run_copy(str(source), after, data=data, defaults=True, quiet=True, vcs_ref=CANDIDATE)
+        changes.append(changed_lines(before, after))
+    return changes[0] > min(changes)
+
+
+def changed_lines(before: Path, after: Path) -> tuple[int, int]:
+    """How many lines `after` lacks and adds, but for locks, whose lines change with every release of a package."""
+    for folder in (before, after):
+        for path in (folder / ".copier-answers.yml", folder / ".git", *folder.rglob("*.lock")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    text = Project(after.parent, {}).run("git", "diff", "--no-index", "--numstat", before, after, check=False).stdout
+    counts = [line.split()[:2] for line in text.splitlines() if not line.startswith("-")]
+    return sum(int(lacking) for _, lacking in counts), sum(int(added) for added, _ in counts)
+
+
+@pytest.mark.parametrize(
+    ("tag", "case"),
+    [
+        pytest.param(tag, case, marks=() if case == "default" and tag in LATEST else pytest.mark.full)
+        for tag in RELEASES
+        for case in renderable(tag)
+    ],
+)
+def test_nothing_is_taken_from_an_old_project(template: Path, tmp_path: Path, tag: str, case: str) -> None:
+    assert broken(template, tag, case, tmp_path) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("tag", RELEASES)
+def test_a_new_question_leaves_old_projects_as_they_were(template: Path, tmp_path: Path, tag: str) -> None:
+    asked = new_questions(template, tag)
+    assert {name for name in asked if hasty(template, tag, name, tmp_path / name)} == set()
+
+
+# --- templates that break them ------------------------------------------------------------------------
+Change = Callable[[Project], object]
+
+
+def replaced(path: str, old: str, new: str) -> Change:
+    return lambda source: source.replace(path, old, new)
+
+
+@pytest.fixture
+def spoilt(template: Path, tmp_path: Path) -> Iterator[Callable[[Change], Path]]:
+    """Make a template in which something was changed since this tree."""
+
+    def run(change: Change) -> Path:
+        folder = tmp_path / "spoilt"
+        git("clone", "--quiet", str(template), str(folder), cwd=tmp_path)
+        source = Project(folder, {})
+        change(source)
+        source.commit()
+        git("tag", "--force", CANDIDATE, cwd=folder)
+        return folder
+
+    return run
+
+
+def without_makefile(source: Project) -> None:
+    (source.folder / "template/Makefile").unlink()
+
+
+def without_makefile_as_announced(source: Project) -> None:
+    without_makefile(source)
+    source.replace("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n### Removed\n\n- `Makefile`: type it all.\n")
+
+
+BREAKING: dict[str, tuple[Change, list[str]]] = {
+    "a file": (without_makefile, ["file Makefile"]),
+    "a file, as announced": (without_makefile_as_announced, []),
+    "a setting": (replaced("template/sample.env.jinja", "LAB_PIDS=512", "LAB_PROCESSES=512"), ["setting LAB_PIDS"]),
+    "a choice": (replaced("copier.yml", "    BSD 3-Clause: BSD-3-Clause\n", ""), ["answer license"]),
+    "a question": (
+        replaced("copier.yml", "description:\n  type: str\n", "description:\n  type: str\n  when: false\n"),
+        ["answer description"],
+    ),
+    "a script": (lambda source: (source.folder / "template/lab/tools/url.sh").unlink(), []),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("what", BREAKING)
+def test_a_release_that_takes_something_away_is_noticed(
+    spoilt: Callable[[Change], Path], tmp_path: Path, what: str
+) -> None:
+    change, expected = BREAKING[what]
+    assert broken(spoilt(change), LATEST[0], "python-3.14", tmp_path) == expected
+
+
+QUESTION = """
+with_manners:
+  type: bool
+  help: Say please?
+  default: {default}
+
+# --- extras"""
+
+
+def question(default: str) -> Change:
+    """A new question that decides about a file of every old project."""
+
+    def change(source: Project) -> None:
+        source.replace("copier.yml", "\n# --- extras", QUESTION.format(default=default))
+        (source.folder / "template/Makefile").rename(
+            source.folder / "template/{% if not with_manners %}Makefile{% endif %}"
+        )
+
+    return change
+
+
+HASTY: dict[str, tuple[str, Change, bool]] = {
+    "a file that stays": ("with_manners", question("false"), False),
+    "a file that goes": ("with_manners", question("true"), True),
+    "a device": ("gpu", replaced("copier.yml", "nvidia\n  default: none", "nvidia\n  default: nvidia"), True),
+    "other packages": ("environment", replaced("copier.yml", "  default: science\n", "  default: minimal\n"), True),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("what", HASTY)
+def test_a_default_that_changes_old_projects_is_noticed(
+    spoilt: Callable[[Change], Path], tmp_path: Path, what: str
+) -> None:
+    """Judged from the first release, which asked neither for an environment nor for a device."""
+    name, change, expected = HASTY[what]
+    first = next(iter(RELEASES))
+    assert not offers(settings_of(first), name, None)
+    assert hasty(spoilt(change), first, name, tmp_path) is expected
