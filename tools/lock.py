@@ -15,7 +15,10 @@ import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
-PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
+PINNED = (
+    *(".pre-commit-config.yaml", ".github/workflows/*.yml"),
+    *("template/.pre-commit-config.yaml", "template/*/workflows/*.yml"),
+)
 
 
 def packages(environment: str, gpu: str = "none") -> str:
