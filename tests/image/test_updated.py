@@ -17,7 +17,7 @@ SEEN = f"import os, sklearn, {ADDED}; print(os.environ['MINE'], os.environ['MINE
 def test_a_lab_in_use_runs_on_after_the_update(new_project: Render, tmp_path: Path, tag: str) -> None:
     project = new_project(folder=tmp_path / "lab", ref=tag)
     project.set_env(LAB_MEMORY="2g")
-    work_on(project, delete_example=True)
+    work_on(project, delete_example=False)
     lab = project.up()
     lab.request("PUT", "contents/notebooks/kept.txt", json=SAVED)
     assert lab.run(SEEN) == "1 1 the same packages\n"
@@ -32,5 +32,5 @@ def test_a_lab_in_use_runs_on_after_the_update(new_project: Render, tmp_path: Pa
     assert answers(lab) == 200
     assert lab.request("GET", "contents/notebooks/kept.txt").json()["content"] == "made before"
     assert lab.run(SEEN) == "1 1 the same packages\n"
-    lab.run_notebook("notebooks/mine.ipynb")
+    lab.run_notebook("notebooks/iris.ipynb")
     project.make("test")

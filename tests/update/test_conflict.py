@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.project import Project
 from tests.support.refusal import refused
-from tests.support.updates import COMMENT, undecided, update
+from tests.support.updates import COMMENT, THEIRS, contents, undecided, update
 
 MINE = "# My own first line."
 
@@ -59,7 +59,21 @@ def test_a_file_that_git_calls_unmerged_is_named(torn: Project) -> None:
     update(torn)
     solve(torn)
     assert said(torn) == ["Dockerfile is unmerged in git: look at it, then run 'git add Dockerfile'."]
+    torn.run("git", "checkout", "--ours", "Dockerfile")
+    assert MINE in torn.read("Dockerfile") and COMMENT not in torn.read("Dockerfile")
+    torn.run("git", "checkout", "--theirs", "Dockerfile")
+    assert MINE not in torn.read("Dockerfile") and COMMENT in torn.read("Dockerfile")
     torn.run("git", "add", "Dockerfile")
+    assert said(torn) == []
+
+
+def test_an_update_can_be_taken_back(torn: Project) -> None:
+    before, text = torn.files(), contents(torn, "Dockerfile", *THEIRS)
+    update(torn)
+    (torn.folder / "new").write_text("a file of the newer release\n")
+    torn.run("git", "reset", "--hard", "--quiet")
+    torn.run("git", "clean", "-fd", "--quiet")
+    assert torn.files() == before and contents(torn, "Dockerfile", *THEIRS) == text
     assert said(torn) == []
 
 
