@@ -70,6 +70,7 @@ def test_every_question_is_switched(questions: dict[str, Any]) -> None:
     assert list(others(asked)) == [("colour", "green"), ("sealed", False)]
 
 
+@pytest.mark.full
 def test_an_answer_over_an_edit_of_the_user_is_a_conflict(template: Path, tmp_path: Path) -> None:
     """The control: a switch can fail."""
     project = start(template, tmp_path / "lab", CANDIDATE)

@@ -67,6 +67,7 @@ def test_a_file_that_git_calls_unmerged_is_named(torn: Project) -> None:
     assert said(torn) == []
 
 
+@pytest.mark.full
 def test_an_update_can_be_taken_back(torn: Project) -> None:
     before, text = torn.files(), contents(torn, "Dockerfile", *THEIRS)
     update(torn)
@@ -77,6 +78,7 @@ def test_an_update_can_be_taken_back(torn: Project) -> None:
     assert said(torn) == []
 
 
+@pytest.mark.full
 def test_a_rejected_piece_is_named(torn: Project) -> None:
     """What `copier update --conflict rej` leaves."""
     copier.run_update(torn.folder, defaults=True, overwrite=True, quiet=True, conflict="rej")

@@ -64,6 +64,7 @@ def test_an_edited_example_is_kept(template: Path, tmp_path: Path, tag: str) -> 
     assert theirs(project) == before and "# Our " in project.read("notebooks/iris.ipynb")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tag", RELEASES)
 def test_an_edit_where_the_template_changed_too_is_left_to_the_user(template: Path, tmp_path: Path, tag: str) -> None:
     """The control: the checks above can fail."""

@@ -68,14 +68,6 @@ def test_without_its_settings_deleted_files_would_come_back(template: Path, tmp_
 
 
 # --- the machinery ----------------------------------------------------------------------------------
-def test_an_edit_elsewhere_in_the_machinery_survives(old: Project) -> None:
-    edit(old.folder, "Dockerfile", "git openssh-client", "git openssh-client tmux")
-    old.commit()
-    update(old)
-    assert_updated(old)
-    assert "git openssh-client tmux" in old.read("Dockerfile")
-
-
 def test_a_conflict_shows(old: Project) -> None:
     """The proof that the checks above can fail: the user and the template changed the same line."""
     edit(old.folder, "Dockerfile", "# The lab's image.", "# My own first line.\n# The lab's image.")
@@ -110,21 +102,6 @@ def test_without_pins_another_python_arrives(old: Project) -> None:
     update(old, python_version="3.14")
     assert undecided(old) == set()
     assert "python:3.14-slim-trixie}" in old.read("compose.pins.yaml")
-
-
-def test_an_update_to_the_same_release_changes_nothing(old: Project) -> None:
-    update(old)
-    old.commit()
-    update(old)
-    assert old.run("git", "status", "--porcelain").stdout == ""
-    assert version(old) == NEW
-
-
-def test_an_updated_project_equals_a_new_one(old: Project, releases: Path, tmp_path: Path) -> None:
-    update(old)
-    new = start(releases, tmp_path / "new", NEW)
-    machinery = {name for name in old.files() if not name.startswith(("notebooks/", "data/", "secrets/"))} - {*THEIRS}
-    assert {name for name in machinery if old.read(name) != new.read(name)} == set()
 
 
 def test_a_fix_of_the_servers_packages_arrives(old: Project) -> None:
