@@ -29,8 +29,8 @@ FILES = {
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
-    *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "open", "packages", "pin", "reset")),
-    *(f"lab/tools/{name}.sh" for name in ("restore", "rotate", "sbom", "test", "up", "url", "verify")),
+    *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "newest", "open", "packages", "pin")),
+    *(f"lab/tools/{name}.sh" for name in ("reset", "restore", "rotate", "sbom", "test", "up", "url", "verify")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
@@ -52,7 +52,15 @@ CONTEXT = {
     "requirements.lock",
 } | {name for name in FILES if name.startswith("lab/server/")}
 # Written by a lab or its user; none of it may reach git or an image.
-PRIVATE = (".env", ".env.new", "secrets/jupyter_token", "data/patients.csv", "data/deep/er.parquet", "sbom.cdx.json")
+PRIVATE = (
+    ".env",
+    ".env.new",
+    ".env.bak",
+    "secrets/jupyter_token",
+    "data/patients.csv",
+    "data/deep/er.parquet",
+    "sbom.cdx.json",
+)
 # What a bundle brings: not for git, and only the parts that a rebuild reads are for the build.
 BUNDLED = ("lab/bundle/SHA256SUMS", "lab/bundle/wheels/any.whl", "lab/bundle/debs/Packages")
 PACKED = ("lab/bundle/images.tar", "iris-study-bundle.tar")

@@ -1,0 +1,40 @@
+"""`make help`: one screen, every target."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.project import Project
+
+TARGETS_AT_MOST = 12
+
+
+def made(makefile: str) -> tuple[list[str], list[str]]:
+    """The targets of a Makefile, and what it says are no files."""
+    targets = re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE)
+    return targets, makefile.partition(".PHONY: ")[2].splitlines()[0].split()
+
+
+def test_help_lists_every_target_on_one_screen(project: Project) -> None:
+    shown = project.make("help").stdout
+    assert project.run("make", "--no-print-directory").stdout == shown
+    listed = re.findall(r"^  make (\w+) +\S", shown, re.MULTILINE)
+    targets, _ = made(project.read("Makefile"))
+    rarer = re.search(r"^  Also:([a-z ]+) \(", shown, re.MULTILINE)[1].split()
+    assert sorted(listed + rarer) == sorted(targets)
+    assert len(listed) <= TARGETS_AT_MOST
+    assert len(shown.splitlines()) <= 24
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("makefile", [ROOT / "Makefile", ROOT / "template/Makefile"], ids=["root", "template"])
+def test_phony_names_the_targets_in_their_order(makefile: Path) -> None:
+    """Whatever files lie beside it, and nothing that cannot be made."""
+    targets, phony = made(makefile.read_text(encoding="utf-8"))
+    assert phony == targets
+
+
+def test_a_phony_target_that_is_none_is_noticed() -> None:
+    assert made(".PHONY: a clean\na: b ## A\n\ttrue\nB := c\n") == (["a"], ["a", "clean"])

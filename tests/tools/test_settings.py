@@ -1,0 +1,45 @@
+"""Settings: the scripts read them as Compose does."""
+
+import pytest
+
+from tests.support.project import Project
+
+LINES = [
+    "LAB_UID=1234",
+    "LAB_UID = 1234",
+    "  LAB_UID=1234  ",
+    "export LAB_UID=1234",
+    "LAB_UID='1234'",
+    'LAB_UID="1234" # mine',
+    "LAB_UID=1234 # mine",
+    "LAB_UID=1234\r",
+    "LAB_UID=1\nLAB_UID=1234",
+    "\ufeffLAB_UID=1234",
+    "OTHER=1234\nLAB_UID=${OTHER}",
+    "LAB_UID=",
+    "LAB_UID=''",
+    "#LAB_UID=1234",
+    "MY_LAB_UID=1234",
+    "LAB_UID=1#2",
+]
+
+
+def seen(project: Project) -> tuple[str, str]:
+    """LAB_UID as the scripts see it, and as Compose puts it into compose.yaml."""
+    script = project.run("sh", "-c", ". lab/tools/lib.sh; setting LAB_UID 1000").stdout.strip()
+    return script, project.config()["services"]["lab"]["user"].split(":")[0]
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_scripts_see_what_compose_sees(engine: None, project: Project, lines: str) -> None:
+    (project.folder / ".env").write_bytes(f"{lines}\n".encode())
+    script, compose = seen(project)
+    assert script == compose
+    assert script == ("1000" if lines in LINES[-5:-1] else "1#2" if "1#2" in lines else "1234")
+
+
+@pytest.mark.parametrize("value", ["5", ""])
+def test_the_shell_comes_before_the_file(engine: None, project: Project, value: str) -> None:
+    (project.folder / ".env").write_text("LAB_UID=1234\n")
+    project.environment["LAB_UID"] = value
+    assert seen(project) == (value or "1000",) * 2
