@@ -17,6 +17,7 @@ bake() {
     docker compose config | BUILDX_BAKE_ENTITLEMENTS_FS=0 docker buildx bake --file - --progress plain "$@" lab
 }
 
+echo "Building the image and the tools that read it ..."
 if ! {
     docker compose build lab &&
         bake --set lab.target=sbom --set "lab.tags=$tools" --set lab.output=type=docker &&

@@ -11,10 +11,16 @@ log=$(mktemp)
 trap 'rm -f "$log" "$log.failed"' EXIT
 trap 'exit 130' INT TERM
 
-# shown COMMAND...: run it and show what it prints, which $log keeps. (POSIX sh has no pipefail: a file tells.)
+# shown COMMAND...: run it; $log keeps what it prints. A terminal shows each line as it comes, a pipe only those of a
+# command that failed. (POSIX sh has no pipefail: a file tells.)
 shown() {
-    { "$@" 2>&1 || touch "$log.failed"; } | tee "$log" >&2
-    [ ! -e "$log.failed" ]
+    if [ -t 2 ]; then
+        { "$@" 2>&1 || touch "$log.failed"; } | tee "$log" >&2
+        [ ! -e "$log.failed" ]
+    elif ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        return 1
+    fi
 }
 
 # Podman knows a container's health through systemd, which is not everywhere: there, the lab itself is asked.
@@ -32,6 +38,7 @@ start() {
     return 1
 }
 
+[ "${1:-}" = --no-build ] || echo "Building what changed; the first time takes minutes ..." >&2
 if [ "${1:-}" != --no-build ] && ! shown build; then
     # The steps of the Dockerfile say themselves why they failed (lab/build.sh).
     reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
