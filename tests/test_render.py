@@ -30,7 +30,8 @@ FILES = {
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
     *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "newest", "open", "packages", "pin")),
-    *(f"lab/tools/{name}.sh" for name in ("reset", "restore", "rotate", "sbom", "test", "up", "url", "verify")),
+    *("lab/tools/url.sh", "lab/tools/verify.sh"),
+    *(f"lab/tools/{name}.sh" for name in ("reset", "restore", "rotate", "run", "sbom", "test", "up")),
     *("tests/requirements.lock", "tests/test_lab.py"),
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]

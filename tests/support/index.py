@@ -37,16 +37,34 @@ def wheel(folder: Path, name: str) -> str:
 
 def certificates(folder: Path) -> tuple[Path, Path]:
     """A CA of the test's own, and a certificate with its key that it signed for HOST: PEM files."""
-    ca, key, own, plain = (folder / name for name in ("ca.pem", "key.pem", "own.pem", "openssl.cnf"))
+    ca = authority(folder)
+    return ca, signed(folder, HOST)
+
+
+def request(folder: Path, *options: str | Path) -> None:
+    """Make a certificate, with a new key."""
+    plain = folder / "openssl.cnf"
     plain.write_text("[req]\ndistinguished_name = name\n[name]\n")  # the machine's adds what does not belong here
     new = ("openssl", "req", "-config", plain, "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
-    of_ca = ("-subj", "/CN=test CA", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", folder / "ca.key")
-    subprocess.run([*new, *of_ca, "-out", ca], check=True, capture_output=True)
-    signed = ("-CA", ca, "-CAkey", folder / "ca.key", "-subj", "/CN=index", "-addext", "basicConstraints=CA:FALSE")
-    names = ("-addext", f"subjectAltName=DNS:{HOST}", "-keyout", key)
-    subprocess.run([*new, *signed, *names, "-out", own], check=True, capture_output=True)
+    subprocess.run([*new, *options], check=True, capture_output=True)
+
+
+def authority(folder: Path) -> Path:
+    """A CA in `folder`: its certificate."""
+    ca = folder / "ca.pem"
+    is_ca = ("-addext", "basicConstraints=critical,CA:TRUE")
+    request(folder, "-subj", "/CN=test CA", *is_ca, "-keyout", folder / "ca.key", "-out", ca)
+    return ca
+
+
+def signed(folder: Path, host: str) -> Path:
+    """A certificate for `host` by the CA in `folder`, with its key."""
+    own, key = folder / f"{host}.pem", folder / f"{host}.key"
+    by_ca = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-subj", "/CN=index")
+    names = ("-addext", "basicConstraints=CA:FALSE", "-addext", f"subjectAltName=DNS:{host}")
+    request(folder, *by_ca, *names, "-keyout", key, "-out", own)
     own.write_text(own.read_text() + key.read_text())
-    return ca, own
+    return own
 
 
 class Files(SimpleHTTPRequestHandler):

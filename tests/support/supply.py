@@ -23,18 +23,32 @@ log: {{level: warn, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}/images}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+GUARDED = """
+auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
+"""
 
 
 @contextmanager
-def registry(folder: Path, port: int) -> Iterator[str]:
-    """The distribution's own registry on a port of 127.0.0.1, its images in `folder`; its address."""
+def registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> Iterator[str]:
+    """The distribution's own registry on a port of 127.0.0.1, its images in `folder`; its address.
+
+    With `user`, a name and a password, it lets nobody else in.
+    """
     packages = folder / "packages"
     try:
         Apt(folder).unpack(["docker-registry/testing"], packages)
     except Refused as refused:
         lacking(f"no registry to test with: {refused}")
     config = folder / "registry.yml"
-    config.write_text(CONFIG.format(folder=folder, port=port))
+    config.write_text((CONFIG + (GUARDED if user else "")).format(folder=folder, port=port))
+    if user:
+        hashed = subprocess.run(
+            ["perl", "-e", 'print crypt(shift, q($2y$05$) . "labdock" x 3 . ".")', user[1]],
+            check=True,
+            text=True,
+            capture_output=True,
+        )
+        (folder / "users").write_text(f"{user[0]}:{hashed.stdout}\n")
     process = subprocess.Popen([packages / PROGRAM, "serve", config], stderr=subprocess.DEVNULL)
     try:
         until(lambda: answers(f"http://127.0.0.1:{port}/v2/"), "the registry answers")
@@ -46,7 +60,7 @@ def registry(folder: Path, port: int) -> Iterator[str]:
 
 def answers(address: str) -> bool:
     try:
-        return requests.get(address, timeout=5).ok
+        return requests.get(address, timeout=5).status_code in (200, 401)
     except requests.ConnectionError:
         return False
 

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Run every notebook below notebooks/ in the running lab, each with its own kernel and from its own folder. The files stay
+# as they are; a cell that fails is shown, and fails the whole.
+set -eu
+. lab/tools/lib.sh
+
+docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running: start it with 'make up'."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+find notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC_ALL=C sort >"$work/notebooks"
+[ -s "$work/notebooks" ] || refuse "there is no notebook below notebooks/."
+
+# run NOTEBOOK: the server's own nbclient does it; JUPYTER_DATA_DIR is where the kernels are named.
+run() {
+    # shellcheck disable=SC2016 # the lab's HOME
+    docker compose exec --no-TTY --env JUPYTER_DATA_DIR=/opt/labdock --env JUPYTER_RUNTIME_DIR=/run/lab lab \
+        sh -c 'cd && exec /opt/jupyter/bin/python -I -c "from nbclient.cli import main; main()" "$1"' sh "$1" </dev/null
+}
+
+status=0
+while IFS= read -r notebook; do
+    if run "$notebook" >"$work/log" 2>&1; then
+        echo "ok    $notebook"
+    else
+        status=1
+        echo "FAIL  $notebook"
+        tail -n 30 "$work/log"
+    fi
+done <"$work/notebooks"
+exit $status

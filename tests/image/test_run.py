@@ -1,0 +1,47 @@
+"""`make run`: every notebook runs in the lab, from its own folder, and stays as it is."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.support.project import Project
+
+
+def notebook(path: Path, code: str) -> None:
+    """A notebook of one cell that names no kernel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])))
+
+
+@pytest.fixture
+def own(lab: Project) -> Iterator[Path]:
+    """A folder of the test's own below notebooks/."""
+    folder = lab.folder / "notebooks/of a test"
+    folder.mkdir()
+    yield folder
+    lab.run("rm", "-r", str(folder))
+
+
+def test_every_notebook_runs_and_stays_as_it_is(lab: Project, own: Path) -> None:
+    notebook(own / "deep er/one.ipynb", "import os; assert os.getcwd().endswith('/notebooks/of a test/deep er')")
+    notebook(own / ".ipynb_checkpoints/old.ipynb", "1 / 0")
+    before = {path: path.read_bytes() for path in (lab.folder / "notebooks").rglob("*") if path.is_file()}
+    assert lab.make("run").stdout == "ok    notebooks/iris.ipynb\nok    notebooks/of a test/deep er/one.ipynb\n"
+    assert {path: path.read_bytes() for path in (lab.folder / "notebooks").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.full
+def test_a_cell_that_fails_is_shown_and_fails_the_whole(lab: Project, own: Path) -> None:
+    notebook(own / "a.ipynb", "from sklearn.datasets import no_such_flowers")
+    notebook(own / "b.ipynb", "print(1)")
+    done = lab.make("run", check=False)
+    assert done.returncode
+    assert "\nFAIL  notebooks/of a test/a.ipynb\n" in done.stdout and "no_such_flowers" in done.stdout
+    assert done.stdout.endswith("ok    notebooks/of a test/b.ipynb\n")
+
+
+def test_without_a_lab_it_says_how_to_start_one(engine: None, fresh_project: Project) -> None:
+    assert "labdock: the lab is not running: start it with 'make up'." in fresh_project.make("run", check=False).stderr
