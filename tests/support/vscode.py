@@ -1,0 +1,165 @@
+"""VS Code's Jupyter extension, "Existing Jupyter server", as the network sees it; read from its source (July 2026).
+
+What it does, in this order:
+
+1. Without a token in the address it asks /hub/api whether this is a JupyterHub, which a JSON answer with a version is.
+2. It opens / without the token; a redirect to /login? tells it that one is needed. It then takes the token from the
+   address, or asks for a password and logs in: the value against XSRF from GET /login?, then POST /login? with it.
+3. It lists /api/kernels, /api/kernelspecs and /api/sessions: with the header `Authorization: token …`, or with the
+   session's cookie and the value against XSRF.
+4. A kernel is a session (POST /api/sessions) for a notebook that the server does not have, of a unique name.
+5. The kernel speaks over a websocket with the subprotocol v1; the token is in the header and in the query. As any
+   program that is no browser, it sends no Origin.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+from uuid import uuid4
+
+import requests
+import websocket
+
+PROTOCOL = "v1.kernel.websocket.jupyter.org"
+Message = dict[str, Any]
+
+
+@contextmanager
+def forwarded(host: str, port: int) -> Iterator[str]:
+    """Another port of this machine that leads to host:port, as `ssh -L` makes it; its address."""
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):  # the listener was closed
+            while True:
+                near, far = listener.accept()[0], socket.create_connection((host, port))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class Client:
+    """The extension, connected to `address` with the `token` in it, or with a `password` that was typed."""
+
+    address: str
+    token: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Ask the REST API; no cookie is kept between requests."""
+        response = requests.request(
+            method, f"{self.address}/api/{path}", headers={**self.headers, "Content-Type": "application/json"},
+            timeout=60, **options,
+        )  # fmt: skip
+        response.raise_for_status()
+        return response
+
+    # --- connecting -------------------------------------------------------------------------------
+    def is_hub(self) -> bool:
+        answer = requests.get(f"{self.address}/hub/api", timeout=60)
+        try:
+            return answer.status_code == 200 and bool(answer.json()["version"])
+        except (ValueError, KeyError):
+            return False
+
+    def needs_password(self) -> bool:
+        answer = requests.get(f"{self.address}/", timeout=60)
+        return answer.status_code == 200 and bool(answer.history) and "/login?" in answer.url
+
+    def connect(self, password: str = "") -> None:
+        """Find out what the server asks for, and have it; raises `requests.HTTPError` where that does not do."""
+        assert self.token or not self.is_hub()
+        assert self.needs_password()
+        self.headers = {"Authorization": f"token {self.token}"} if self.token else self.log_in(password)
+        for listed in ("kernels", "kernelspecs", "sessions"):
+            self.request("GET", listed)
+
+    def log_in(self, password: str) -> dict[str, str]:
+        page = f"{self.address}/login?"
+        xsrf = requests.get(page, timeout=60, allow_redirects=False).cookies["_xsrf"]
+        answer = requests.post(
+            page, data={"_xsrf": xsrf, "password": password}, cookies={"_xsrf": xsrf}, timeout=60, allow_redirects=False
+        )
+        if answer.status_code != 302:
+            return {}
+        session = answer.raw.headers.getlist("Set-Cookie")[0]  # the first one, with all its attributes
+        return {"Cookie": f"_xsrf={xsrf}; {session}", "X-XSRFToken": xsrf}
+
+    # --- a kernel ---------------------------------------------------------------------------------
+    @contextmanager
+    def kernel(self, notebook: str) -> Iterator["Kernel"]:
+        """A kernel for a notebook that lies on this side only; its session is deleted in the end."""
+        name = f"{notebook}-jvsc-{uuid4()}"
+        asked = {"path": f"{name}.ipynb", "name": f"{name}.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
+        session = self.request("POST", "sessions", json=asked).json()
+        query = f"session_id={uuid4()}" + (f"&token={self.token}" if self.token else "")
+        url = f"{self.address.replace('http', 'ws', 1)}/api/kernels/{session['kernel']['id']}/channels?{query}"
+        channel = websocket.create_connection(
+            url, subprotocols=[PROTOCOL], header=self.headers, suppress_origin=True, timeout=60
+        )
+        try:
+            assert channel.getsubprotocol() == PROTOCOL
+            yield Kernel(self, session["kernel"]["id"], channel)
+        finally:
+            channel.close()
+            self.request("DELETE", f"sessions/{session['id']}")
+
+
+@dataclass
+class Kernel:
+    """A kernel at the other end of a websocket."""
+
+    client: Client
+    id: str
+    channel: websocket.WebSocket
+
+    def ask(self, kind: str, content: Message) -> Iterator[Message]:
+        """Send a request to the shell channel; what comes because of it, until the kernel has answered and is idle."""
+        header = {"msg_id": uuid4().hex, "session": uuid4().hex, "username": "", "version": "5.3", "msg_type": kind}
+        self.channel.send_binary(packed("shell", {"date": "2026-01-01T00:00:00Z", **header}, content))
+        awaited = {"idle", kind.replace("request", "reply")}  # they come over two channels, in any order
+        while awaited:
+            message = unpacked(self.channel.recv())
+            if message["parent_header"].get("msg_id") == header["msg_id"]:
+                yield message
+                awaited -= {message["header"]["msg_type"], message["content"].get("execution_state")}
+
+    def run(self, code: str) -> str:
+        """What `code` prints."""
+        options = {"silent": False, "store_history": True, "stop_on_error": True, "allow_stdin": True}
+        heard = list(self.ask("execute_request", {"code": code, "user_expressions": {}, **options}))
+        return "".join(m["content"]["text"] for m in heard if m["header"]["msg_type"] == "stream")
+
+
+def packed(channel: str, header: Message, content: Message) -> bytes:
+    """A message as the subprotocol v1 sends it: the parts' offsets, each of 8 bytes, and before them their number."""
+    parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, {}, content))]
+    offsets = [8 * (len(parts) + 2)]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    return b"".join([*(number.to_bytes(8, "little") for number in (len(offsets), *offsets)), *parts])
+
+
+def unpacked(data: bytes) -> Message:
+    """The opposite of `packed`."""
+    count = int.from_bytes(data[:8], "little")
+    offsets = [int.from_bytes(data[start : start + 8], "little") for start in range(8, 8 * (count + 1), 8)]
+    channel, *parts = (data[start:end] for start, end in pairwise(offsets))
+    names = ("header", "parent_header", "metadata", "content")  # binary buffers may follow
+    return {"channel": channel.decode(), **{name: json.loads(part) for name, part in zip(names, parts, strict=False)}}
