@@ -213,6 +213,22 @@ def no_news_is_fetched(lab: Lab) -> bool:
     return '"news": {"disabled": true}' in page
 
 
+def memory_is_shown_of_its_limit(lab: Lab) -> bool:
+    """What the browser's status bar asks for: used, and the container's own limit, not the machine's memory."""
+    look = """
+from pathlib import Path
+files = [Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+print(next(file.read_text().strip() for file in files if file.exists()))
+"""
+    shown = lab.request("GET", "metrics/v1").json()
+    return 0 < shown["rss"] < shown["limits"]["memory"]["rss"] == int(lab.run(look))
+
+
+def nothing_is_counted_each_second(lab: Lab) -> bool:
+    metrics = requests.get(f"{lab.address}/metrics", headers={"Authorization": f"token {lab.token}"}, timeout=30)
+    return metrics.ok and "total_memory_usage" not in metrics.text
+
+
 PROBES: dict[str, Probe] = {
     probe.__name__.replace("_", " "): probe
     for probe in (
@@ -235,6 +251,8 @@ PROBES: dict[str, Probe] = {
         language_servers_are_left_out,
         extensions_cannot_be_installed,
         no_news_is_fetched,
+        memory_is_shown_of_its_limit,
+        nothing_is_counted_each_second,
     )
 }
 

@@ -99,6 +99,11 @@ mkdir -p "$kept/lab" "$kept/.vscode-server" "$HOME/.jupyter" "$HOME/.ipython/pro
 for path in .bash_history .ipython/profile_default/history.sqlite .jupyter/lab .vscode-server; do
     ln -sfn "$kept/${path##*/}" "$HOME/$path"
 done
+# Where nobody has been yet, JupyterLab opens the README: its name for the file in which it keeps what was open.
+if [ ! -e "$kept/lab/workspaces" ] && [ -e "$HOME/notebooks/README.md" ]; then
+    mkdir "$kept/lab/workspaces"
+    cat /opt/labdock/workspace.json >"$kept/lab/workspaces/default-37a8.jupyterlab-workspace"
+fi
 
 # Only paths of the image say how the server behaves; nothing in home or in a mount does (-I: no user packages either).
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab

@@ -50,6 +50,19 @@ c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 
 
+# --- what the status bar shows -----------------------------------------------------------------------
+def memory_limit():
+    """Bytes that the container may use, by version 2 or 1 of cgroups; 0 without a limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        file = Path("/sys/fs/cgroup", name)
+        if file.exists() and (limit := file.read_text().strip()).isdigit():
+            return int(limit) if int(limit) < 2**60 else 0  # version 1's word for none is a number beyond
+    return 0
+
+
+c.ResourceUseDisplay.mem_limit = memory_limit()
+c.ResourceUseDisplay.enable_prometheus_metrics = False  # would count every second, for nobody
+
 # --- what it leaves out ------------------------------------------------------------------------------
 c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}  # costs a second at start, and no language server is here
 c.LabApp.news_url = None
