@@ -1,0 +1,92 @@
+"""A visit to a lab, as a person makes it with a browser: what is clicked, typed and seen."""
+
+import re
+
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+
+from tests.conftest import ROOT
+from tests.support.project import Project
+
+PICTURES = ROOT / "build/screenshots"
+PATIENCE = 60_000  # ms that a loaded machine may take
+SIZE = {"width": 1280, "height": 960}
+# How many colours an image has; one of nothing has one.
+COLOURS = """image => {
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight)
+    const context = canvas.getContext('2d')
+    context.drawImage(image, 0, 0)
+    return new Set(new Uint32Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size
+}"""
+
+
+class Visit:
+    """A browser window, of a browser that nobody has used before, at a project's lab."""
+
+    def __init__(self, browser: Browser, project: Project) -> None:
+        self.project = project
+        self.complaints: list[str] = []  # what stands in the console as an error, of every page of this visit
+        self.context = browser.new_context(viewport=SIZE)
+        self.context.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        self.context.on("console", self.hear)
+        self.context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        self.page: Page = self.context.new_page()
+
+    def hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def close(self) -> None:
+        self.context.close()
+
+    def picture(self, name: str) -> None:
+        """Keep what the window shows as build/screenshots/NAME.png."""
+        self.page.screenshot(path=PICTURES / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.png")
+
+    # --- the way in -------------------------------------------------------------------------------
+    def open(self) -> None:
+        """Open the address that `make url` prints, as `make up` does."""
+        said = self.project.make("url").stdout
+        found = re.search(r"^Address: (\S+)$", said, re.MULTILINE)
+        assert found, f"make url prints no address: {said}"
+        self.page.goto(found[1])
+
+    def log_in(self, token: str | None = None) -> None:
+        """Type the token, or another one, into the page that asks for it."""
+        self.page.get_by_label("Password or token").fill(token or self.project.lab().token)
+        self.page.get_by_role("button", name="Log in").first.click()
+
+    # --- a notebook -------------------------------------------------------------------------------
+    def notebook(self) -> Locator:
+        """The notebook in front."""
+        return self.page.locator(".jp-NotebookPanel:visible .jp-Notebook")
+
+    def run_all(self) -> None:
+        """Choose Run → Run All Cells, once the kernel is there."""
+        kernel = self.page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator")
+        expect(kernel).to_have_attribute("data-status", "idle")
+        self.page.get_by_role("menubar").get_by_text("Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    def see_plot(self) -> None:
+        """Wait for the notebook's only image, which is no empty one, and scroll to its cell."""
+        plot = self.notebook().locator(".jp-OutputArea-output img")
+        expect(plot).to_have_count(1)
+        plot.evaluate("image => image.closest('.jp-Cell').scrollIntoView()")
+        expect(plot).to_be_in_viewport(ratio=0.5)
+        colours = plot.evaluate(COLOURS)
+        assert colours > 100, f"a plot of {colours} colours"
+
+    def add_to_first_cell(self, words: str) -> None:
+        """Write a paragraph into the first cell, which is text, and run it."""
+        cell = self.notebook().locator(".jp-Cell").first
+        cell.dblclick()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+End")
+        self.page.keyboard.type(f"\n\n{words}")
+        self.page.keyboard.press("Shift+Enter")
+        expect(cell.locator(".jp-RenderedMarkdown")).to_contain_text(words)
+
+    def save(self) -> None:
+        """Save from the keyboard."""
+        self.page.keyboard.press("Control+S")
