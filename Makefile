@@ -35,8 +35,9 @@ lint: .venv/ready ## Format and check every file, as CI does
 lock: .venv/ready ## Resolve every lock again; NAME=server for one
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(VENV) -m tools.lock $(NAME)
 
-docs: .venv/ready ## Write the generated tables of docs/reference
+docs: .venv/ready ## Write the generated tables of docs/reference, and the site (build/site)
 	@$(VENV) -m tools.reference
+	@$(VENV) -m zensical build --strict --clean
 
 release: .venv/ready ## Check, move CHANGELOG's "Unreleased", commit: VERSION=1.2.3
 	@$(VENV) -m tools.release "$(VERSION)" $(CHECKS)

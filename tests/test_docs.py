@@ -1,33 +1,24 @@
-"""Words are true: tables are generated and current, links lead somewhere, and what a reader types works."""
+"""Words are true: tables are generated and current, links lead somewhere, what pages name exists."""
 
 import ast
-import os
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, git
-from tools import reference
-from tools.demo import running_lab
+from tests.conftest import ROOT
+from tests.support.project import Project
+from tests.support.reader import FENCE
+from tools import files, reference
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 IN_PROJECT = ROOT / "template/README.md.jinja"
-TYPED = [ROOT / "README.md", ROOT / "docs/tutorial/first-lab.md"]  # every block of these is run
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def shown(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def blocks(text: str) -> list[tuple[str, str]]:
-    """Language and content of each fenced block."""
-    return FENCE.findall(text)
 
 
 def targets(makefile: str) -> set[str]:
@@ -55,18 +46,22 @@ def headings(text: str) -> set[str]:
 
 def unknown_targets(text: str, known: set[str]) -> set[str]:
     """What the text tells readers to `make` though there is no such target."""
-    typed = "\n".join([*re.findall(r"`([^`\n]+)`", FENCE.sub("", text)), *(block for _, block in blocks(text))])
+    typed = "\n".join([*re.findall(r"`([^`\n]+)`", FENCE.sub("", text)), *(block for _, block in FENCE.findall(text))])
     return set(re.findall(r"\bmake ([a-z][a-z-]*)", typed)) - known
 
 
 def unknown_tests(text: str) -> set[str]:
-    """The tests that the text names in backticks and that do not exist."""
+    """The tests, or files of tests in a project, that the text names in backticks and that do not exist."""
     files = list((ROOT / "tests").rglob("test_*.py"))
     known = {file.name for file in files}
     for file in files:
         known.update(re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8")))
     named = re.findall(r"`(tests/[\w./-]*|test_\w+(?:\.py)?)`", FENCE.sub("", text))
-    return {name for name in named if name not in known and not (ROOT / name).exists()}
+    return {
+        name
+        for name in named
+        if name not in known and not (ROOT / name).exists() and not (ROOT / "template" / name).exists()
+    }
 
 
 # --- generated tables -------------------------------------------------------------------------------
@@ -86,14 +81,16 @@ def test_every_part_stands_on_a_page() -> None:
         ("template/sample.env.jinja", "LAB_PIDS=512", "LAB_PIDS=513", "settings.md"),
         ("template/sample.env.jinja", "# Front end", "# The front end", "settings.md"),
         ("template/Makefile", "up: ## Build", "up: ## Really build", "commands.md"),
+        ("template/Dockerfile.jinja", "# The lab's image.", "# An image.", "files.md"),
+        ("copier.yml", "  - /compose.override.yaml\n_exclude", "_exclude", "files.md"),
         ("Makefile", "demo-down: .venv/ready ## Stop", "demo-stop: .venv/ready ## Stop", "commands.md"),
         ("tests/attack/test_escape.py", "mark.attack(", "mark.full(", "attacks.md"),
         ("tests/attack/test_anonymous.py", '"where the token is typed"', '"a page"', "attacks.md"),
     ],
 )
 def test_a_changed_source_is_noticed(tmp_path: Path, file: str, old: str, new: str, page: str) -> None:
-    for sources in ["docs/reference/*.md", *(sources for sources, _ in reference.PARTS.values())]:
-        for source in ROOT.glob(sources):
+    for sources in ["docs/reference/*.md", "template/**/*", *(sources for sources, _ in reference.PARTS.values())]:
+        for source in filter(Path.is_file, ROOT.glob(sources)):
             copy = tmp_path / source.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, copy)
@@ -136,6 +133,17 @@ class TestMore:
     assert section.endswith("| --- |\n| a: c, d | b | `test_marked` |\n")
 
 
+def test_every_file_of_a_project_stands_in_the_table(case: Project) -> None:
+    listed = set(re.findall(r"^\| `([^`]+)`", (ROOT / "docs/reference/files.md").read_text(), re.MULTILINE))
+    assert case.files() - listed == set()
+
+
+def test_a_file_that_does_not_say_what_it_is_is_noticed() -> None:
+    assert files.sentence("lab/x.sh", "#!/bin/sh\n# Ends a lab.\n# Twice.\nset -eu\n") == "Ends a lab."
+    with pytest.raises(ValueError, match=r"lab/x\.sh does not say what it is"):
+        files.sentence("lab/x.sh", "set -eu\n# Too late.\n")
+
+
 # --- words ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
@@ -171,81 +179,3 @@ def test_a_test_that_does_not_exist_is_noticed() -> None:
     assert unknown_tests(named) == set()
     wrong = {"tests/test_none.py", "tests/none/", "test_none.py", "test_none"}
     assert unknown_tests(" ".join(f"`{name}`" for name in wrong)) == wrong
-
-
-@pytest.mark.parametrize("page", [*TYPED, IN_PROJECT], ids=shown)
-def test_a_block_is_posix_shell_or_powershell(page: Path) -> None:
-    for language, block in blocks(page.read_text(encoding="utf-8")):
-        assert language in {"sh", "powershell"}, block
-        if language == "sh":
-            assert subprocess.run(["sh", "-n"], input=block, text=True).returncode == 0, block
-
-
-# --- what a reader types ----------------------------------------------------------------------------
-class Reader:
-    """Types the blocks of a page one after another into a clone, the folder carried on from block to block."""
-
-    def __init__(self, page: Path, clone: Path) -> None:
-        self.blocks = [block for language, block in blocks(page.read_text(encoding="utf-8")) if language == "sh"]
-        self.folder = clone
-        # Any free port; `make test` here is this very suite, so it is collected and not run again.
-        self.environment = {**os.environ, "JUPYTER_PORT": "0", "PYTEST_ADDOPTS": "--collect-only --quiet"}
-
-    def type(self, block: str) -> None:
-        end = self.folder.parent / "pwd"
-        script = f"set -eu\n{block}\npwd >'{end}'"
-        done = subprocess.run(
-            ["sh", "-c", script], cwd=self.folder, env=self.environment, text=True, capture_output=True
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        self.folder = Path(end.read_text().strip())
-
-
-@pytest.fixture(scope="module")
-def clone(engine: None, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clean clone with nothing prepared; what its commands start is stopped in the end."""
-    folder = tmp_path_factory.mktemp("reader") / "labdock"
-    git("clone", "--quiet", str(template), str(folder), cwd=template)
-    yield folder
-    for project in (folder / "demo", folder.parent / "iris-study"):
-        if project.exists():
-            subprocess.run(
-                ["docker", "compose", "down", "--volumes", "--rmi", "all", "--timeout", "2"],
-                cwd=project, capture_output=True,
-            )  # fmt: skip
-
-
-def has_plot(notebook: Path) -> bool:
-    return "image/png" in notebook.read_text(encoding="utf-8")
-
-
-@pytest.mark.full
-def test_the_readme_can_be_typed(clone: Path) -> None:
-    reader = Reader(ROOT / "README.md", clone)
-    for block in reader.blocks:
-        reader.type(block)
-    assert has_plot(clone / "demo/notebooks/iris.ipynb")
-    assert (clone.parent / "iris-study/compose.yaml").exists()
-    shutil.rmtree(clone.parent / "iris-study")
-
-
-@pytest.mark.full
-def test_the_tutorial_leads_to_the_plot(clone: Path) -> None:
-    reader = Reader(ROOT / "docs/tutorial/first-lab.md", clone)
-    *before, last = reader.blocks
-    for block in before:
-        reader.type(block)
-    # Where the tutorial says "Run All Cells", which this stands for.
-    assert not has_plot(reader.folder / "notebooks/iris.ipynb")
-    running_lab(reader.folder).run_notebook("notebooks/iris.ipynb")
-    assert has_plot(reader.folder / "notebooks/iris.ipynb")
-    assert not (clone / "demo").exists()
-    reader.type(last)
-    left = subprocess.run(["docker", "compose", "ps", "--all", "--quiet"], cwd=reader.folder, capture_output=True)
-    assert left.stdout == b""
-
-
-def test_a_block_that_fails_is_noticed(tmp_path: Path) -> None:
-    reader = Reader(ROOT / "README.md", tmp_path)
-    with pytest.raises(AssertionError, match="make nothing"):
-        reader.type("make nothing\ntrue")

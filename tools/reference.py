@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from tools.files import rows
+
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # What sample.env.jinja takes from the answers, as a reader should see it.
@@ -125,20 +127,32 @@ def public(text: str) -> str:
     raise ValueError("no PUBLIC = {…} in the test")
 
 
+def files(copier: Path) -> str:
+    """The table of a project's files, from the template beside copier.yml."""
+    listed = rows(copier.parent / "template", copier.read_text(encoding="utf-8"))
+    return table(("File", "What it is", "Whose", "Only with"), listed)
+
+
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+def of_text(make: Callable[[str], str]) -> Callable[[Path], str]:
+    """What `make` makes of a file's text."""
+    return lambda path: make(path.read_text(encoding="utf-8"))
+
+
 # marker -> the files that decide (a pattern), and what is made of each
-PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
-    "questions": ("copier.yml", questions),
-    "settings": ("template/sample.env.jinja", settings),
-    "project": ("template/Makefile", commands),
-    "template": ("Makefile", commands),
-    "public": ("tests/attack/test_anonymous.py", public),
-    "attacks": ("tests/*/test_*.py", attacks),
+PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
+    "questions": ("copier.yml", of_text(questions)),
+    "settings": ("template/sample.env.jinja", of_text(settings)),
+    "project": ("template/Makefile", of_text(commands)),
+    "template": ("Makefile", of_text(commands)),
+    "files": ("copier.yml", files),
+    "public": ("tests/attack/test_anonymous.py", of_text(public)),
+    "attacks": ("tests/*/test_*.py", of_text(attacks)),
 }
 
 
@@ -147,7 +161,7 @@ def written(page: str, root: Path = ROOT) -> str:
 
     def part(match: re.Match[str]) -> str:
         sources, make = PARTS[match[2]]
-        made = (make(source.read_text(encoding="utf-8")) for source in sorted(root.glob(sources)))
+        made = (make(source) for source in sorted(root.glob(sources)))
         return match[1] + "".join(made) + match[3]
 
     return MARKED.sub(part, page)

@@ -12,8 +12,9 @@ import pytest
 from tests.conftest import ROOT, Render
 from tests.support.apart import Run, engine_apart
 from tests.support.project import Project
+from tests.support.reader import blocks
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.types("docs/how-to/closed-network.md")]
 PAGE = ROOT / "docs/how-to/closed-network.md"
 FILE, SLUG = "iris-study-bundle.tar", "iris-study"
 BRIDGES = "lo|docker0|docker_gwbridge|br-[0-9a-f]+|veth[0-9a-f]+"  # loopback, and what the engine makes
@@ -21,7 +22,7 @@ BRIDGES = "lo|docker0|docker_gwbridge|br-[0-9a-f]+|veth[0-9a-f]+"  # loopback, a
 
 def block(text: str) -> str:
     """The block of the docs that holds `text`: what a reader types is what is tested."""
-    (found,) = (b for b in re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL) if text in b)
+    (found,) = (b for b in blocks(PAGE.read_text()) if text in b)
     return found
 
 
@@ -57,6 +58,11 @@ def unpacked(packed: Project, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def members(packed: Project) -> set[str]:
     with tarfile.open(packed.folder / FILE) as archive:
         return {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
+
+
+def test_the_page_has_no_other_command() -> None:
+    page = blocks(PAGE.read_text())
+    assert sorted(page) == sorted([block("make bundle"), block("make restore")])
 
 
 # --- what is in it ----------------------------------------------------------------------------------

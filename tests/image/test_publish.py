@@ -1,0 +1,29 @@
+"""The image in a registry, as the docs publish it: with BuildKit's record of how it was built."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import ROOT
+from tests.support.project import Project
+from tests.support.reader import blocks
+from tests.support.supply import registry
+
+INDEX = {"Accept": "application/vnd.oci.image.index.v1+json"}
+
+
+@pytest.mark.nightly
+@pytest.mark.types("docs/explanation/reproducible.md")
+def test_the_provenance_is_attached(fresh_project: Project, tmp_path: Path) -> None:
+    (block,) = blocks((ROOT / "docs/explanation/reproducible.md").read_text(encoding="utf-8"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with registry(tmp_path, port) as address:
+        assert "registry.example" in block
+        fresh_project.run("sh", "-euc", block.replace("registry.example", address))
+        found = requests.get(f"http://{address}/v2/lab/manifests/1", headers=INDEX, timeout=30).json()
+    kinds = [each.get("annotations", {}).get("vnd.docker.reference.type") for each in found["manifests"]]
+    assert kinds == [None, "attestation-manifest"]

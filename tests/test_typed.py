@@ -1,0 +1,273 @@
+"""What the docs tell people to type works: every block of POSIX shell on every page is run by a test.
+
+A test that types a page says so, `@pytest.mark.types("docs/…")`; the `reader` that it gets fails it where it leaves a
+block out.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, git
+from tests.support import terminal
+from tests.support.reader import FENCE, Person, Reader, blocks, person
+from tools.demo import running_lab
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "template/README.md.jinja"])
+LANGUAGES = {"sh", "powershell", "python", "ini"}
+COMMIT = "git init --quiet && git add --all && git commit --quiet --message start"
+DOWN = ("docker", "compose", "down", "--volumes", "--rmi", "all", "--timeout", "2")
+
+
+def shown(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def untyped(pages: dict[str, str], tests: str) -> list[str]:
+    """The pages with a block of shell, and their text, that no test says it types."""
+    said = re.findall(r'pytest\.mark\.types\("([^"]+)"\)', tests)
+    return [page for page, text in pages.items() if blocks(text) and page not in said]
+
+
+def disguised(text: str) -> list[str]:
+    """The fences of a page that might hold commands which no test would see."""
+    fences = re.findall(r"^.*```.*$", text, re.MULTILINE)
+    opening = {f"```{language}" for language in LANGUAGES}
+    return [fence for fence in fences if fence not in opening and fence != "```"] + [
+        block for language, block in FENCE.findall(text) if not language
+    ]
+
+
+# --- nothing is left out ----------------------------------------------------------------------------
+def test_every_page_with_commands_is_typed() -> None:
+    pages = {shown(page): page.read_text(encoding="utf-8") for page in PAGES}
+    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert untyped(pages, tests) == []
+
+
+def test_a_page_that_nobody_types_is_noticed() -> None:
+    pages = {"a.md": "```sh\nmake up\n```\n", "b.md": "```sh\nmake up\n```\n", "c.md": "```ini\nA=1\n```\n"}
+    assert untyped(pages, '@pytest.mark.types("b.md")') == ["a.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_no_command_hides_in_another_language(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert disguised(text) == []
+    for block in blocks(text):
+        assert subprocess.run(["sh", "-n"], input=block, text=True).returncode == 0, block
+
+
+def test_a_hidden_command_is_noticed() -> None:
+    assert disguised("```sh\nmake up\n```\n") == []
+    assert disguised("```bash\nmake up\n```\n") == ["```bash"]
+    assert disguised("1. first\n   ```sh\n   make up\n   ```\n") == ["   ```sh", "   ```"]
+    assert disguised("```\nmake up\n```\n") == ["make up\n"]
+
+
+def test_a_block_that_fails_or_is_left_out_is_noticed(tmp_path: Path) -> None:
+    somebody = Reader(["true", "make nothing\ntrue", "true"], tmp_path, {"HOME": str(tmp_path)})
+    with pytest.raises(AssertionError, match="make nothing"):
+        somebody.type()
+    with pytest.raises(AssertionError, match="a block is left out"):
+        somebody.done()
+
+
+# --- the pages --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def somebody(engine: None, template: Path) -> Iterator[Person]:
+    """The ordinary user who reads the pages."""
+    with person(template) as found:
+        yield found
+
+
+@pytest.fixture
+def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]:
+    """Somebody with the page of the test's marker, in a new project or, for the tutorial, with nothing yet."""
+    page = request.node.get_closest_marker("types").args[0]
+    desk = folder = somebody.home / Path(page).name.partition(".")[0]
+    if not page.startswith("docs/tutorial"):
+        folder = somebody.project(desk / "iris-study")
+    text = (folder / "README.md" if page.startswith("template/") else ROOT / page).read_text(encoding="utf-8")
+    found = somebody.read(text, folder)
+    yield found
+    for file in desk.glob("*/compose.yaml"):
+        subprocess.run(DOWN, cwd=file.parent, capture_output=True)
+    found.done()
+
+
+def in_lab(reader: Reader, script: str) -> str:
+    """What a script in the reader's lab prints."""
+    return reader.run(f"docker compose exec --no-TTY lab sh -c {shlex.quote(script)}")
+
+
+@pytest.mark.types("docs/tutorial/first-lab.md")
+def test_the_tutorial_leads_to_the_plot(reader: Reader) -> None:
+    assert "Inst pipx" in reader.type(until="pipx install copier")
+    reader.type(until="copier copy")
+    (start,) = (block for block in reader.left if "make up" in block)
+    commands = {command: reader.run(f"script -qec '{command}' /dev/null") for command in start.splitlines()}
+    reader.left.remove(start)
+    assert terminal.lines(commands["make up"])[-1] == "Address: http://127.0.0.1:9791/lab"
+    terminal.compare_or_write(commands, write="PICTURES" in os.environ)
+    reader.type(until="jupyter_token")
+    forward = (reader.home / "ssh.log").read_text()
+    assert re.search(r"^localforward (\d+) \[127\.0\.0\.1\]:\1$", forward, re.MULTILINE)
+    # Where the page says "Run All Cells", which this stands for.
+    notebook = reader.folder / "notebooks/iris.ipynb"
+    assert "image/png" not in notebook.read_text()
+    running_lab(reader.folder).run_notebook("notebooks/iris.ipynb")
+    assert "image/png" in notebook.read_text()
+    assert notebook.stat().st_uid == (reader.folder / ".env").stat().st_uid
+    reader.type(until="make down")
+    assert reader.run("docker compose ps --all --quiet") == ""
+
+
+def test_an_old_picture_is_noticed(tmp_path: Path) -> None:
+    commands = {"make env": "Wrote .env: iris-study-0a1b2c, port 9001.\r\n", "make up": "<built>\nAddress: none\n"}
+    picture = tmp_path / "picture.svg"
+    terminal.compare_or_write(commands, write=True, picture=picture)
+    terminal.compare_or_write({**commands, "make env": "Wrote .env: iris-study-ffffff, port 9.\n"}, False, picture)
+    for old, new in (("&lt;built&gt;", "made"), (">Address: none<", ">…<")):
+        text = picture.read_text()
+        assert old in text
+        assert terminal.outdated(text.replace(old, new), commands)
+    assert "http" not in terminal.drawn(commands).replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_port_of_the_tutorial_is_adas() -> None:
+    done = subprocess.run(["cksum"], input="/home/ada/iris-study", text=True, capture_output=True)
+    number = int(done.stdout.split()[0])
+    assert set(re.findall(r"\b9\d{3}\b", (ROOT / "docs/tutorial/first-lab.md").read_text())) == {
+        str(8888 + number % 1000)
+    }
+    assert f"{number % 16777216:06x}" in terminal.ADA.values()
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/mounts.md")
+def test_mounts(reader: Reader) -> None:
+    reader.type(until="from-the-lab")
+    user = reader.folder.stat()
+    assert (reader.folder / "data/from-the-lab").stat().st_uid == user.st_uid
+    assert "0002" in reader.type(until="for-us")
+    assert (reader.folder / "data/for-us").stat().st_mode & 0o777 == 0o664
+    assert (reader.folder / "data/for-us").stat().st_gid == user.st_gid
+    (reader.folder.parent / "measurements").mkdir()
+    (reader.folder.parent / "measurements/today.csv").write_text("a,b\n")
+    reader.type()
+    assert in_lab(reader, "cat ~/measurements/today.csv") == "a,b\n"
+    assert "Read-only" in in_lab(reader, "touch ~/measurements/new 2>&1 || true")
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/packages.md")
+def test_packages(reader: Reader) -> None:
+    reader.run("make env")
+    assert re.search(r"^4\.\d+", reader.type(until="import humanize"), re.MULTILINE)
+    reader.type(until="make remove")
+    assert in_lab(reader, 'python -c "import humanize" 2>&1 || echo gone').endswith("gone\n")
+    reader.type(until="pip install")
+    assert re.search(r"^jq-1\.\d", reader.type(), re.MULTILINE)
+
+
+@pytest.fixture
+def postgres(engine: None) -> Iterator[None]:
+    """The image that the page names: the real one, or a stand-in where no registry has it."""
+    image = "postgres:17"
+    has = subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
+    pulled = not has and subprocess.run(["docker", "pull", "--quiet", image], capture_output=True).returncode == 0
+    if not has and not pulled:
+        build = ["docker", "build", "--quiet", "--tag", image, ROOT / "tests/data/postgres"]
+        subprocess.run(build, check=True, capture_output=True)
+    yield
+    if not has:
+        subprocess.run(["docker", "image", "rm", image], capture_output=True)
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/services.md")
+def test_services(postgres: None, reader: Reader) -> None:
+    reader.run(f"make env && {COMMIT}")
+    reader.type(until="make up")
+    (code,) = blocks((ROOT / "docs/how-to/services.md").read_text(), "python")
+    assert "PostgreSQL 17" in running_lab(reader.folder).run(code)
+    printed = reader.type(until="psql")
+    assert "(1 row)" in printed
+    assert not re.search(r"->5432", printed), "the database is published"
+    assert "?? db/" in reader.run("git status --porcelain")
+    reader.type()
+    assert "?? db/" not in reader.run("git status --porcelain")
+    assert not reader.run("git status --porcelain --ignored secrets | grep -v '^!!' || true")
+    assert (reader.folder / "db/PG_VERSION").stat().st_uid == reader.folder.stat().st_uid
+    reader.run(" ".join(DOWN[:4]))
+    (reader.folder / "compose.override.yaml").write_text("services: {}\n")  # its image is removed by who brought it
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/token.md")
+def test_token(reader: Reader) -> None:
+    reader.run("make env && make up")
+    file = reader.folder / "secrets/jupyter_token"
+    tokens = [file.read_text()]
+    while reader.left:
+        reader.type(until=reader.left[0])
+        tokens.append(file.read_text())
+        assert running_lab(reader.folder).request("GET", "contents").status_code == 200
+    assert len(set(tokens)) == 3
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/backup.md")
+def test_backup(reader: Reader) -> None:
+    reader.run("make env && make up")
+    in_lab(reader, "echo measured >~/data/values.csv && echo typed >~/.bash_history && echo mine >~/notebooks/note.md")
+    old = reader.folder
+    token = (old / "secrets/jupyter_token").read_text()
+    reader.type(until="kept.tar")
+    assert ((old.parent / "lab-backup.tar.gz").stat().st_mode & 0o777) == 0o600
+    reader.type()
+    assert reader.folder != old
+    assert in_lab(reader, "cat ~/data/values.csv ~/.bash_history ~/notebooks/note.md") == "measured\ntyped\nmine\n"
+    assert running_lab(reader.folder).token == token.strip()
+    assert running_lab(reader.folder).address != running_lab(old).address
+
+
+@pytest.mark.full
+@pytest.mark.types("template/README.md.jinja")
+def test_a_projects_readme(reader: Reader) -> None:
+    reader.run(COMMIT)
+    reader.type(until="make up")
+    reader.run("make down")
+    reader.type(until="make add")
+    reader.run("git commit --quiet --all --message packages")
+    reader.type()
+    assert reader.run("git status --porcelain") == ""
+
+
+# --- this repository's README -----------------------------------------------------------------------
+@pytest.fixture
+def cloner(engine: None, template: Path, tmp_path: Path) -> Iterator[Reader]:
+    """Whoever runs the tests, in a clean clone with nothing prepared."""
+    folder = tmp_path / "labdock"
+    git("clone", "--quiet", str(template), str(folder), cwd=template)
+    # `make test` here is this very suite, so it is collected and not run again.
+    environment = {"HOME": str(tmp_path), "JUPYTER_PORT": "0", "PYTEST_ADDOPTS": "--collect-only --quiet"}
+    found = Reader(blocks((ROOT / "README.md").read_text(encoding="utf-8")), folder, environment)
+    yield found
+    if (folder / "demo").exists():
+        subprocess.run(DOWN, cwd=folder / "demo", capture_output=True)
+    found.done()
+
+
+@pytest.mark.full
+@pytest.mark.types("README.md")
+def test_the_readme(cloner: Reader) -> None:
+    cloner.type()
+    assert "image/png" in (cloner.folder / "demo/notebooks/iris.ipynb").read_text()
+    assert (cloner.folder.parent / "iris-study/compose.yaml").exists()
