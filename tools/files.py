@@ -19,6 +19,8 @@ SILENT = {
     "lab/server/kernels/": "A kernel, and how it is started.",
     "lab/server/labconfig/": "How the front end behaves.",
     "lab/server/migrated": "Empty: tells Jupyter that there is nothing to take over.",
+    "lab/server/workspace.json": "What JupyterLab shows first.",
+    "notebooks/README.md": "The page that the lab opens with.",
     "notebooks/": "An example to start from.",
     "requirements.lock": "The exact versions and hashes of your packages; `make add` and `make lock` write it.",
     "tests/requirements.lock": "What `make test` runs: versions and hashes.",
