@@ -99,9 +99,8 @@ mkdir -p "$kept/lab" "$kept/.vscode-server" "$HOME/.jupyter" "$HOME/.ipython/pro
 for path in .bash_history .ipython/profile_default/history.sqlite .jupyter/lab .vscode-server; do
     ln -sfn "$kept/${path##*/}" "$HOME/$path"
 done
-# Where nobody has been yet, JupyterLab opens the README: its name for the file in which it keeps what was open.
-if [ ! -e "$kept/lab/workspaces" ] && [ -e "$HOME/notebooks/README.md" ]; then
-    mkdir "$kept/lab/workspaces"
+# Where nobody has been yet, JupyterLab opens the README; the file is named as the one in which it keeps what is open.
+if [ -e "$HOME/notebooks/README.md" ] && mkdir "$kept/lab/workspaces" 2>/dev/null; then
     cat /opt/labdock/workspace.json >"$kept/lab/workspaces/default-37a8.jupyterlab-workspace"
 fi
 
