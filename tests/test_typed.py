@@ -250,6 +250,25 @@ def test_a_projects_readme(reader: Reader) -> None:
     assert reader.run("git status --porcelain") == ""
 
 
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/update.md")
+def test_update(reader: Reader) -> None:
+    reader.run("make env")
+    reader.type(until="check-update")
+    (reader.folder / "notebooks/note.md").write_text("mine\n")
+    reader.run(COMMIT)
+    reader.type()
+    assert (reader.folder / "notebooks/note.md").read_text() == "mine\n"
+    assert reader.run("git diff --name-only --diff-filter=U") == ""
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/vs-code.md")
+def test_vs_code(reader: Reader) -> None:
+    reader.type()
+    assert re.search(r"^localforward (\d+) \[127\.0\.0\.1\]:\1$", (reader.home / "ssh.log").read_text(), re.MULTILINE)
+
+
 # --- this repository's README -----------------------------------------------------------------------
 @pytest.fixture
 def cloner(engine: None, template: Path, tmp_path: Path) -> Iterator[Reader]:
