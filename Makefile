@@ -27,7 +27,7 @@ test-nightly: .venv/ready ## What cannot fit: every case and front end, built an
 	@$(VENV) -m pytest -m nightly
 
 bench: .venv/ready ## Measure against the naive image; writes docs/explanation/performance.md
-	@for what in images limit labs packages saving; do $(VENV) -m benchmarks $$what || exit 1; done
+	@for what in images ablations limit labs packages saving; do $(VENV) -m benchmarks $$what || exit 1; done
 
 lint: .venv/ready ## Format and check every file, as CI does
 	@.venv/bin/pre-commit run --all-files

@@ -1,6 +1,7 @@
 """`python -m benchmarks [--repeat N]` measures both images; with a word (--help), saving, several labs and more."""
 
 import argparse
+import functools
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import caches, report, scaling, subjects
+from benchmarks import ablation, caches, report, scaling, subjects
 from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
@@ -22,7 +23,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["images", "limit", "labs", "packages", "saving", "demo"], default="images"
+        "what",
+        nargs="?",
+        choices=["images", "ablations", "limit", "labs", "packages", "saving", "demo"],
+        default="images",
     )
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement; the median counts")
     asked = parser.parse_args()
@@ -32,6 +36,8 @@ def main() -> None:
             report.write("demo", report.demo_table(*demo(Path(folder))))
         elif asked.what in TABLES:
             report.write(asked.what, TABLES[asked.what](*scaling.measured(asked.what, Path(folder))))
+        elif asked.what == "ablations":
+            report.write("ablations", report.ablations_table(ablation.ablations(Path(folder), lock(ADDED[0]))))
         elif asked.what == "saving":
             report.write("saving", report.saving_table(saving(Path(folder), 10 * asked.repeat)))
         else:
@@ -53,14 +59,12 @@ def images(folder: Path, repeat: int) -> Samples:
         for round_ in range(repeat):
             print(f"Round {round_ + 1} of {repeat}", flush=True)
             for subject in both:
-                if subject.name == "labdock":
-                    cold.append(caches.cold(subject.folder / "Dockerfile"))
-                note("cold", subject, subject.build("--no-cache"))
+                empty = functools.partial(emptied, subject, cold)
+                note("cold", subject, subject.build("--no-cache", prepare=empty))
             for subject in both:
                 note("unchanged", subject, subject.build())
             for subject in both:
-                subject.edit_notebook()
-                note("notebook", subject, subject.build())
+                note("notebook", subject, subject.build(prepare=subject.edit_notebook))
             for subject in both:
                 for row, value in subject.measure_start().items():
                     note(row, subject, value)
@@ -70,8 +74,8 @@ def images(folder: Path, repeat: int) -> Samples:
                         note(row, subject, value)
             locked = lock(ADDED[round_ % len(ADDED)])
             for subject in both:
-                subject.add(locked if subject.name == "labdock" else locked.split(" ", 1)[0])
-                note("added", subject, subject.build())
+                added = locked if subject.name == "labdock" else locked.split(" ", 1)[0]
+                note("added", subject, subject.build(prepare=functools.partial(subject.add, added)))
                 subject.add("")
             begin = time.monotonic()
             copier(folder / f"copied-{round_}")
@@ -81,6 +85,12 @@ def images(folder: Path, repeat: int) -> Samples:
             subject.remove()
         caches.remove(cold)
     return samples
+
+
+def emptied(subject: Subject, cold: list[str]) -> None:
+    """Empty cache mounts for labdock's next build, their name added to `cold`; the naive image has none."""
+    if subject.name == "labdock":
+        cold.append(caches.cold(subject.folder / "Dockerfile"))
 
 
 def saving(folder: Path, times: int) -> dict[str, dict[str, list[float]]]:

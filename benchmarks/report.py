@@ -88,6 +88,20 @@ def saving_table(seconds: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join([f"{machine()} Measured {times} times in turn; medians, in brackets the range.", "", *lines])
 
 
+def ablations_table(costs: dict[str, dict[str, float]]) -> str:
+    """What labdock costs without each measure, as Markdown: a line for each, empty where it was not measured."""
+    keys = [key for key in ROWS if any(key in found for found in costs.values())]
+    lines = [
+        "| " + " | ".join(["Without", *(ROWS[key].what.lower() for key in keys)]) + " |",
+        "|---" * (len(keys) + 1) + "|",
+        *(
+            "| " + " | ".join([what, *(shown(key, found[key]) if key in found else "" for key in keys)]) + " |"
+            for what, found in costs.items()
+        ),
+    ]
+    return "\n".join([f"{machine()} Measured once.", "", *lines])
+
+
 LIMIT = 1.05  # the most that the image may hold, of what base, wheels and bytecode take
 
 

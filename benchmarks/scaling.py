@@ -108,8 +108,8 @@ def packages(lab: Subject) -> dict[int, tuple[float, float]]:
     try:
         for number in NUMBERS:
             (lab.folder / "requirements.lock").write_text("".join(entries[:: len(entries) // number][:number]))
-            cold.append(caches.cold(lab.folder / "Dockerfile"))
-            costs[number] = lab.build("--no-cache"), lab.sizes()["unpacked"]
+            empty = lambda: cold.append(caches.cold(lab.folder / "Dockerfile"))  # noqa: E731
+            costs[number] = lab.build("--no-cache", prepare=empty), lab.sizes()["unpacked"]
             print(f"  {number} packages: {costs[number][0]:.0f} s, {costs[number][1] / 1e6:.0f} MB", flush=True)
         draw = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", image, "-c", PLOT]
         drawn = subprocess.run(draw, check=True, text=True, capture_output=True, input=json.dumps(costs)).stdout

@@ -1,0 +1,109 @@
+"""What each measure bought: labdock with one of them taken out, against the whole, in one run."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import caches, subjects
+from benchmarks.subjects import ROOT, Subject
+
+Costs = dict[str, dict[str, float]]  # what was taken out -> a value for each row of report.ROWS
+LOCK, SCRIPT, DOCKERFILE = "lab/server.lock", "lab/build.sh", "Dockerfile"
+SYNC = re.compile(r"uv pip sync .*?(?= \"\$2\" #)", re.DOTALL)
+PIP = 'python3 -m pip --python "$1" install --quiet --no-compile --require-hashes --requirement'
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One of them: how `undo` takes it out of a file of the project, and the rows that are measured without it."""
+
+    what: str
+    file: str
+    undo: Callable[[str], str]
+    rows: tuple[str, ...]
+
+
+def without(old: str, new: str = "") -> Callable[[str], str]:
+    """Replace `old`, all over a text."""
+    return lambda text: text.replace(old, new)
+
+
+def excluded(text: str) -> str:
+    """The server's lock with what locks/exclude.in leaves out for its cost: rfc3987-syntax, and the parser it needs."""
+    lock = (ROOT / "template/lab/sbom.lock").read_text(encoding="utf-8")
+    return text + "".join(re.findall(r"^(?:lark|rfc3987-syntax)==.*\n(?: .*\n)*", lock, re.MULTILINE))
+
+
+START = ("cpu", "api", "cell")
+MEASURES = [
+    Measure("the bytecode of both environments", SCRIPT, without('    compile "$1"\n'), ("cold", "unpacked", *START)),
+    Measure(
+        "the bytecode of the standard library",
+        SCRIPT,
+        lambda text: re.sub(r'    compile "\$\(python3 .*\n', "", text),
+        ("unpacked", *START),
+    ),
+    Measure("leaving rfc3987-syntax out", LOCK, excluded, ("unpacked", *START)),
+    Measure(
+        "leaving packages' tests out",
+        SCRIPT,
+        lambda text: re.sub(r'    find "\$1" -depth .*-delete\n', "", text),
+        ("cold", "unpacked"),
+    ),
+    Measure("uv (pip instead)", SCRIPT, lambda text: SYNC.sub(lambda _: PIP, text), ("cold", "added")),
+    Measure(
+        "building both environments at once",
+        DOCKERFILE,
+        without("FROM build AS kernel", "FROM server AS kernel"),
+        ("cold",),
+    ),
+    Measure("bytecode from the build's cache", "lab/compile.py", without("if kept.exists():", "if False:"), ("added",)),
+    Measure(
+        "any cache of the build's",
+        DOCKERFILE,
+        lambda text: re.sub(r" --mount=type=cache,\S*target=/root/\.cache", "", text),
+        ("added",),
+    ),
+]
+
+
+def ablations(folder: Path, package: str) -> Costs:
+    """Measure the whole, then without each measure; `package` is what is added, as lines of a lock."""
+    lab = subjects.render(folder / "labdock")
+    costs: Costs = {}
+    cold: list[str] = []
+    whole = Measure("nothing", DOCKERFILE, str, ("cold", "added", "unpacked", *START))
+    try:
+        for measure in (whole, *MEASURES):
+            path = lab.folder / measure.file
+            delivered = path.read_text(encoding="utf-8")
+            undone = measure.undo(delivered)
+            if measure is not whole and undone == delivered:
+                raise RuntimeError(f"{measure.file} holds nothing of '{measure.what}'")
+            path.write_text(undone, encoding="utf-8")
+            costs[measure.what] = found = measured(lab, measure.rows, package, cold)
+            print(f"  without {measure.what}: {found}", flush=True)
+            path.write_text(delivered, encoding="utf-8")
+    finally:
+        lab.remove()
+        caches.remove(cold)
+    return costs
+
+
+def measured(lab: Subject, rows: tuple[str, ...], package: str, cold: list[str]) -> dict[str, float]:
+    """The rows, of the project as it stands; `cold` gets the names of the caches that are to be removed."""
+    found: dict[str, float] = {}
+    if "cold" in rows:
+        found["cold"] = lab.build("--no-cache", prepare=lambda: cold.append(caches.cold(lab.folder / DOCKERFILE)))
+    else:
+        lab.build()
+    if "unpacked" in rows:
+        found["unpacked"] = lab.sizes()["unpacked"]
+    if "cpu" in rows:
+        started = lab.measure_start()
+        found |= {row: started[row] for row in START}
+    if "added" in rows:
+        found["added"] = lab.build(prepare=lambda: lab.add(package))
+        lab.add("")
+    return found
