@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -100,13 +101,18 @@ class Subject:
     def measure_start(self) -> dict[str, float]:
         """Start, wait for /api, run a first cell, come to rest, stop: seconds, CPU seconds and bytes by row."""
         begin = time.monotonic()
-        with subprocess.Popen(
-            ["docker", "compose", "up", "--detach"], cwd=self.folder, env=self.environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as up:  # fmt: skip
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen(
+                ["docker", "compose", "up", "--detach"], cwd=self.folder, env=self.environment, stdout=said, stderr=said
+            ) as up,
+        ):
             while not self.answers():
                 if up.poll() or time.monotonic() - begin > 120:
-                    raise RuntimeError(f"{self.name} did not start\n{self.run('docker', 'compose', 'logs')}")
+                    up.terminate()
+                    said.seek(0)
+                    logs = self.run("docker", "compose", "logs")
+                    raise RuntimeError(f"{self.name} did not start\n{said.read()[-3000:]}\n{logs}")
                 time.sleep(0.02)
             found = {
                 "api": time.monotonic() - begin,
