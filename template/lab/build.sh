@@ -4,7 +4,7 @@
 #   build.sh uv LOCK                 install uv, the installer of the other steps
 #   build.sh environment DIR LOCK    make the virtual environment DIR hold exactly LOCK, hashes checked
 #   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits, let any id have a name
-#   build.sh wheels DIR              for `make bundle`: put every package of the three locks into DIR/wheels
+#   build.sh wheels DIR              for `make bundle`: put every package of the four locks into DIR/wheels
 #   build.sh more DIR NAMES DEBS     put the packages NAMES there too, and what they depend on; and into DIR/debs, for apt,
 #                                    those of the distribution packages DEBS that the base lacks
 set -eu
@@ -37,18 +37,29 @@ log=$(mktemp)
 # A wrong password is an error, not a question; pip tells it to its own log only.
 export PIP_NO_INPUT=1 PIP_LOG="$log.pip"
 
-# address SETTING: its value without a password.
+# masked: what comes in, without the name and password of any address.
+masked() {
+    sed -u 's#//[^[:space:]]*@#//#g'
+}
+
+# address SETTING: its value, for a message; every package index, where there are several.
 address() {
-    printenv "$1" | sed 's#//[^/]*@#//#' || true
+    if [ "$1" = PIP_INDEX_URL ]; then cat "$index" 2>/dev/null; else printenv "$1"; fi | masked || true
+}
+
+# damaged: the first file of which uv or pip says that it is no whole archive; fails where there is none.
+damaged() {
+    sed -n "s/.*Failed to extract archive: //p; s/.*Wheel '\(.*\)' located at .* is invalid.*/\1/p" "$log" | grep -m 1 .
 }
 
 # attempt WHAT SETTING COMMAND...: run COMMAND and show what it prints; where it fails, say why.
 attempt() {
-    what=$1
+    what=${offline:+the bundle in lab/bundle}
+    what=${what:-$1}
     setting=$2
     shift 2
     # POSIX sh has no pipefail: the status travels through a file.
-    { "$@" 2>&1 || echo "$?" >"$log.status"; } | tee "$log"
+    { "$@" 2>&1 || echo "$?" >"$log.status"; } | masked | tee "$log"
     [ -s "$log.status" ] || return 0
     if grep -qiE 'no space left on device|os error 28' "$log"; then
         reason="the disk is full ($(df -hP / | awk 'NR==2 {print $4}') free): free some with 'docker system prune'"
@@ -56,6 +67,8 @@ attempt() {
         reason="$what refuses your name or password ($setting is '$(address "$setting")'): mend it in .env"
     elif grep -qE "^E: Version '.*' was not found" "$log"; then
         reason="$what has newer packages than your image: run 'docker compose build --no-cache', then this again"
+    elif file=$(damaged); then
+        reason="$what gave a damaged file ($file): try again, and if it stays so do not trust $what"
     elif grep -qiE 'certificate|self.signed|UnknownIssuer' "$log"; then
         found=$(grep -sc 'BEGIN CERTIFICATE' "$ca" || true)
         reason="the certificate of $what is not trusted (LAB_CA_BUNDLE adds ${found:-0}): name your site's CA bundle in .env, LAB_CA_BUNDLE=/path/to/bundle.pem"
@@ -81,7 +94,7 @@ sources=/etc/apt/sources.list.d/debian.sources
 use_mirrors() {
     cp "$sources" /tmp/sources
     if [ -n "$offline" ]; then
-        attempt "the bundle" DEBIAN_MIRROR sh -c 'cd /bundle && grep " [.]/debs/" SHA256SUMS | sha256sum --check --quiet'
+        attempt "the distribution's mirror" DEBIAN_MIRROR sh -c 'cd /bundle && grep " [.]/debs/" SHA256SUMS | sha256sum --check --quiet'
         printf 'Types: deb\nURIs: file:/bundle/debs\nSuites: ./\nTrusted: yes\n' >"$sources"
     else
         if [ -n "${DEBIAN_SECURITY_MIRROR:-}" ]; then
@@ -145,7 +158,9 @@ system)
         [ "$now" = "${pin#*=}" ] || moved="$moved${moved:+; }${pin%%=*} ${pin#*=}, now $now"
     done
     if [ -n "$moved" ]; then
-        echo "labdock: the distribution's mirror has moved on from compose.pins.yaml ($moved): 'make pin' takes what there is." >&2
+        reason="the distribution's mirror has moved on from compose.pins.yaml ($moved): 'make pin' takes what there is"
+        [ -z "$offline" ] || reason="compose.pins.yaml is not the one of the bundle in lab/bundle ($moved): bring that back"
+        echo "labdock: $reason." >&2
         exit 1
     fi
     mv /tmp/sources "$sources"
@@ -167,7 +182,7 @@ system)
 wheels)
     mkdir -p "$1/wheels"
     # pip checks every hash where a lock holds some.
-    for lock in build server requirements; do
+    for lock in build server requirements sbom; do
         download "$1/wheels" --no-deps --requirement "/build/$lock.lock"
     done
     ;;

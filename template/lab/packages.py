@@ -27,7 +27,7 @@ def uv(*arguments: str) -> None:
     """Run uv; its reason becomes one sentence."""
     done = subprocess.run(["uv", "--quiet", "--no-progress", *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
-        raise Refused(reason(" ".join(re.sub(r"[│╰─▶×├]", " ", done.stderr).split())))
+        raise Refused(reason(" ".join(re.sub(r"[│╰─▶×├]", " ", masked(done.stderr)).split())))
 
 
 def reason(said: str) -> str:
@@ -46,6 +46,9 @@ def reason(said: str) -> str:
     if "No solution found" in said:
         why = said.partition("dependencies")[2].lstrip(" :").rstrip(".")
         return f"no versions fit together: {why or said}."
+    if found := re.search(r"Failed to extract archive: (\S+)", said):
+        where = "lab/bundle" if WHEELS.exists() else "the package index"
+        return f"{where} gave a damaged file ({found[1]}): try again, and if it stays so do not trust {where}."
     if "UnknownIssuer" in said or "certificate" in said:
         return "the certificate of the package index is not trusted: name your site's CA bundle in .env, LAB_CA_BUNDLE."
     if "Failed to fetch" in said or "error sending request" in said:
@@ -53,9 +56,14 @@ def reason(said: str) -> str:
     return f"uv says '{said}'."
 
 
+def masked(text: str) -> str:
+    """`text` without the name and password of any address."""
+    return re.sub(r"//\S*@", "//", text)
+
+
 def address() -> str:
-    """The package index, without a password."""
-    return re.sub("//[^/]*@", "//", os.environ.get("UV_DEFAULT_INDEX", ""))
+    """Every package index, for a message."""
+    return masked(" ".join(os.environ.get(name, "") for name in ("UV_DEFAULT_INDEX", "UV_INDEX")).strip())
 
 
 def resolve(*options: str) -> None:

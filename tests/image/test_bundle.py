@@ -1,5 +1,6 @@
 """make bundle and make restore: one archive, and a lab from it where no way leads out."""
 
+import json
 import re
 import shutil
 import socket
@@ -13,10 +14,12 @@ from tests.conftest import ROOT, Render
 from tests.support.apart import Run, engine_apart
 from tests.support.project import Project
 from tests.support.reader import blocks
+from tests.support.refusal import name_of
 
 pytestmark = [pytest.mark.full, pytest.mark.types("docs/how-to/closed-network.md")]
 PAGE = ROOT / "docs/how-to/closed-network.md"
 FILE, SLUG = "iris-study-bundle.tar", "iris-study"
+SOURCE = "docopt"  # has no wheel
 BRIDGES = "lo|docker0|docker_gwbridge|br-[0-9a-f]+|veth[0-9a-f]+"  # loopback, and what the engine makes
 
 
@@ -28,8 +31,13 @@ def block(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def packed(new_project: Render) -> Iterator[Project]:
-    """A project on a pinned base image, with work and secrets in it, after `make bundle`."""
+    """A pinned project with work, secrets and a package that comes as source in it, after `make bundle`."""
     project = new_project()
+    project.compose("build", "lab")
+    show = ("docker", "run", "--rm", "--network=none", "--entrypoint=dpkg-query", f"{name_of(project)}-lab")
+    version = project.run(*show, "--show", "--showformat=${Version}", "git").stdout
+    project.replace("compose.pins.yaml", 'DEBIAN_PINS: ""', f"DEBIAN_PINS: git={version}")
+    project.run("make", "add", f"PKG={SOURCE}")
     inspect = ("docker", "image", "inspect", "--format", '{{join .RepoDigests " "}}', "python:3.13-slim-trixie")
     digest = project.run(*inspect).stdout.split()[0].partition("@")[2]
     project.replace("compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@{digest}")
@@ -79,7 +87,8 @@ def test_the_bundle_holds_what_a_rebuild_needs(packed: Project, members: set[str
     parts = {name.removeprefix("lab/bundle/") for name in members if name.startswith("lab/bundle/")}
     assert {"images.tar", "contents", "SHA256SUMS", "project.sha256"} <= parts
     wheels = {re.split(r"-\d", Path(name).name)[0].lower().replace("_", "-") for name in parts if name.endswith(".whl")}
-    assert {"uv", "jupyterlab", "ipykernel", "pandas", "humanize"} <= wheels
+    assert {"uv", "jupyterlab", "ipykernel", "pandas", "humanize", "setuptools", "debsbom"} <= wheels
+    assert any(name.startswith(f"wheels/{SOURCE}-") and name.endswith(".tar.gz") for name in parts)
     assert {Path(name).name.split("_")[0] for name in parts if name.endswith(".deb")} >= {"git", "openssh-client"}
     with tarfile.open(packed.folder / FILE) as archive:
         listed = archive.extractfile(f"{SLUG}/lab/bundle/SHA256SUMS").read().decode()  # type: ignore[union-attr]
@@ -170,11 +179,34 @@ def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alon
     assert there(lab.run, "import humanize; print(humanize.intcomma(1234567))") == "1,234,567\n"
     inside = "find / -xdev -path /bundle -o -path '/var/lib/apt/lists/?*' -o -name 'humanize*.whl' -o -name '*.deb'"
     assert restored.shell(f"{inside} 2>/dev/null || true") == ""
+    assert there(lab.run, f"import {SOURCE}; print({SOURCE}.__name__)") == f"{SOURCE}\n"  # built from source, there
     done = there(lambda: restored.run("make", "remove", "PKG=humanize"))
     assert restored.read("requirements.lock") == before
     for target in ("lock", "outdated"):
         done = there(lambda target=target: restored.make(target, check=False))
         assert "labdock: this project was restored with lab/bundle, which holds no newer versions: " in done.stderr
+
+
+def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tuple[dict[str, str], Run]) -> None:
+    """The rebuild kept them; the control: others are refused."""
+    _, there = alone
+    pins = restored.read("compose.pins.yaml")
+    (pinned,) = re.findall("DEBIAN_PINS: (git=.+)", pins)
+    assert pinned in packed.read("compose.pins.yaml")
+    restored.replace("compose.pins.yaml", pinned, "git=1:0")
+    done = there(lambda: restored.make("up", check=False))
+    (restored.folder / "compose.pins.yaml").write_text(pins)
+    assert done.stderr.splitlines()[-2] == (
+        "labdock: the image was not built: compose.pins.yaml is not the one of the bundle in lab/bundle "
+        f"(git 1:0, now {pinned.partition('=')[2]}): bring that back."
+    )
+
+
+def test_what_the_image_holds_is_listed_there(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+    _, there = alone
+    there(restored.make, "sbom")
+    listed = {component["name"] for component in json.loads(restored.read("sbom.cdx.json"))["components"]}
+    assert {SOURCE, "jupyterlab", "git"} <= listed
 
 
 def test_without_the_bundle_nothing_is_built_there(

@@ -1,69 +1,44 @@
 """A private index behind a password, a CA of its own and a proxy: they serve, and the password is seen nowhere."""
 
-import base64
-import gzip
+import hashlib
 import json
-import secrets
 import shutil
-import subprocess
-import sys
-import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT, Render, lacking
-from tests.support.index import HOST, certificates, gateway, private_index, proxy, wheel
+from tests.conftest import Render, lacking
+from tests.support.index import (
+    HOST,
+    PASSWORD,
+    Site,
+    certificates,
+    gateway,
+    holds,
+    private_index,
+    proxy,
+    shown_by,
+    tiny,
+    wheel,
+)
 from tests.support.mutants import beside
 from tests.support.project import Project
 from tests.support.refusal import name_of
 
-OWN, EXTRA, CHANGED = "labdock-test-own", "labdock-test-extra", "labdock-test-changed"  # packages of no other index
+# Packages of no other index.
+OWN, EXTRA, CHANGED, DAMAGED = (f"labdock-test-{n}" for n in ("own", "extra", "changed", "damaged"))
 SETTINGS = ("PIP_INDEX_URL", "LAB_PIP_INDEX_URL", "LAB_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-PASSWORD = secrets.token_hex(12) + "@:/" + secrets.token_hex(4)  # with what has to be escaped in an address
-
-
-@dataclass(frozen=True)
-class Site:
-    """A network with an index of its own: `address` is HOST:PORT, `bundle` holds its CA and the machine's."""
-
-    address: str
-    bundle: Path
-
-    def url(self, password: str = PASSWORD) -> str:
-        return f"https://reader:{quote(password, safe='')}@{self.address}/simple"
 
 
 @pytest.fixture(scope="module")
 def project(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project of which both environments hold one tiny package, and a lock of uv's that no build has seen before."""
+    """A project of tiny packages that lie in a folder, `INDEX`."""
     project = new_project()
     files = tmp_path_factory.mktemp("index")
-    own = wheel(files, OWN)
+    tiny(project, files, OWN)
     wheel(files, EXTRA)
-    for lock in ("requirements.lock", "lab/server.lock"):
-        (project.folder / lock).write_text(own)
-    project.replace("lab/build.lock", "uv==", f"# {files}\nuv==")
-    text = project.read("pyproject.toml")
-    start, end = text.index("dependencies = ["), text.index("\n]\n")
-    (project.folder / "pyproject.toml").write_text(f'{text[:start]}dependencies = [\n    "{OWN}",{text[end:]}')
-    # The tools of the build, uv among them, come from the index too.
-    download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
-    tools = ("--require-hashes", "-r", ROOT / "template/lab/build.lock", "-d", files)
-    subprocess.run([*download, *tools], check=True)
-    for tool in files.glob("*.whl"):
-        folder = files / "simple" / tool.name.partition("-")[0]
-        folder.mkdir()
-        tool.rename(folder / tool.name)
     project.environment["INDEX"] = str(files)
-    known = {"extra_hosts": [f"{HOST}:{gateway(project)}"]}
-    services = {name: {"build": known, **known} for name in ("lab", "packages")}
-    (project.folder / "compose.override.yaml").write_text(yaml.safe_dump({"services": services}))
     return project
 
 
@@ -83,9 +58,9 @@ def site(lab: Project, project: Project, tmp_path_factory: pytest.TempPathFactor
             yield Site(found, folder / "bundle.pem")
 
 
-def build(project: Project, *services: str, check: bool = True) -> str:
+def build(project: Project, *words: str, check: bool = True) -> str:
     """What a build says, with the value of each argument that it shows."""
-    done = project.compose("--progress", "plain", "--profile", "packages", "build", *services, check=check)
+    done = project.compose("--progress", "plain", "--profile", "packages", "build", *words, check=check)
     return done.stdout + done.stderr
 
 
@@ -95,32 +70,6 @@ def said(project: Project, target: str, *words: str) -> str:
     assert done.returncode != 0
     assert not holds(done.stdout + done.stderr)
     return next(line for line in reversed(done.stderr.splitlines()) if line.startswith("labdock: "))
-
-
-def holds(what: str | bytes) -> bool:
-    """Whether the password stands in it: plain, as in an address, or as a request carries it."""
-    data = what.encode() if isinstance(what, str) else what
-    words = (
-        PASSWORD,
-        quote(PASSWORD, safe=""),
-        PASSWORD[:24],
-        base64.b64encode(f"reader:{PASSWORD}".encode()).decode(),
-    )
-    return any(word.encode() in data for word in words)
-
-
-def shown_by(project: Project, image: str) -> list[str]:
-    """Where an image holds the password: configuration, history, layers, with files that a later one removes."""
-    found = [
-        " ".join(command[:2])
-        for command in (("image", "inspect", image), ("history", "--no-trunc", image))
-        if holds(project.run("docker", *command).stdout)
-    ]
-    saved = subprocess.run(["docker", "save", image], cwd=project.folder, check=True, capture_output=True).stdout
-    with tarfile.open(fileobj=BytesIO(saved)) as archive:
-        blobs = [archive.extractfile(member).read() for member in archive if member.isfile()]  # type: ignore[union-attr]
-    assert len(blobs) > 3
-    return [*found, *("blob" for blob in blobs if holds(gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob))]
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +138,62 @@ def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> Non
         assert f"{CHANGED}==1.0" in build(project, "lab")
     finally:
         (project.folder / "requirements.lock").write_text(before)
+
+
+@pytest.mark.full
+def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
+    """The index can be reached, and the lock agrees: for uv in build and `make add`, and for pip."""
+    project, _ = built
+    locks, index = ("requirements.lock", "lab/build.lock"), Path(project.environment["INDEX"])
+    before = {name: project.read(name) for name in (*locks, "pyproject.toml")}
+    wheel(index, DAMAGED)
+    (file,) = index.glob(f"simple/{DAMAGED}/*.whl")
+    file.write_bytes(b"<html>Sorry, not today.</html>")
+    hashed = f"{DAMAGED}==1.0 --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+    refusal = (
+        "the package index gave a damaged file ({}): try again, and if it stays so do not trust the package index."
+    )
+    try:
+        assert said(project, "add", f"PKG={DAMAGED}") == f"labdock: {refusal.format(file.name)}"
+        for lock, named in zip(locks, (file.name, DAMAGED), strict=True):
+            (project.folder / lock).write_text(before[lock] + hashed)
+            assert said(project, "up") == f"labdock: the image was not built: {refusal.format(named)}"
+            (project.folder / lock).write_text(before[lock])
+    finally:
+        for name, text in before.items():
+            (project.folder / name).write_text(text)
+
+
+@pytest.mark.full
+def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], site: Site) -> None:
+    """uv shows an address that is none as it stands; the control lets it."""
+    project, _ = built
+    script, lock = (project.read(name) for name in ("lab/build.sh", "requirements.lock"))
+    unescaped = f"{site.url()} https://reader:{PASSWORD}@{site.address}/more/simple"
+    try:
+        for mask, shown in ((script, False), (script.replace("sed -u 's#//[^[:space:]]*@#//#g'", "cat"), True)):
+            assert (mask != script) is shown
+            (project.folder / "lab/build.sh").write_text(mask)
+            project.set_env(PIP_INDEX_URL=site.url())
+            build(project, "lab")
+            project.set_env(PIP_INDEX_URL=unescaped)
+            (project.folder / "requirements.lock").write_text(f"# {shown}\n{lock}")
+            log = build(project, "lab", check=False)
+            assert "for '--index <INDEX>': " in log
+            assert holds(log) is shown
+        for target in ("add", "up"):
+            assert f"PIP_INDEX_URL names '...@{site.address}/more/simple'" in said(project, target, f"PKG={EXTRA}")
+        # Escaped as it should be, at an address where nobody answers.
+        project.set_env(PIP_INDEX_URL=f"{site.url()} {site.url().replace(site.address, '127.0.0.1:9')}")
+        both = f"cannot be reached (PIP_INDEX_URL is 'https://{site.address}/simple https://127.0.0.1:9/simple')"
+        (project.folder / "lab/build.sh").write_text(script)
+        assert both in said(project, "add", f"PKG={EXTRA}")
+        (project.folder / "requirements.lock").write_text(f"# again\n{lock}")
+        assert both in said(project, "up")
+    finally:
+        project.set_env(PIP_INDEX_URL=site.url())
+        (project.folder / "lab/build.sh").write_text(script)
+        (project.folder / "requirements.lock").write_text(lock)
 
 
 @pytest.mark.full

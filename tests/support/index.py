@@ -1,38 +1,83 @@
 """A private package index over TLS and a proxy, both of a test's own, reached from builds and labs."""
 
 import base64
+import gzip
 import hashlib
+import secrets
 import select
 import socket
 import ssl
 import subprocess
+import sys
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import yaml
 
 from tests.support.project import Project
 
 HOST = "index.test"  # pip does not take an IP address for a TLS server's name
+PASSWORD = secrets.token_hex(12) + "@:/" + secrets.token_hex(4)  # with what has to be escaped in an address
 
 
-def wheel(folder: Path, name: str) -> str:
-    """Make a wheel of an empty module `name` in its folder of a simple index; its line of a lock."""
+@dataclass(frozen=True)
+class Site:
+    """A network with an index of its own: `address` is HOST:PORT, `bundle` holds its CA and the machine's."""
+
+    address: str
+    bundle: Path
+
+    def url(self, password: str = PASSWORD) -> str:
+        return f"https://reader:{quote(password, safe='')}@{self.address}/simple"
+
+
+def wheel(folder: Path, name: str, text: str = "") -> str:
+    """Make a wheel of a module `name` that holds `text` in its folder of a simple index; its line of a lock."""
     module = name.replace("-", "_")
     path = folder / "simple" / name / f"{module}-1.0-py3-none-any.whl"
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{module}.py", "")
+        archive.writestr(f"{module}.py", text)
         archive.writestr(f"{module}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         archive.writestr(
             f"{module}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         archive.writestr(f"{module}-1.0.dist-info/RECORD", "")
     return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def tiny(project: Project, folder: Path, name: str) -> None:
+    """Let all locks of the project hold one tiny package, and put it into a simple index with the build's tools.
+
+    No build has seen its lock of the tools before. Its builds know the host of the index.
+    """
+    own = wheel(folder, name)
+    for lock in ("requirements.lock", "lab/server.lock", "lab/sbom.lock"):
+        (project.folder / lock).write_text(own)
+    project.replace("lab/build.lock", "uv==", f"# {folder}\nuv==")
+    text = project.read("pyproject.toml")
+    start, end = text.index("dependencies = ["), text.index("\n]\n")
+    (project.folder / "pyproject.toml").write_text(f'{text[:start]}dependencies = [\n    "{name}",{text[end:]}')
+    download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+    tools = ("--require-hashes", "-r", project.folder / "lab/build.lock", "-d", folder)
+    subprocess.run([*download, *tools], check=True)
+    for tool in folder.glob("*.whl"):
+        shelf = folder / "simple" / tool.name.partition("-")[0]
+        shelf.mkdir()
+        tool.rename(shelf / tool.name)
+    known = {"extra_hosts": [f"{HOST}:{gateway(project)}"]}
+    services = {name: {"build": known, **known} for name in ("lab", "packages", "bundle")}
+    (project.folder / "compose.override.yaml").write_text(yaml.safe_dump({"services": services}))
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
@@ -148,3 +193,29 @@ def gateway(project: Project) -> str:
     """The host's address as containers and builds of the engine see it."""
     form = "{{(index .IPAM.Config 0).Gateway}}"
     return project.run("docker", "network", "inspect", "bridge", "--format", form).stdout.strip()
+
+
+def holds(what: str | bytes) -> bool:
+    """Whether the password stands in it: plain, as in an address, or as a request carries it."""
+    data = what.encode() if isinstance(what, str) else what
+    words = (
+        PASSWORD,
+        quote(PASSWORD, safe=""),
+        PASSWORD[:24],
+        base64.b64encode(f"reader:{PASSWORD}".encode()).decode(),
+    )
+    return any(word.encode() in data for word in words)
+
+
+def shown_by(project: Project, image: str) -> list[str]:
+    """Where an image holds the password: configuration, history, layers, with files that a later one removes."""
+    found = [
+        " ".join(command[:2])
+        for command in (("image", "inspect", image), ("history", "--no-trunc", image))
+        if holds(project.run("docker", *command).stdout)
+    ]
+    saved = subprocess.run(["docker", "save", image], cwd=project.folder, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=BytesIO(saved)) as archive:
+        blobs = [archive.extractfile(member).read() for member in archive if member.isfile()]  # type: ignore[union-attr]
+    assert len(blobs) > 3
+    return [*found, *("blob" for blob in blobs if holds(gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob))]

@@ -24,7 +24,8 @@ def project(rendered: Project, tmp_path: Path) -> Project:
 @pytest.fixture
 def sound(engine: None, project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in which doctor finds nothing, as `test_a_sound_project` shows."""
-    monkeypatch.delenv("LAB_CA_BUNDLE", raising=False)
+    for name in ("LAB_CA_BUNDLE", "PIP_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
     project.make("env")
     (project.folder / "secrets/jupyter_token").write_text("\ufeff" + "x" * 32 + "\r\n")
     return project

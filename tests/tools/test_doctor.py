@@ -57,6 +57,12 @@ FOUND: dict[str, tuple[Callable[[Project], object], str]] = {
     "ids": (appended("LAB_UID=root"), "LAB_UID is 'root', not a number"),
     "packages": (written("requirements.lock", ""), "run 'make add PKG=\"ipykernel\"'"),
     "scratch": (appended("LAB_MEMORY=2g"), "three folders of LAB_SCRATCH, '1g', fill LAB_MEMORY, '2g'"),
+    "no address": (appended("PIP_INDEX_URL=https://a:b@one/simple https://a:b/c@two"), "PIP_INDEX_URL names '...@two'"),
+    "no scheme": (appended("PIP_INDEX_URL=one/simple"), "PIP_INDEX_URL names 'one/simple', no address of an index"),
+    "space in a password": (
+        appended("PIP_INDEX_URL='https://a:b c@one/simple'"),
+        "PIP_INDEX_URL names 'https://a:...'",
+    ),
     "no CA": (appended("LAB_CA_BUNDLE=/nowhere.pem"), "LAB_CA_BUNDLE is '/nowhere.pem'"),
     "override": (written("compose.override.yaml", "services: []"), "Compose says"),
 }

@@ -5,7 +5,7 @@
 set -eu
 . lab/tools/lib.sh
 
-require check_engine check_buildkit check_ca check_folders check_config
+require check_engine check_buildkit check_index check_ca check_folders check_config
 
 slug=$(sed -n 's/^LAB_NAME=//p' sample.env)
 name=$(setting LAB_NAME "$slug")

@@ -256,6 +256,7 @@ check_port_free no other program has the port
 check_ui JUPYTER_UI is usable
 check_limits memory, processor and process limits are usable
 check_scratch scratch space leaves room in memory
+check_index the package index has an address
 check_ca the CA bundle can be read
 check_git history can be read in the lab, or is left out
 check_certificates its certificates are sound

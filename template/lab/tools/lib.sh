@@ -231,6 +231,14 @@ check_ca() {
         echo "LAB_CA_BUNDLE is '$value', which SELinux would label anew: copy it into this folder and name the copy in .env."
 }
 
+# An address that is none is shown whole by the tools that get it, password and all.
+check_index() {
+    for index in $PIP_INDEX_URL; do
+        matches "$index" 'https?://([^@/]*@)?(\[[0-9A-Fa-f:]+\]|[^][@/:]+)(:[0-9]+)?(/[^@]*)?' ||
+            echo "PIP_INDEX_URL names '$(printf '%s\n' "$index" | sed 's#.*@#...@#; s#^\(https*://[^/:]*\):.*#\1:...#')', no address of an index: write https://user:password@host/simple into .env, with %40 for @, %3A for : and %2F for / in name and password."
+    done
+}
+
 check_folders() {
     for folder in data notebooks secrets; do
         [ -d "$folder" ] || echo "$folder/ is missing, and the lab mounts it: run 'mkdir $folder'."

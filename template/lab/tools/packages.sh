@@ -9,7 +9,7 @@ set -f # "polars>=1 numpy==2.*" is two words, and no pattern for files
 set -- "$1" ${PKG:-}
 
 engine=$(engine_kind)
-require check_engine check_ca check_config
+require check_engine check_index check_ca check_config
 for file in pyproject.toml requirements.lock; do
     [ -f "$file" ] || refuse "$file is missing: git keeps its last state, 'git checkout $file'."
 done

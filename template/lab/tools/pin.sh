@@ -4,7 +4,7 @@ set -eu
 . lab/tools/lib.sh
 
 pins=compose.pins.yaml
-require check_engine check_buildkit check_ca
+require check_engine check_buildkit check_index check_ca
 default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 image=$(setting PYTHON_IMAGE "$default")
 case $image in *@*) refuse "PYTHON_IMAGE is '$image': leave out the digest in .env, $pins keeps it." ;; esac

@@ -3,7 +3,7 @@
 set -eu
 . lab/tools/lib.sh
 
-require check_engine check_buildkit check_ca check_config
+require check_engine check_buildkit check_index check_ca check_config
 image=$(docker compose config --images lab | head -n 1)
 tools=${image%-lab}-sbom
 
@@ -36,7 +36,7 @@ echo "Wrote sbom.cdx.json: $(grep -c '"bom-ref"' sbom.cdx.json) components of $i
 
 # Credentials in an address stay out.
 awk '/^    "buildx.build.provenance": \{/ {on = 1; print "{"; next} on && /^    \}/ {print "}"; exit} on' "$work/metadata" |
-    sed 's#//[^/@"]*@#//#' >"$work/provenance"
+    sed 's#//[^/"]*@#//#g' >"$work/provenance"
 if [ -s "$work/provenance" ]; then
     cp "$work/provenance" provenance.json
     echo "Wrote provenance.json: base image, build arguments, stages."

@@ -5,7 +5,7 @@ set -eu
 . lab/tools/lib.sh
 
 engine=$(engine_kind)
-require check_merged check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_ca check_git check_folders check_config
+require check_merged check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_index check_ca check_git check_folders check_config
 
 log=$(mktemp)
 trap 'rm -f "$log" "$log.failed"' EXIT

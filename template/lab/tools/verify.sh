@@ -3,7 +3,7 @@
 set -eu
 . lab/tools/lib.sh
 
-require check_engine check_buildkit check_ca check_config
+require check_engine check_buildkit check_index check_ca check_config
 builds=${BUILDS:-2}
 whole_number "$builds" 2 99 || refuse "BUILDS is '$builds', not a number from 2 to 99: run 'make verify BUILDS=2'."
 epoch=${SOURCE_DATE_EPOCH:-315532800} # no file is newer than this; zip archives know no earlier date than 1980
