@@ -5,8 +5,9 @@
 #   build.sh environment DIR LOCK    make the virtual environment DIR hold exactly LOCK, hashes checked
 #   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits, let any id have a name
 #   build.sh wheels DIR              for `make bundle`: put every package of the four locks into DIR/wheels
-#   build.sh more DIR NAMES DEBS     put the packages NAMES there too, and what they depend on; and into DIR/debs, for apt,
-#                                    those of the distribution packages DEBS that the base lacks
+#   build.sh more DIR NAMES DEBS     put the packages NAMES there too, what they depend on, and what builds those that come as
+#                                    source; and into DIR/debs, for apt, those of the distribution packages DEBS that the base
+#                                    lacks
 set -eu
 
 # A site's own certificates, where compose.yaml hands some over (LAB_CA_BUNDLE).
@@ -129,6 +130,23 @@ download() {
         --dest "$folder" "$@"
 }
 
+# versions LOCK: NAME==VERSION of each package in it, without hashes.
+versions() {
+    sed -n 's/^\([a-z0-9].*[^ ]\) *\\$/\1/p' "$1"
+}
+
+# builders SOURCE...: what builds these packages that come as source, by their pyproject.toml.
+builders() {
+    python3 -c '
+import pathlib, sys, tarfile, tomllib
+for path in filter(pathlib.Path.exists, map(pathlib.Path, sys.argv[1:])):
+    with tarfile.open(path) as archive:
+        found = [member for member in archive if pathlib.Path(member.name).parts[1:] == ("pyproject.toml",)]
+        text = archive.extractfile(found[0]).read().decode() if found else ""
+    print(*tomllib.loads(text).get("build-system", {}).get("requires", []), sep="\n")
+' "$@"
+}
+
 step=$1
 shift
 # shellcheck disable=SC2016,SC2086 # quoted for another shell; $offline is no option, or three words, as are lists of names
@@ -188,12 +206,15 @@ wheels)
     ;;
 more)
     # At the locked versions, so that `make add` changes none of them.
-    sed -n 's/^\([a-z0-9].*[^ ]\) *\\$/\1/p' /build/requirements.lock >/tmp/constraints
+    versions /build/requirements.lock >/tmp/constraints
     set -f # "numpy==2.*" is no pattern for files
     if [ -n "$2" ]; then
         download "$1/wheels" --prefer-binary --constraint /tmp/constraints $2
     fi
     set +f
+    builders "$1"/wheels/*.tar.gz >/tmp/builders
+    versions /build/build.lock >/tmp/constraints
+    download "$1/wheels" --prefer-binary --constraint /tmp/constraints --requirement /tmp/builders
     mkdir -p "$1/debs"
     cd "$1/debs"
     use_mirrors

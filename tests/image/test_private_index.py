@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.support.index import (
     private_index,
     proxy,
     shown_by,
+    source,
     tiny,
     wheel,
 )
@@ -27,7 +29,7 @@ from tests.support.project import Project
 from tests.support.refusal import name_of
 
 # Packages of no other index.
-OWN, EXTRA, CHANGED, DAMAGED = (f"labdock-test-{n}" for n in ("own", "extra", "changed", "damaged"))
+OWN, EXTRA, CHANGED, DAMAGED, SOURCE = (f"labdock-test-{n}" for n in ("own", "extra", "changed", "damaged", "source"))
 SETTINGS = ("PIP_INDEX_URL", "LAB_PIP_INDEX_URL", "LAB_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -194,6 +196,33 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
         project.set_env(PIP_INDEX_URL=site.url())
         (project.folder / "lab/build.sh").write_text(script)
         (project.folder / "requirements.lock").write_text(lock)
+
+
+@pytest.mark.full
+def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[Project, str], tmp_path: Path) -> None:
+    """Its backend is no setuptools. The control: without it in the bundle, nothing is built."""
+    project, _ = built
+    before = project.read("requirements.lock")
+    (project.folder / "requirements.lock").write_text(before + source(Path(project.environment["INDEX"]), SOURCE))
+    try:
+        project.make("bundle")
+    finally:
+        (project.folder / "requirements.lock").write_text(before)
+    with tarfile.open(project.folder / "iris-study-bundle.tar") as archive:
+        archive.extractall(tmp_path, filter="tar")
+    there = Project(tmp_path / "iris-study", project.answers)
+    there.set_env(LAB_NAME=f"{name_of(project)}-there", PIP_INDEX_URL="https://127.0.0.1:9/simple")
+    cache = f"{name_of(project)}-there"  # an empty one for each build: uv keeps what it has built
+    try:
+        assert f"{SOURCE}==1.0" in build(there, f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={cache}-1", "lab")
+        (backend,) = there.folder.glob("lab/bundle/wheels/*_backend-*.whl")
+        backend.unlink()
+        log = build(there, f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={cache}-2", "lab", check=False)
+        assert "the bundle in lab/bundle does not hold what this step needs" in log
+    finally:
+        there.down("--rmi", "all")
+        mine = ("--filter=type=exec.cachemount", f"--filter=description~={cache}")
+        there.run("docker", "buildx", "prune", "--force", *mine, check=False)
 
 
 @pytest.mark.full

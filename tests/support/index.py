@@ -56,6 +56,37 @@ def wheel(folder: Path, name: str, text: str = "") -> str:
     return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
+def source(folder: Path, name: str) -> str:
+    """Make a package that comes as source, and the wheel of the backend that builds it, like `wheel`."""
+    module, backend = name.replace("-", "_"), f"{name}-backend"
+    built = folder / "built"
+    wheel(built, name)
+    (path,) = built.glob("simple/*/*.whl")
+    content = base64.b64encode(path.read_bytes()).decode()
+    wheel(
+        folder,
+        backend,
+        f"""
+import base64, pathlib
+def build_wheel(folder, *_, **__):
+    pathlib.Path(folder, {path.name!r}).write_bytes(base64.b64decode({content!r}))
+    return {path.name!r}
+""",
+    )
+    files = {
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        "pyproject.toml": f'[build-system]\nrequires = ["{backend}"]\nbuild-backend = "{backend.replace("-", "_")}"\n',
+    }
+    archive = folder / "simple" / name / f"{module}-1.0.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as packed:
+        for file, text in files.items():
+            member = tarfile.TarInfo(f"{module}-1.0/{file}")
+            member.size = len(text)
+            packed.addfile(member, BytesIO(text.encode()))
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}\n"
+
+
 def tiny(project: Project, folder: Path, name: str) -> None:
     """Let all locks of the project hold one tiny package, and put it into a simple index with the build's tools.
 
