@@ -192,7 +192,8 @@ system)
         ln -s "/run/lab/$file" "/etc/$file"
     done
     ln -s /opt/labdock/ipython /etc/ipython
-    git config --system safe.directory /workspace # the engine makes that folder, as root; its history is the project's
+    # The engine makes /workspace, as root; git is to trust its history all the same.
+    printf '[safe]\n\tdirectory = /workspace\n' >/etc/gitconfig
     # shellcheck disable=SC2016 # the shell that reads it expands it: those that the engine starts, make shell's, an editor's
     echo 'umask "${LAB_UMASK:-022}"' >>/etc/bash.bashrc
     install -d -m 1777 /var/lib/lab # a new volume takes this mode: every uid may make its own folder there
