@@ -102,4 +102,4 @@ class Project:
 
         An engine that collects the layers of a removed image while another build unpacks them fails that build.
         """
-        self.compose("down", "--volumes", "--timeout", "2", *options, check=False)
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "2", *options, check=False)
