@@ -265,6 +265,8 @@ def test_update(reader: Reader) -> None:
 @pytest.mark.full
 @pytest.mark.types("docs/how-to/vs-code.md")
 def test_vs_code(reader: Reader) -> None:
+    reader.run("make env")
+    assert "The lab as it is" in reader.type(until="git -C /workspace log")
     reader.type()
     assert re.search(r"^localforward (\d+) \[127\.0\.0\.1\]:\1$", (reader.home / "ssh.log").read_text(), re.MULTILINE)
 
