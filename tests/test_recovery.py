@@ -83,7 +83,7 @@ def wrong_base(project: Project) -> None:
     ("spoil", "words"),
     [
         (full_disk, ("the disk is full", "docker system prune")),
-        (no_network, ("cannot be reached", "HTTPS_PROXY in .env")),
+        pytest.param(no_network, ("cannot be reached", "HTTPS_PROXY in .env"), marks=pytest.mark.full),
         pytest.param(wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1"), marks=pytest.mark.full),
         pytest.param(wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE"), marks=pytest.mark.full),
     ],
@@ -107,6 +107,7 @@ def test_a_build_that_fails_and_then_does_not(
 
 
 # --- where it stands ------------------------------------------------------------------------------
+@pytest.mark.full
 def test_a_folder_with_spaces_and_umlauts(new_project: Render, tmp_path: Path) -> None:
     project = new_project(folder=tmp_path / "Größe & Maß" / "mein 'labor'")
     assert answers(project.up()) == 200
@@ -115,6 +116,7 @@ def test_a_folder_with_spaces_and_umlauts(new_project: Render, tmp_path: Path) -
     assert left(project) == []
 
 
+@pytest.mark.full
 def test_two_checkouts_of_one_name_run_at_once(new_project: Render, tmp_path: Path) -> None:
     one, two = (new_project(folder=tmp_path / parent / "lab") for parent in ("here", "there"))
     assert name_of(one) != name_of(two)

@@ -218,6 +218,7 @@ def test_a_mount_that_cannot_be_written(spoilt: Project, folder: str, owner: str
         path.chmod(0o755)
 
 
+@pytest.mark.full
 def test_secrets_that_cannot_be_written_and_then_can(fresh_project: Project) -> None:
     only_root()
     fresh_project.run("chown", "0:0", "secrets")
@@ -287,6 +288,7 @@ def test_a_port_that_another_lab_holds(spoilt: Project, lab: Project) -> None:
     assert answers(lab.lab()) == 200
 
 
+@pytest.mark.full
 def test_a_port_that_a_program_holds_until_it_is_mended(spoilt: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -74,6 +74,7 @@ def test_a_fresh_copy_opens_for_any_user(
         project.down("--rmi", "all")
 
 
+@pytest.mark.full
 def test_without_its_first_command_another_user_cannot_open(cli: Cli, render: Render, place: Path) -> None:
     """The control: the lab would run as uid 1000, who cannot write there."""
     project = render(place / "lab")

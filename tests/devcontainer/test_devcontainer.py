@@ -100,6 +100,7 @@ def test_it_opens_where_the_override_was_deleted(cli: Cli, fresh_project: Projec
     assert fresh_project.lab().run("print(6 * 7)") == "42\n"
 
 
+@pytest.mark.full
 def test_without_its_first_command_a_deleted_override_is_an_error(cli: Cli, fresh_project: Project) -> None:
     """The control."""
     (fresh_project.folder / "compose.override.yaml").unlink()
@@ -118,6 +119,7 @@ def test_the_first_command_on_each_system(cli: Cli, fresh_copy: Project, tmp_pat
     assert subprocess.run(command, **run).returncode != 0, "there is no script in this folder"
 
 
+@pytest.mark.full
 def test_the_users_lifecycle_commands_run_as_the_user(cli: Cli, fresh_project: Project) -> None:
     order = ["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"]
     lines = "".join(f'"{name}": "echo {name} $(id -u) >>data/lifecycle",\n  ' for name in order)
@@ -154,6 +156,7 @@ def test_the_editors_server_unpacks_and_runs(cli: Cli, fresh_copy: Project) -> N
     assert "SERVER=runs" in cli(fresh_copy, "exec", "sh", "-ec", f"{server} SERVER=runs")
 
 
+@pytest.mark.full
 def test_without_the_line_that_lists_it_the_override_is_lost(cli: Cli, fresh_project: Project) -> None:
     """The control of "the user's own settings are included"."""
     (fresh_project.folder / "compose.override.yaml").write_text(OVERRIDE)

@@ -131,6 +131,7 @@ def test_git_cannot_write_inside(cli: Cli, fresh_copy: Project, command: str) ->
     assert "ead-only" in said and "done" not in said
 
 
+@pytest.mark.full
 def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> None:
     fresh_project.commit()
     fresh_project.run("git", "remote", "add", "origin", "https://me:hunter2@forge.example/lab.git")

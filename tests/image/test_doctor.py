@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.doctor import faults, mend
 from tests.support.project import Project
 from tests.support.waiting import becomes
@@ -15,6 +17,7 @@ exit 1
 """
 
 
+@pytest.mark.full
 def test_a_frozen_server_is_seen_at_once_and_mended(lab: Project) -> None:
     assert faults(lab) == []
     lab.shell(FREEZE)

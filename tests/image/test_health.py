@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.mutants import beside
 from tests.support.project import Project
 from tests.support.waiting import QUICK, becomes
@@ -15,6 +17,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """
 
 
+@pytest.mark.full
 def test_a_server_that_hangs_is_unhealthy(lab: Project, tmp_path: Path) -> None:
     """Its port still listens and its process still runs: only a real request tells."""
     with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:

@@ -74,6 +74,7 @@ def test_one_image_serves_every_id(project: Project, ids: str) -> None:
     assert images == built and len(images) == 1
 
 
+@pytest.mark.full
 def test_without_its_line_in_passwd_the_user_has_no_name(project: Project) -> None:
     """The control of the probe."""
     become(project, "1000:1000")
@@ -88,7 +89,9 @@ def test_without_its_line_in_passwd_the_user_has_no_name(project: Project) -> No
     assert project.lab().run(PROBE) == "fine\n"
 
 
-@pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("002", 0o664), ("077", 0o600)])
+@pytest.mark.parametrize(
+    ("umask", "mode"), [("022", 0o644), ("077", 0o600), pytest.param("002", 0o664, marks=pytest.mark.full)]
+)
 def test_the_umask_is_the_users(project: Project, umask: str, mode: int) -> None:
     project.set_env(LAB_UMASK=umask)
     lab = project.up()

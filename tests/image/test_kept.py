@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.image.test_ids import become
 from tests.support.project import Project
 
@@ -61,6 +63,7 @@ def test_each_user_finds_what_is_theirs_until_it_is_reset(fresh_lab: Project) ->
     assert found(fresh_lab) == NOTHING
 
 
+@pytest.mark.full
 def test_what_another_uid_put_in_ones_place_is_refused(fresh_lab: Project) -> None:
     """Two uids share the volume: none may lay a trap for the other, and the sentence names the way out."""
     fresh_lab.lab().run("import os; os.mkdir('/var/lib/lab/9999')")

@@ -92,7 +92,7 @@ def test_a_notebook_that_fails_says_so(lab: Project) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        *(pytest.param(case, marks=() if case == "minimal" else pytest.mark.full) for case in IMAGE_CASES[1:]),
+        *(pytest.param(case, marks=pytest.mark.full) for case in IMAGE_CASES[1:]),
         *(pytest.param(case, marks=pytest.mark.nightly) for case in LARGE_CASES),
     ],
 )

@@ -75,6 +75,7 @@ def test_only_what_is_listed_can_be_removed(project: Project) -> None:
     assert "labdock: 'polars' is not in pyproject.toml: " in done.stderr
 
 
+@pytest.mark.full
 def test_newer_versions_are_shown_then_taken(project: Project) -> None:
     old = project.read("requirements.lock")
     lines = old.splitlines(keepends=True)

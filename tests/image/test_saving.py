@@ -36,6 +36,7 @@ def test_a_killed_server_leaves_the_old_or_the_new_notebook(fresh_lab: Project, 
     assert counts["old"] > 0, "every kill came too late to prove anything"
 
 
+@pytest.mark.full
 def test_jupyters_own_way_does_not(fresh_lab: Project) -> None:
     """The control: the same kills find truncated notebooks with the file manager that Jupyter brings."""
     stock = "--ServerApp.contents_manager_class=jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager"

@@ -25,7 +25,7 @@ UNSEEN = {
     "c.NotebookNotary.secret": "in memory by the line above it",
     "c.LabApp.check_for_updates_class": "test_telemetry.py takes it away",
 }
-WORST = ("c.IdentityProvider.token", "c.ServerApp.allow_remote_access", "c.ServerApp.contents_manager_class")
+WORST = ("c.IdentityProvider.token", "c.ServerApp.allow_remote_access")
 ALARM = re.compile(r"^\[[WEC] |\b(WARNING|ERROR|CRITICAL|Traceback|Exception)\b", re.MULTILINE)
 
 

@@ -87,6 +87,7 @@ def test_short_names_are_copiers(project: Project, source: Path, short: str, add
     assert "v3.0.0 is out" in said(project, short, "v1.0.0")
 
 
+@pytest.mark.full
 def test_the_update_that_doctor_names_mends(engine: None, render: Render, template: Path, tmp_path: Path) -> None:
     newer = tmp_path / "newer"
     git("clone", "--quiet", str(template), str(newer), cwd=tmp_path)

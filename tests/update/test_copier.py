@@ -34,6 +34,7 @@ def copier(project: Project, *arguments: str, python: str | Path = sys.executabl
 
 
 # --- check-update -------------------------------------------------------------------------------------
+@pytest.mark.full
 def test_check_update_tells_a_newer_release(old: Project) -> None:
     done = copier(old, "check-update")
     assert done.returncode == 0 and f"Current version is {OLD}, latest version is {NEW}." in done.stdout

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.support.project import Project
 from tests.support.updates import (
     COMMENT,
@@ -119,6 +121,7 @@ def needs(project: Project) -> list[str]:
     return [line for line in said if "requirements.lock" in line]
 
 
+@pytest.mark.full
 def test_another_environment_names_the_command_that_brings_it(engine: None, old: Project) -> None:
     assert needs(old) == ["ok    requirements.lock holds what the lab needs"]
     before = contents(old, *THEIRS)
@@ -133,6 +136,7 @@ def test_another_environment_names_the_command_that_brings_it(engine: None, old:
     assert "\ntensorflow==" in old.read("requirements.lock") and '"tensorflow' in old.read("pyproject.toml")
 
 
+@pytest.mark.full
 def test_an_old_lock_lacks_what_new_machinery_needs(engine: None, old: Project) -> None:
     edit(old.folder, "requirements.lock", "\nipykernel==", "\nanother==")
     old.commit()

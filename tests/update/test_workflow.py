@@ -48,6 +48,7 @@ def proposed(runner: Runner, path: str) -> str:
 
 
 # --- the update arrives ---------------------------------------------------------------------------------
+@pytest.mark.full
 def test_the_template_s_update_becomes_one_pull_request(runner: Runner) -> None:
     status, said = take(runner)
     assert status == 0, said
