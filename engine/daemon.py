@@ -22,7 +22,9 @@ NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd
 # These depend on the machine's kernel and C library, so they come from its own release.
 OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
        "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
-CACHE = "45GB"  # at most for what builds keep
+# What builds keep: at most so much, and down to so little where the disk has less room than this. (Layers that images
+# hold too count as well, and free nothing; so the first alone does not do.)
+CACHE = {"maxUsedSpace": "45GB", "reservedSpace": "10GB", "minFreeSpace": "15GB"}
 # What the engine leaves outside its folder.
 TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
 
@@ -85,7 +87,7 @@ class Daemon:
             "userland-proxy-path": f"{programs[1]}/docker-proxy",
             "features": {"containerd-snapshotter": True},
             # By default most of the disk, of which others may use the rest.
-            "builder": {"gc": {"enabled": True, "policy": [{"all": True, "maxUsedSpace": CACHE}]}},
+            "builder": {"gc": {"enabled": True, "policy": [{"all": True, **CACHE}]}},
         }
         (self.root / "config.json").write_text(json.dumps(config, indent=1))
         (self.root / "pid").unlink(missing_ok=True)  # a stale one may name another's process
