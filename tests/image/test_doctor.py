@@ -8,10 +8,10 @@ from tests.support.doctor import faults, mend
 from tests.support.project import Project
 from tests.support.waiting import becomes
 
-# The signal goes to the process whose command line names the server.
+# The signal goes to the process whose command line names the server (in brackets, so that this one does not).
 FREEZE = """
 for process in /proc/[0-9]*; do
-    if grep -aq "python.*-m.jupyterlab" $process/cmdline; then kill -s STOP ${process#/proc/}; exit; fi
+    if grep -aq "python.*-m.[j]upyterlab" $process/cmdline; then kill -s STOP ${process#/proc/}; exit; fi
 done
 exit 1
 """
