@@ -31,7 +31,7 @@ def test_vs_code_runs_a_notebook(lab: Project, address: str, typed: bool) -> Non
         look = "import glob, sys; print(sys.executable, *sorted(glob.glob('*')))"
         assert kernel.run(look) == "/opt/venv/bin/python data notebooks\n"
         kernel.run("x = 1")
-        client.request("POST", f"kernels/{kernel.id}/restart")
+        kernel.restart()
         assert kernel.run("print('x' in globals())") == "False\n"
         assert kernel.id in {running["id"] for running in client.request("GET", "kernels").json()}
         listed = client.request("GET", "contents/notebooks").json()["content"]

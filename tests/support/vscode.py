@@ -140,6 +140,19 @@ class Kernel:
                 yield message
                 awaited -= {message["header"]["msg_type"], message["content"].get("execution_state")}
 
+    def restart(self) -> None:
+        """Restart, and ask until the new kernel answers: what it prints before the server listens again is lost."""
+        self.client.request("POST", f"kernels/{self.id}/restart")
+        self.channel.settimeout(1)
+        try:
+            for _ in range(60):
+                with suppress(websocket.WebSocketTimeoutException):
+                    list(self.ask("kernel_info_request", {}))
+                    return
+            raise TimeoutError("the restarted kernel does not answer")
+        finally:
+            self.channel.settimeout(60)
+
     def run(self, code: str) -> str:
         """What `code` prints."""
         options = {"silent": False, "store_history": True, "stop_on_error": True, "allow_stdin": True}
