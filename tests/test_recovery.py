@@ -46,6 +46,21 @@ def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None
     assert [answers(Lab(new.address, token)) for token in (new.token, old.token)] == [200, 403]
 
 
+def test_a_lab_that_is_started_alone_without_its_token_stays_down(fresh_lab: Project) -> None:
+    """The engine leaves a folder in its place, which `prepare` takes away; one that holds something is refused."""
+    token, lab = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container()["Id"]
+    fresh_lab.run("docker", "stop", "--time", "2", lab)
+    token.unlink()
+    assert fresh_lab.run("docker", "start", lab, check=False).returncode != 0
+    assert token.is_dir()
+    (token / "something").touch()
+    refused(fresh_lab, "secrets/jupyter_token is a folder: delete it")
+    assert "MEND  secrets/jupyter_token is a folder: run 'rm -r " in fresh_lab.make("doctor", check=False).stdout
+    (token / "something").unlink()
+    assert answers(fresh_lab.up()) == 200
+    assert token.is_file()
+
+
 def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     crash(fresh_lab)
     assert answers(fresh_lab.lab()) == 200

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Render
 from tests.devcontainer.conftest import Cli
 from tests.support.mutants import beside
 from tests.support.project import Project
@@ -137,11 +138,37 @@ def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> 
     fresh_project.run("git", "remote", "add", "origin", "https://me:hunter2@forge.example/lab.git")
     fresh_project.set_env(LAB_GIT="./.git")
     done = fresh_project.make("up", check=False)
-    assert ".git/config keeps a password ('url = ...')" in done.stderr
+    assert ".git/config keeps a name or password ('url = ...')" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
+    before_an_editor = fresh_project.run("sh", "lab/tools/open.sh", check=False)
+    assert before_an_editor.returncode == 1 and before_an_editor.stderr == done.stderr.partition("make:")[0]
     (fresh_project.folder / ".env").unlink()
     fresh_project.make("env")
     assert "LAB_GIT=\n" in fresh_project.read(".env")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refused"),
+    [
+        ("remote.origin.url", "https://me:hunter2@forge.example/lab.git", True),
+        ("remote.origin.url", "https://hunter2@forge.example/lab.git", True),
+        ("http.https://forge.example/.extraHeader", "AUTHORIZATION: basic hunter2", True),
+        ("remote.origin.url", "https://forge.example/lab.git", False),
+        ("remote.origin.url", "ssh://git@forge.example/lab.git", False),
+        ("remote.origin.url", "git@forge.example:lab.git", False),
+    ],
+)
+def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, value: str, refused: bool) -> None:
+    project = render(tmp_path / "lab")
+    project.commit()
+    project.run("git", "config", name, value)
+    project.set_env(LAB_GIT="./.git")
+    said = project.run("sh", "-c", ". lab/tools/lib.sh && check_git").stdout
+    assert ("keeps a name or password" in said) is refused
+    assert "hunter2" not in said
+    project.set_env(LAB_GIT="./nowhere")
+    said = project.run("sh", "-c", ". lab/tools/lib.sh && check_git").stdout
+    assert said == "LAB_GIT is './nowhere', which is no folder: run 'git init', or leave it empty in .env.\n"
 
 
 @pytest.mark.attack("a notebook makes a git repository in a mount, whose settings name a program", "make doctor tells")

@@ -1,14 +1,18 @@
 """What outlives a start, for each uid apart, and the one command that forgets it."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from tests.image.test_ids import become
+from tests.support.mutants import beside, with_server
 from tests.support.project import Project
 
 SETTINGS = "../lab/api/settings/@jupyterlab/apputils-extension:themes"
 FILES = (".vscode-server/extensions.json", ".bash_history", "elsewhere")
+ENTRYPOINT = re.compile(r'(if \[ -e .*README.md" \]) && mkdir .*; then')
 FIND = f"""
 import json, pathlib
 found = {{"history": " ".join(line for *_, line in get_ipython().history_manager.search("mark = *"))}}
@@ -61,6 +65,22 @@ def test_each_user_finds_what_is_theirs_until_it_is_reset(fresh_lab: Project) ->
     assert found(fresh_lab) == kept("second")
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: nothing is foreseen"])
+def test_a_link_in_place_of_what_is_kept_keeps_no_lab_from_starting(lab: Project, tmp_path: Path, spoilt: bool) -> None:
+    """A notebook lays a link that leads nowhere where JupyterLab keeps what is open."""
+    entrypoint = lab.read("lab/server/entrypoint.sh")
+    careless = ENTRYPOINT.sub(r'\1; then\n    mkdir "$kept/lab/workspaces"', entrypoint)
+    assert careless != entrypoint
+    layer = with_server(lab, tmp_path, "entrypoint.sh", careless if spoilt else entrypoint)
+    with beside(lab, tmp_path, layer) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.shell("rm -rf ~/.jupyter/lab/workspaces && ln -s /nowhere ~/.jupyter/lab/workspaces")
+        twin.compose("rm", "--stop", "--force", "lab")
+        started = twin.compose("up", "--detach", "--wait", "--no-build", check=False)
+        assert (started.returncode != 0) is spoilt
 
 
 @pytest.mark.full

@@ -161,6 +161,10 @@ check_certificates() {
 }
 
 check_token() {
+    if [ -d secrets/jupyter_token ]; then
+        echo "secrets/jupyter_token is a folder: run 'rm -r secrets/jupyter_token', and the next start makes a new one."
+        return
+    fi
     [ -r secrets/jupyter_token ] || return 0 # not made yet, or another user's: the lab itself will say
     mark=$(printf '\357\273\277')
     length=$(LC_ALL=C sed "1s/^$mark//" secrets/jupyter_token | tr -d '[:space:]' | wc -c | tr -d ' ')
@@ -258,8 +262,8 @@ check_limits memory, processor and process limits are usable
 check_scratch scratch space leaves room in memory
 check_index the package index has an address
 check_ca the CA bundle can be read
-check_git history can be read in the lab, or is left out
 check_certificates its certificates are sound
+check_git history can be read in the lab, or is left out
 check_disk the disk has room
 check_folders data/, notebooks/ and secrets/ are there
 check_mounts data/, notebooks/ and secrets/ can be written by the lab

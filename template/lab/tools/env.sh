@@ -27,7 +27,7 @@ rootless) lab_uid=0 lab_gid=0 ;;
 podman) files=compose.yaml:lab/podman.yaml$([ ! -e compose.override.yaml ] || echo :compose.override.yaml) ;;
 esac
 history=
-[ ! -d .git ] || [ -n "$(git_password)" ] || history=./.git
+[ ! -d .git ] || [ -n "$(git_password .git)" ] || history=./.git
 number=$(checkout_number)
 name=$(sed -n 's/^LAB_NAME=//p' sample.env)-$(printf %06x $((number % 16777216)))
 port=$((8888 + number % 1000))

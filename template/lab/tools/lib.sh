@@ -245,10 +245,11 @@ check_folders() {
     done
 }
 
-# git_password: the line of .git/config that keeps one, in an address or a header, its value left out.
+# git_password FOLDER: the line of its config that keeps a password, its value left out: in an address (where one of the
+# web has but a name, that may be a token) or in a header.
 git_password() {
-    sed -n 's/^[[:space:]]*//; /:\/\/[^/@[:space:]]*:[^/@[:space:]]*@/s/=.*/= .../p; /^extraheader/s/=.*/= .../p' .git/config |
-        head -n 1
+    grep -iE '://[^/@[:space:]]*:[^/@[:space:]]*@|https?://[^/@[:space:]]*@|^[[:space:]]*extraheader' "$1/config" 2>/dev/null |
+        sed 's/^[[:space:]]*//; s/[[:space:]]*=.*/ = .../; q'
 }
 
 check_git() {
@@ -256,8 +257,8 @@ check_git() {
     [ -n "$value" ] || return 0
     if [ ! -d "$value" ]; then
         echo "LAB_GIT is '$value', which is no folder: run 'git init', or leave it empty in .env."
-    elif [ -n "$(git_password)" ]; then
-        echo ".git/config keeps a password ('$(git_password)'), which notebooks could read: take it out, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
+    elif [ -n "$(git_password "$value")" ]; then
+        echo "$value/config keeps a name or password ('$(git_password "$value")'), which notebooks could read: take it out, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
     fi
 }
 

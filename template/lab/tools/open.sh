@@ -4,3 +4,5 @@ set -eu
 
 [ -e compose.override.yaml ] || echo 'services: {}' >compose.override.yaml
 sh lab/tools/env.sh
+. lab/tools/lib.sh
+require check_git
