@@ -2,7 +2,9 @@
 # Steps of the Dockerfile, run as root at build time only. A step that fails ends with one sentence that says why.
 #
 #   build.sh uv LOCK                 install uv, the installer of the other steps
-#   build.sh environment DIR LOCK    make the virtual environment DIR hold exactly LOCK, hashes checked
+#   build.sh environment DIR LOCK [LARGE]
+#                                    make the virtual environment DIR hold exactly LOCK, hashes checked; its packages of over
+#                                    10 MB go to LARGE, to be a layer that adding a small one leaves as it is
 #   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits, let any id have a name
 #   build.sh wheels DIR              for `make bundle`: put every package of the four locks into DIR/wheels
 #   build.sh more DIR NAMES DEBS     put the packages NAMES there too, what they depend on, and what builds those that come as
@@ -121,6 +123,18 @@ compile() {
     PYTHONHASHSEED=0 python3 -W ignore "$(dirname "$0")/compile.py" "$1"
 }
 
+# set_apart DIR LARGE: move each package of over 10 MB out of the virtual environment DIR, to the same place in LARGE.
+set_apart() {
+    mkdir "$2"
+    cd "$1"
+    for folder in lib/python*/site-packages/*/; do
+        size=$(find "$folder" -type f -printf '%s\n' | awk '{sum += $1} END {printf "%.0f", sum}')
+        [ "$size" -gt 10000000 ] || continue
+        mkdir -p "$2/${folder%/*/}"
+        mv "$folder" "$2/${folder%/*/}"
+    done
+}
+
 # download DIR WORD...: what `pip download WORD...` finds, into DIR.
 download() {
     folder=$1
@@ -163,6 +177,7 @@ environment)
     # A fifth of the bytes are packages' own tests, which nobody imports; source maps serve only who debugs JupyterLab.
     find "$1" -depth -type d -name tests -exec rm -rf {} + -o -name '*.js.map' -delete
     compile "$1"
+    [ -z "${3:-}" ] || set_apart "$1" "$3"
     ;;
 system)
     mkdir -p /usr/share/man/man1 # slim images lack it, and Java's package fails without

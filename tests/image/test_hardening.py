@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.support.hardening import CGROUP_V2, CHECKS, FILES, IMAGE, Inspect, failing
-from tests.support.mutants import Steps, beside, copy_of, paths, rendered_compose, without
+from tests.support.mutants import Steps, beside, copy_of, paths, rendered_compose, without, without_environments
 from tests.support.project import Project
 
 SERVICES = rendered_compose()["services"]
@@ -241,8 +241,7 @@ def test_every_protecting_command_of_the_build_has_a_mutant(lab: Project) -> Non
 def test_a_command_of_the_build_less_is_noticed(mutant: Project, command: str) -> None:
     drop(mutant, command)
     if ".lock" not in command:  # no need to make the environments again
-        mutant.replace("Dockerfile", "COPY --from=server /opt/jupyter /opt/jupyter\n", "")
-        mutant.replace("Dockerfile", "COPY --from=kernel /opt/venv /opt/venv\n", "")
+        without_environments(mutant)
     mutant.compose("build")
     assert BUILD_SH[command] in image_faults(mutant)
 

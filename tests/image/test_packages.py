@@ -29,6 +29,7 @@ def state(project: Project) -> list[str]:
 
 
 def test_a_package_is_added_built_and_removed(project: Project) -> None:
+    project.compose("build")
     before = state(project)
     said = project.run("make", "--no-print-directory", "add", "PKG=humanize>=4").stderr
     assert "  humanize (new) -> 4." in said
@@ -38,15 +39,20 @@ def test_a_package_is_added_built_and_removed(project: Project) -> None:
         lock.write(f"# {project.folder}\n")  # an earlier run may have left this very lock in the engine's cache
     done = project.compose("--progress", "plain", "build")
     built = done.stdout + done.stderr
-    assert cached(built, "server") and not cached(built, "kernel")
+    assert cached(built, "RUN", "environment /opt/jupyter") and not cached(built, "RUN", "environment /opt/venv")
+    assert cached(built, "COPY", "/opt/large")
+    form = ("--human=false", "--format={{.Size}} {{.CreatedBy}}")
+    layers = project.run("docker", "history", *form, project.config()["services"]["lab"]["image"]).stdout
+    size = {words[2]: int(words[0]) for words in map(str.split, layers.splitlines()) if words[1] == "COPY"}
+    assert size["/opt/large"] > 3 * size["/opt/venv"]
     assert "  humanize 4." in project.run("make", "--no-print-directory", "remove", "PKG=humanize").stderr
     assert state(project) == before
     assert sorted(path.name for path in project.folder.glob(".*.new")) == []
 
 
-def cached(log: str, stage: str) -> bool:
-    """Whether the build took the environment of `stage` from its cache."""
-    step = next(line.split()[0] for line in log.splitlines() if f"[{stage} " in line and "RUN" in line)
+def cached(log: str, instruction: str, words: str) -> bool:
+    """Whether the build took the step that `words` are in from its cache."""
+    step = next(line.split()[0] for line in log.splitlines() if f"] {instruction} " in line and words in line)
     return f"{step} CACHED" in log
 
 

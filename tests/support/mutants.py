@@ -1,5 +1,6 @@
 """Projects with one thing taken away, for negative controls: what guards it must notice."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,14 @@ def copy_of(project: Project, folder: Path) -> Project:
     copy = Project(folder, project.answers)
     copy.set_env(LAB_NAME=f"mutant-{abs(hash(folder)):x}")
     return copy
+
+
+def without_environments(project: Project) -> None:
+    """Leave the system's part of the image only, which is built in seconds."""
+    dockerfile = project.folder / "Dockerfile"
+    text, found = re.subn(r"COPY --from=(server|kernel) .*\n", "", dockerfile.read_text(encoding="utf-8"))
+    assert found
+    dockerfile.write_text(text, encoding="utf-8")
 
 
 @contextmanager
