@@ -58,6 +58,12 @@ MEASURES = [
         without("FROM build AS kernel", "FROM server AS kernel"),
         ("cold",),
     ),
+    Measure(
+        "a layer of their own for large packages",
+        SCRIPT,
+        without("-gt 10000000 ", "-gt 1000000000000 "),
+        ("cold", "added"),
+    ),
     Measure("bytecode from the build's cache", "lab/compile.py", without("if kept.exists():", "if False:"), ("added",)),
     Measure(
         "any cache of the build's",

@@ -29,7 +29,7 @@ figure.savefig(sys.stdout, format="svg", metadata={"Date": None})
 def limit(lab: Subject) -> tuple[dict[str, float], float]:
     """Bytes of what no image can be without: base, both environments' wheels, bytecode; and of the lab's image."""
     config = json.loads(lab.run("docker", "compose", "config", "--format", "json"))["services"]["lab"]["build"]
-    stages = {"server": "/opt/jupyter", "kernel": "/opt/venv"}
+    stages = {"server": "/opt/jupyter", "kernel": "/opt/venv /opt/large"}
     services = {stage: {"image": f"{lab.project}-{stage}", "build": {**config, "target": stage}} for stage in stages}
     (lab.folder / "stages.json").write_text(json.dumps({"name": lab.project, "services": services} | secrets(lab)))
     script = lab.folder / "lab/build.sh"
@@ -41,13 +41,13 @@ def limit(lab: Subject) -> tuple[dict[str, float], float]:
     try:
         script.write_text(whole)
         lab.run("docker", "compose", "--file", "stages.json", "build")
-        for stage, folder in stages.items():
+        for stage, folders in stages.items():
             code = disk(
                 f"{lab.project}-{stage}",
-                f"find {folder} -name '*.pyc' -print0 | du -ck --files0-from=- | tail -n 1 | cut -f 1",
+                f"find {folders} -name '*.pyc' -print0 | du -ck --files0-from=- | tail -n 1 | cut -f 1",
             )
             sizes[f"Wheels of the {stage}, unpacked"] = (
-                disk(f"{lab.project}-{stage}", f"du -sk {folder} | cut -f 1") - code
+                disk(f"{lab.project}-{stage}", f"du -skc {folders} | tail -n 1 | cut -f 1") - code
             )
             sizes[f"Bytecode of the {stage}"] = code
     finally:
