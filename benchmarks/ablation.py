@@ -11,7 +11,7 @@ from benchmarks.subjects import ROOT, Subject
 Costs = dict[str, dict[str, float]]  # what was taken out -> a value for each row of report.ROWS
 LOCK, SCRIPT, DOCKERFILE = "lab/server.lock", "lab/build.sh", "Dockerfile"
 SYNC = re.compile(r"uv pip sync .*?(?= \"\$2\" #)", re.DOTALL)
-PIP = 'python3 -m pip --python "$1" install --quiet --no-compile --require-hashes --requirement'
+PIP = 'python3 -m pip --python "$1" install --quiet --no-compile --no-deps --require-hashes --requirement'
 
 
 @dataclass(frozen=True)
