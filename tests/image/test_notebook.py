@@ -6,15 +6,18 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import engine as container_engine
 from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
-from tests.conftest import Render
+from tests.conftest import ROOT, Render
 from tests.support.project import Project
 from tools.notebook import CellError, printed
 
@@ -32,6 +35,15 @@ ACCURATE = 0.9  # the least that a network must reach
 # Bytes that a build needs of the engine's disk, by what its wheels take: pytorch's are 2.9 GB, some 7 unpacked, and the
 # build's cache, the stage, the layer and the image each hold them.
 ROOM = {"pytorch": 32e9}
+# Imports every module of the distributions NAMES; prints each distribution that has one.
+IMPORTS = """
+import importlib, importlib.metadata, re
+for module, distributions in importlib.metadata.packages_distributions().items():
+    found = {re.sub("[-_.]+", "-", name).lower() for name in distributions} & NAMES
+    if found and module.isidentifier():
+        importlib.import_module(module)
+        print(*found)
+"""
 
 
 def require_room(environment: str) -> None:
@@ -67,6 +79,41 @@ def run_and_check(project: Project) -> None:
     assert sorted((project.folder / "data").iterdir()) == before, "an example leaves nothing behind"
     owner = (project.folder / "notebooks").stat()
     assert (file.stat().st_uid, file.stat().st_gid) == (owner.st_uid, owner.st_gid)
+
+
+def import_packages(project: Project) -> None:
+    """Whatever is left out of an image, each package of pyproject.toml still starts."""
+    dependencies = tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
+    names = {canonicalize_name(Requirement(line).name) for line in dependencies}
+    assert names <= {*project.lab().run(IMPORTS.replace("NAMES", repr(names))).split()}
+
+
+# By package: its module x.py, and whether its tests stay.
+TESTED = {
+    "beside": ("from .tests import x", True),
+    "deep": ("import deep.tests.y as z  # see above", True),
+    "by_name": ("from . import x, tests", True),
+    "odd 'name $x* [": ("if True:\n    pass\nfrom .tests.x import y", True),
+    "another's": ("from deep.tests import y", False),
+    "in_a_function": ("def f():\n    from .tests import x", False),
+    "in_a_comment": ("import x  # from .tests\nfrom .x import contests, tests_of_x  # no tests", False),
+    "tests": ("from .tests import x", False),
+}
+
+
+def test_tests_that_are_imported_stay(tmp_path: Path) -> None:
+    for name, (module, _) in TESTED.items():
+        folder = tmp_path / "lib/python3.13/site-packages" / name
+        (folder / "tests/tests").mkdir(parents=True)
+        (folder / "tests/tests/test_x.py").write_text("from x.tests import y\n")
+        (folder / "x.py").write_text(f"{module}\n")
+        (folder / "x.js.map").touch()
+    script = 'eval "$(sed -n \'/^leave_out()/,/^}/p\' "$1")" && leave_out "$2"'
+    subprocess.run(["sh", "-euc", script, "sh", ROOT / "template/lab/build.sh", tmp_path], check=True)
+    assert not [*tmp_path.rglob("*.map")]
+    assert {path.parts[-4] for path in tmp_path.rglob("test_x.py")} == {
+        name for name, (_, stay) in TESTED.items() if stay
+    }
 
 
 def test_the_notebook_runs_and_is_saved_on_the_host(lab: Project) -> None:
@@ -106,6 +153,7 @@ def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, cas
     project.up()
     for asked in ("import sys; print(sys.version)", "import subprocess as s; s.run(['/opt/jupyter/bin/python', '-V'])"):
         assert version in project.lab().run(asked)
+    import_packages(project)
     run_and_check(project)
     project.down()
 
