@@ -6,7 +6,8 @@
 #                                    make the virtual environment DIR hold exactly LOCK, hashes checked; its packages of over
 #                                    10 MB go to LARGE, to be a layer that adding a small one leaves as it is
 #   build.sh system PACKAGE...       install distribution packages, compile the standard library, drop setuid bits, let any id have a name
-#   build.sh wheels DIR              for `make bundle`: put every package of the four locks into DIR/wheels
+#   build.sh wheels DIR              for `make bundle`: put every package of the four locks into DIR/wheels, and all that the
+#                                    bundle holds which the project was restored from
 #   build.sh more DIR NAMES DEBS     put the packages NAMES there too, what they depend on, and what builds those that come as
 #                                    source; and into DIR/debs, for apt, those of the distribution packages DEBS that the base
 #                                    lacks
@@ -241,6 +242,7 @@ wheels)
     for lock in build server requirements sbom; do
         download "$1/wheels" --no-deps --requirement "/build/$lock.lock"
     done
+    [ -z "$offline" ] || cp /bundle/wheels/* "$1/wheels"
     ;;
 more)
     # At the locked versions, so that `make add` changes none of them.

@@ -209,6 +209,21 @@ def test_what_the_image_holds_is_listed_there(restored: Project, alone: tuple[di
     assert {SOURCE, "jupyterlab", "git"} <= listed
 
 
+def test_another_bundle_has_the_same_parts(
+    restored: Project, members: set[str], alone: tuple[dict[str, str], Run]
+) -> None:
+    """The next bundle holds what the first one brought, needed or not; and what is there is built from as before."""
+    _, there = alone
+    there(restored.make, "bundle")
+    with tarfile.open(restored.folder / FILE) as archive:
+        again = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
+    (restored.folder / FILE).unlink()
+    parts = {name for name in members if name.startswith(("lab/bundle/wheels/", "lab/bundle/debs/"))}
+    assert parts and parts - again == set()
+    restored.replace("Dockerfile", "WORKDIR /\n", "RUN true\nWORKDIR /\n")
+    there(restored.make, "up")
+
+
 def test_without_the_bundle_nothing_is_built_there(
     restored: Project, alone: tuple[dict[str, str], Run], tmp_path: Path
 ) -> None:

@@ -40,11 +40,16 @@ short() {
 }
 lab_image=$slug-lab:$(short "$name-lab")
 base_image=$slug-base:$(short "$base")
+added=
+for image in "$lab_image" "$base_image"; do # a restored project is built on its base by this very name
+    docker image inspect "$image" >/dev/null 2>&1 || added="$added $image"
+done
 docker tag "$name-lab" "$lab_image"
 docker tag "$base" "$base_image"
 # shellcheck disable=SC2086 # names of images
 docker save --output "$parts/images.tar" "$lab_image" "$base_image" $others
-docker image rm "$lab_image" "$base_image" >/dev/null
+# shellcheck disable=SC2086 # the same
+[ -z "$added" ] || docker image rm $added >/dev/null
 cat >"$parts/contents" <<CONTENTS
 lab=$lab_image
 base=$base_image
