@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.full, pytest.mark.types("docs/how-to/closed-network.md
 PAGE = ROOT / "docs/how-to/closed-network.md"
 FILE, SLUG = "iris-study-bundle.tar", "iris-study"
 SOURCE = "docopt"  # has no wheel
+# What is written beside .env, by a mend of `make doctor` and by editors; and what `make sbom` writes.
+LEFT = {".env.bak", ".env.new", ".env~", ".env.swp", ".sbom.new", "sbom.cdx.json", "provenance.json"}
 BRIDGES = "lo|docker0|docker_gwbridge|br-[0-9a-f]+|veth[0-9a-f]+"  # loopback, and what the engine makes
 
 
@@ -41,7 +43,7 @@ def packed(new_project: Render) -> Iterator[Project]:
     inspect = ("docker", "image", "inspect", "--format", '{{join .RepoDigests " "}}', "python:3.13-slim-trixie")
     digest = project.run(*inspect).stdout.split()[0].partition("@")[2]
     project.replace("compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@{digest}")
-    for name in ("notebooks/größer 1.ipynb", "data/patients.csv", "secrets/jupyter_token", "data/.hidden"):
+    for name in ("notebooks/größer 1.ipynb", "data/patients.csv", "secrets/jupyter_token", "data/.hidden", *LEFT):
         (project.folder / name).write_text("{}")
     project.folder.joinpath(".venv-tests").mkdir()
     project.folder.joinpath(".venv-tests/pip").write_text("not yours")
@@ -75,7 +77,7 @@ def test_the_page_has_no_other_command() -> None:
 
 # --- what is in it ----------------------------------------------------------------------------------
 def test_the_bundle_holds_the_project_and_nothing_private(packed: Project, members: set[str]) -> None:
-    private = {".env", "data/patients.csv", "data/.hidden", "secrets/jupyter_token", ".venv-tests/pip", FILE}
+    private = {".env", "data/patients.csv", "data/.hidden", "secrets/jupyter_token", ".venv-tests/pip", FILE, *LEFT}
     files = {name for name in members if not name.startswith("lab/bundle/")}
     own = packed.files() - private - {"data/.gitkeep", "lab/bundle/.gitkeep"}
     assert files == own
@@ -112,7 +114,7 @@ def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None
         names = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
     (project.folder / FILE).unlink()
     assert {"new.md", "data/patients.csv", "data/.hidden"} <= names
-    assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config"}
+    assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config", *LEFT}
 
 
 # --- a machine without a network ----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write NAME-bundle.tar: the project, and all that brings it up and rebuilds it where no network is. The project's files
-# are those that git would take; never .env and secrets/. PKG="NAME ..." adds packages for a later `make add`,
-# WITH_DATA=yes the folder data/.
+# are those that git would take; never secrets/, .env and what an editor or a mend left beside it (.env~, .env.bak).
+# PKG="NAME ..." adds packages for a later `make add`, WITH_DATA=yes the folder data/.
 set -eu
 . lab/tools/lib.sh
 
@@ -61,12 +61,13 @@ if [ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     git ls-files -z --cached --others --exclude-standard >"$work/found"
 else
     find . \( -name .git -o -name __pycache__ -o -name .ipynb_checkpoints -o -path './.venv*' -o -path ./.bundle.new \
-        -o -path ./data -o -path './*-bundle.tar*' -o -name .DS_Store \) -prune -o ! -type d -print0 >"$work/found"
+        -o -path ./data -o -path './*-bundle.tar*' -o -name .DS_Store -o -path ./.sbom.new -o -path ./sbom.cdx.json \
+        -o -path ./provenance.json \) -prune -o ! -type d -print0 >"$work/found"
 fi
 [ "${WITH_DATA:-}" != yes ] || find data ! -type d -print0 >>"$work/found"
 # shellcheck disable=SC2016 # for the inner shell
 xargs -0 sh -c 'for file; do
-    case ${file#./} in secrets/.gitkeep | lab/bundle/.gitkeep) ;; .env | secrets/* | lab/bundle/*) continue ;; esac
+    case ${file#./} in secrets/.gitkeep | lab/bundle/.gitkeep) ;; .env* | secrets/* | lab/bundle/*) continue ;; esac
     if [ -e "$file" ] || [ -L "$file" ]; then printf "%s\0" "$file"; fi
 done' sh <"$work/found" >"$work/files"
 tar -cf "$work/files.tar" --null -T "$work/files"
