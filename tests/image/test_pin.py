@@ -1,6 +1,8 @@
 """`make pin`: the build stays on the base image and the packages that were recorded, or says that they are gone."""
 
 import json
+import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -140,3 +142,20 @@ def test_a_failure_leaves_the_pins(project: Project, base: str, mirror: tuple[Pa
     project.environment["PYTHON_IMAGE"] = f"{base}@sha256:{'0' * 64}"
     assert "leave out the digest in .env" in project.make("pin", check=False).stderr
     assert project.read(PINS) == before
+
+
+def test_an_image_that_does_not_run_leaves_the_pins(fresh_project: Project, tmp_path: Path) -> None:
+    """A stand-in for registry and builder: all goes well but what lists the packages."""
+    (tmp_path / "docker").write_text(
+        '#!/bin/sh\ncase "$1 $2" in\n'
+        f"'buildx imagetools') echo 'Digest: sha256:{'0' * 64}' ;;\n"
+        "'compose build') ;;\n"
+        "'run --rm') exit 1 ;;\n"
+        f'*) exec {shutil.which("docker")} "$@" ;;\nesac\n'
+    )
+    (tmp_path / "docker").chmod(0o755)
+    before = fresh_project.read(PINS)
+    fresh_project.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    done = fresh_project.make("pin", check=False)
+    assert done.returncode != 0 and "Pinned" not in done.stdout
+    assert fresh_project.read(PINS) == before

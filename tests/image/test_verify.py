@@ -71,6 +71,41 @@ def test_what_differs_is_named(system: Project) -> None:
     assert caches(system) == []
 
 
+@pytest.mark.full
+def test_a_build_that_fails_says_why(system: Project) -> None:
+    system.replace("Dockerfile", "WORKDIR /\n", "RUN echo 'labdock: the disk is away.' >&2; false\nWORKDIR /\n")
+    done = system.make("verify", check=False)
+    assert "labdock: the image was not built: the disk is away." in done.stderr.splitlines()
+    assert "sed: " not in done.stderr and not GREEN.search(done.stdout)
+    assert caches(system) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("#9 1.5 labdock: the package index is away.", "the package index is away."),
+        (
+            "ERROR: OCI exporter is not supported for the docker driver.",
+            "this engine keeps no images that can be compared",
+        ),
+        ("ERROR: write /blobs: no space left on device", "the disk is full: free some"),
+        ("ERROR: bang", "the lines above say why."),
+    ],
+)
+def test_what_the_builder_says_is_handed_on(fresh_project: Project, tmp_path: Path, words: str, reason: str) -> None:
+    """A stand-in for the builder fails with these words; all else is the engine's own."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\n[ "$1 $2" = \'buildx bake\' ] || exec {shutil.which("docker")} "$@"\n'
+        f"cat >/dev/null\necho '{words}'\nexit 1\n"
+    )
+    docker.chmod(0o755)
+    fresh_project.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    done = fresh_project.make("verify", check=False)
+    assert words in done.stderr
+    assert any(line.startswith(f"labdock: the image was not built: {reason}") for line in done.stderr.splitlines())
+
+
 # --- elsewhere, and at another time -----------------------------------------------------------------
 @pytest.mark.nightly
 def test_eight_builds_in_two_folders_are_one(fresh_project: Project, tmp_path: Path) -> None:

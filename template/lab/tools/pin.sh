@@ -37,7 +37,8 @@ EOF
 # packages IMAGE: name=version of every package in it.
 packages() {
     # shellcheck disable=SC2016 # dpkg's own variables
-    docker run --rm --network none --entrypoint dpkg-query "$1" --show --showformat '${Package}=${Version}\n' | LC_ALL=C sort
+    docker run --rm --network none --entrypoint dpkg-query "$1" --show --showformat '${Package}=${Version}\n' >"$work/listed"
+    LC_ALL=C sort "$work/listed" # no pipe, which would hide that the image did not run
 }
 
 docker buildx imagetools inspect "$image" >"$work/log" 2>&1 ||

@@ -19,14 +19,16 @@ trap 'exit 130' INT TERM
 
 # build NUMBER: an image in the folder NUMBER, made as `make up` makes it, but without dates and Compose's labels.
 build() {
+    failed=
     docker compose config | BUILDX_BAKE_ENTITLEMENTS_FS=0 docker buildx bake --file - \
         --no-cache --provenance=false --sbom=false --progress plain --metadata-file "$work/$1.json" \
         --set "lab.output=type=oci,tar=false,dest=$work/$1,rewrite-timestamp=true,compression=uncompressed" \
         --set "lab.args.SOURCE_DATE_EPOCH=$epoch" \
         --set "lab.args.BUILDKIT_CACHE_MOUNT_NS=$cache-$1" \
         --set "lab.args.BUILDKIT_SANDBOX_HOSTNAME=host-$1" \
-        --set lab.tags= lab >"$work/log" 2>&1
+        --set lab.tags= lab >"$work/log" 2>&1 || failed=yes
     clear_caches
+    [ -z "$failed" ]
 }
 
 # digests FILE: every digest that a manifest names, the image's settings first, then its layers.
