@@ -101,6 +101,20 @@ def test_a_checker_refuses_what_is_broken(render: Render, tmp_path: Path, name: 
     assert check(project.folder).returncode != 0
 
 
+def hangs_up(script: str) -> bool:
+    """Whether dash, which a lost terminal ends without the EXIT trap, leaves behind what that clears away."""
+    return " EXIT\n" in script and "\ntrap 'exit 130' HUP INT TERM\n" not in script
+
+
+def test_what_a_script_leaves_is_cleared_when_its_terminal_goes() -> None:
+    scripts = {path.name: path.read_text() for path in sorted((ROOT / "template/lab").rglob("*.sh"))}
+    assert any(" EXIT\n" in script for script in scripts.values())
+    assert [name for name, script in scripts.items() if hangs_up(script)] == []
+    assert [name for name, script in scripts.items() if hangs_up(script.replace(" HUP", ""))] == [
+        name for name, script in scripts.items() if " EXIT\n" in script
+    ]
+
+
 def test_compose_accepts_the_project_with_and_without_env(engine: None, case: Project, tmp_path: Path) -> None:
     project = Project(shutil.copytree(case.folder, tmp_path / "lab"), case.answers)
     for files in ([], ["-f", "compose.yaml", "-f", "compose.override.yaml"]):

@@ -15,7 +15,7 @@ parts=$project/lab/bundle
 file=$slug-bundle.tar
 rm -rf "$work"
 trap 'rm -rf "$work" "$file.new"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 mkdir -p "$parts" "$project/data" "$project/notebooks" "$project/secrets"
 
 echo "Building what goes into the bundle ..."

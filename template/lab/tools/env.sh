@@ -34,7 +34,7 @@ port=$((8888 + number % 1000))
 
 # Written aside first, so that an interrupted run leaves no half .env.
 trap 'rm -f .env.new' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 sed "s/^LAB_NAME=.*/LAB_NAME=$name/; s/^LAB_UID=.*/LAB_UID=$lab_uid/; s/^LAB_GID=.*/LAB_GID=$lab_gid/
     s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/; s|^LAB_GIT=.*|LAB_GIT=$history|" sample.env >.env.new
 [ -z "$files" ] || printf '\n# The engine is Podman.\nCOMPOSE_FILE=%s\n' "$files" >>.env.new

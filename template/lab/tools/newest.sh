@@ -66,6 +66,7 @@ esac
 
 tags=$(mktemp)
 trap 'rm -f "$tags"' EXIT
+trap 'exit 130' HUP INT TERM
 if GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -o BatchMode=yes}" \
     within 5 git ls-remote --tags --refs "$source" >"$tags" 2>/dev/null; then
     newer=$(sed 's#.*refs/tags/##' "$tags" | newest "$version")

@@ -16,7 +16,7 @@ done
 
 new=$(mktemp -d)
 trap 'rm -rf "$new" .pyproject.toml.new .requirements.lock.new' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 [ ! -t 2 ] || echo "Asking the package index; the first time takes a minute ..." >&2
 build_quietly "$new/log" packages
 setting PIP_INDEX_URL '' >"$new/index" # in the archive, so that no container's environment shows a password

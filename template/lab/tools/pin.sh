@@ -13,7 +13,7 @@ work=$(mktemp -d)
 [ ! -e "$pins" ] || cp -p "$pins" "$work/before"
 # What fails leaves the file as it was.
 trap '[ ! -e "$work/before" ] || cp -p "$work/before" "$pins"; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 
 # pinned DIGEST PACKAGES: the whole file.
 pinned() {

@@ -7,7 +7,7 @@ set -eu
 docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running: start it with 'make up'."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 find notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC_ALL=C sort >"$work/notebooks"
 [ -s "$work/notebooks" ] || refuse "there is no notebook below notebooks/."
 

@@ -10,7 +10,7 @@ tools=${image%-lab}-sbom
 work=$(mktemp -d)
 container=
 trap '[ -z "$container" ] || docker rm --force "$container" >/dev/null; rm -rf "$work" .sbom.new' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 
 # bake OPTION...: the lab's build, with something else made of it.
 bake() {

@@ -9,7 +9,7 @@ require check_merged check_engine check_compose_file check_ids check_username ch
 
 log=$(mktemp)
 trap 'rm -f "$log" "$log.failed"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 
 # shown COMMAND...: run it; $log keeps what it prints. A terminal shows each line as it comes, a pipe only those of a
 # command that failed. (POSIX sh has no pipefail: a file tells.)

@@ -15,7 +15,7 @@ clear_caches() {
     docker buildx prune --force --filter type=exec.cachemount --filter "description~=$cache" >/dev/null 2>&1 || true
 }
 trap 'clear_caches; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 
 # build NUMBER: an image in the folder NUMBER, made as `make up` makes it, but without dates and Compose's labels.
 build() {
