@@ -33,18 +33,23 @@ platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 
 chmod -R a+rX lab/bundle # whatever the umask was, `make add` reads it as the lab's user
 docker load --quiet --input lab/bundle/images.tar
-if [ ! -e .env ]; then
-    sh lab/tools/env.sh
-    sed "s#^PYTHON_IMAGE=.*#PYTHON_IMAGE=$(part base)#" .env >.env.new
-    cat .env.new >.env # owner and mode stay
-    rm .env.new
-    . lab/tools/lib.sh # the settings anew
-fi
+[ -e .env ] || sh lab/tools/env.sh
+# The base image has another name in each bundle. All else in an .env that was there stays as it is.
+trap 'rm -f .env.new' EXIT
+trap 'exit 130' HUP INT TERM
+(umask 077 && LC_ALL=C awk -v line="PYTHON_IMAGE=$(part base)" '
+    /^[ \t]*(export[ \t]+)?PYTHON_IMAGE[ \t]*[=:]/ { $0 = line; found = 1 }
+    { print }
+    END { if (!found) print line }' .env >.env.new)
+cat .env.new >.env # owner and mode stay
+rm .env.new
+. lab/tools/lib.sh # the settings anew
 docker tag "$(part lab)" "$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-lab"
 docker image rm "$(part lab)" >/dev/null
 rm -f lab/bundle/project.sha256
-# The bundle's base image is the pinned one; no registry is there to ask for its digest.
-sed 's/@sha256:[0-9a-f]*$//' compose.pins.yaml >lab/bundle/pins
+# The bundle's base image is the pinned one, and no registry is there to ask for its digest: that holds again once
+# PYTHON_IMAGE is empty.
+sed 's/}\(@sha256:[0-9a-f]*\)$/\1}/' compose.pins.yaml >lab/bundle/pins
 cat lab/bundle/pins >compose.pins.yaml
 rm lab/bundle/pins
 exec sh lab/tools/up.sh --no-build
