@@ -33,8 +33,12 @@ def block(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def packed(new_project: Render) -> Iterator[Project]:
-    """A pinned project with work, secrets and a package that comes as source in it, after `make bundle`."""
+    """A pinned project with work, secrets, a service and a package that comes as source in it, after `make bundle`."""
     project = new_project()
+    project.run("docker", "tag", "python:3.13-slim-trixie", "seen:1")
+    (project.folder / "compose.override.yaml").write_text(
+        "services: {viewer: {image: 'seen:1', init: true, command: [sleep, infinity]}}\n"
+    )
     project.compose("build", "lab")
     show = ("docker", "run", "--rm", "--network=none", "--entrypoint=dpkg-query", f"{name_of(project)}-lab")
     version = project.run(*show, "--show", "--showformat=${Version}", "git").stdout
@@ -52,6 +56,21 @@ def packed(new_project: Render) -> Iterator[Project]:
     assert said[-1] == f"There: tar xf {FILE} && cd {SLUG} && make restore"
     yield project
     (project.folder / FILE).unlink()
+
+
+@pytest.mark.parametrize(
+    ("service", "image"), [("{build: ./viewer}", "NAME-viewer"), ("{build: ./viewer, image: 'seen:1'}", "seen:1")]
+)
+def test_a_service_that_is_built_is_refused(fresh_project: Project, service: str, image: str) -> None:
+    """Its mend, an image alone, is what the other tests' bundle holds."""
+    own = f"services:\n  viewer: {service}\n  db: {{image: postgres}}\n"
+    (fresh_project.folder / "compose.override.yaml").write_text(own)
+    done = fresh_project.make("bundle", check=False)
+    image = image.replace("NAME", name_of(fresh_project))
+    assert done.stdout == "" and done.stderr.splitlines()[0] == (
+        "labdock: service viewer is built here, and a bundle lacks what it is built from: run 'docker compose build "
+        f"viewer', and put 'image: {image}' in place of its 'build:' in compose.override.yaml."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +180,7 @@ def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone:
     _, there = alone
     lab = restored.lab()
     assert there(lab.run, "import pandas; print(1)") == "1\n"
+    assert name_of(restored) != name_of(packed) and restored.container("viewer")["State"]["Running"]
     assert len(lab.token) >= 32 and lab.token != "{}"
     assert (restored.folder / "notebooks/größer 1.ipynb").exists()
     # No registry is there to ask for the digest; back where one is, it holds again.

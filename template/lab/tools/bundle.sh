@@ -9,6 +9,16 @@ require check_engine check_buildkit check_index check_ca check_folders check_con
 
 slug=$(sed -n 's/^LAB_NAME=//p' sample.env)
 name=$(setting LAB_NAME "$slug")
+# What builds your own services is in no bundle, and each `make up` would want it.
+built=$(docker compose config | awk -v name="$name" '
+    /^[^ ]/ { part = $1 }
+    part != "services:" { next }
+    /^  [^ ]/ { if (image) exit; service = $1; sub(/:$/, "", service) }
+    /^    build:/ && service != "lab" { image = name "-" service }
+    /^    image:/ && image { image = $2 }
+    END { if (image) print service, image }')
+[ -z "$built" ] || refuse "service ${built% *} is built here, and a bundle lacks what it is built from: run 'docker compose build ${built% *}', and put 'image: ${built#* }' in place of its 'build:' in compose.override.yaml."
+
 work=.bundle.new
 project=$work/$slug
 parts=$project/lab/bundle
