@@ -1,5 +1,8 @@
 """Settings: the scripts read them as Compose does."""
 
+import json
+import re
+
 import pytest
 
 from tests.support.project import Project
@@ -43,3 +46,21 @@ def test_the_shell_comes_before_the_file(engine: None, project: Project, value: 
     (project.folder / ".env").write_text("LAB_UID=1234\n")
     project.environment["LAB_UID"] = value
     assert seen(project) == (value or "1000",) * 2
+
+
+@pytest.mark.parametrize("line", ["LAB_NAME=mine", "LAB_NAME=", ""])
+def test_scripts_know_the_names_of_the_images(engine: None, project: Project, line: str) -> None:
+    (project.folder / ".env").write_text(f"{line}\n")
+    services = json.loads(project.compose("--profile", "*", "config", "--format", "json").stdout)["services"]
+    for name in ("lab", "packages", "bundle"):
+        said = project.run("sh", "-euc", f". lab/tools/lib.sh; image {name}").stdout
+        assert said == f"{services[name]['image']}\n"
+
+
+def test_nothing_asks_compose_for_the_image_of_one_service(rendered: Project) -> None:
+    """It names those of the services that this one waits for too, in any order."""
+    asked = re.compile(r"config --images +[^|\s]")
+    for path in ("lab/tools/*.sh", "tests/*.py", ".github/workflows/*.yml"):
+        files = list(rendered.folder.glob(path))
+        assert files and [file.name for file in files if asked.search(file.read_text())] == []
+    assert asked.search("image=$(docker compose config --images lab | head -n 1)")

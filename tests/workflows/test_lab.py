@@ -4,6 +4,8 @@ What `uses:` an action of the forge is simulated: the checkout is the committed 
 own. The forge's registry is one of the test's, behind a password; those that know of holes are answered by the test.
 """
 
+import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -130,6 +132,29 @@ def test_the_image_is_pushed_and_what_is_signed_is_that_image(runner: Runner, tm
     assert [resolved(step["subject-digest"], runner.expressions) for step in signed] == [digest, digest]
     assert [step.get("sbom-path") for step in signed] == [None, "sbom.cdx.json"]
     assert (project.folder / "sbom.cdx.json").exists()
+
+
+@pytest.mark.full
+def test_the_image_that_is_pushed_is_never_that_of_a_neighbour(runner: Runner, tmp_path: Path) -> None:
+    """The lab waits for the database of docs/how-to/services.md; Compose lists the images of both, in any order."""
+    page = (ROOT / "docs/how-to/services.md").read_text()
+    (override,) = re.findall(r"^cat >compose.override.yaml <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL)
+    (runner.project.folder / "compose.override.yaml").write_text(override)
+    assert runner.project.config()["services"]["lab"]["depends_on"]["db"]
+    # Compose is the real one; what would be tagged, pushed and signed in with is written down.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text(f"""#!/bin/sh
+[ "$1" != compose ] || exec {shutil.which("docker")} "$@"
+[ "$1" != login ] || cat >/dev/null
+echo "$@" >>{tmp_path}/asked
+""")
+    (tmp_path / "bin/docker").chmod(0o755)
+    push = next(step for step in JOBS["publish"]["steps"] if step.get("id") == "push")
+    for _ in range(10):
+        path = f"{tmp_path}/bin:{os.environ['PATH']}"
+        assert runner.step(JOBS["publish"], push, PATH=path, REGISTRY="registry.example").returncode == 0
+    tagged = [line.split()[1] for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("tag ")]
+    assert tagged == [runner.project.config()["services"]["lab"]["image"]] * 20
 
 
 def test_nothing_is_published_unasked() -> None:

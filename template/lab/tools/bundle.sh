@@ -8,9 +8,10 @@ set -eu
 require check_engine check_buildkit check_index check_ca check_folders check_config
 
 slug=$(sed -n 's/^LAB_NAME=//p' sample.env)
-name=$(setting LAB_NAME "$slug")
+lab=$(image lab)
+gathered=$(image bundle)
 # What builds your own services is in no bundle, and each `make up` would want it.
-built=$(docker compose config | awk -v name="$name" '
+built=$(docker compose config | awk -v name="${lab%-lab}" '
     /^[^ ]/ { part = $1 }
     part != "services:" { next }
     /^  [^ ]/ { if (image) exit; service = $1; sub(/:$/, "", service) }
@@ -30,17 +31,17 @@ mkdir -p "$parts" "$project/data" "$project/notebooks" "$project/secrets"
 
 echo "Building what goes into the bundle ..."
 build_quietly "$work/log" lab
-installed=$(docker run --rm --network none --entrypoint dpkg-query "$name-lab" \
+installed=$(docker run --rm --network none --entrypoint dpkg-query "$lab" \
     --show --showformat '${Package}:${Architecture}=${Version} ')
 build_quietly "$work/log" --build-arg BUNDLE_SYSTEM="$installed" --build-arg BUNDLE_PACKAGES="${PKG:-}" bundle
-container=$(docker create "$name-bundle")
+container=$(docker create "$gathered")
 docker cp --quiet "$container:/parts/." "$parts"
 docker rm "$container" >/dev/null
-docker image rm "$name-bundle" >/dev/null
+docker image rm "$gathered" >/dev/null
 
 # Images get names that no other lab's take, and services of compose.override.yaml keep theirs.
 base=$(docker compose config --format json | sed -n 's/.*"PYTHON_IMAGE": "\(.*\)",*$/\1/p' | head -n 1)
-others=$(docker compose config --images | sort -u | grep -vxF "$name-lab" || true)
+others=$(docker compose config --images | sort -u | grep -vxF "$lab" || true)
 for image in $base $others; do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" >/dev/null ||
         refuse "image $image is not here and cannot be fetched: run 'docker pull $image'."
@@ -48,13 +49,13 @@ done
 short() {
     docker image inspect --format '{{.Id}}' "$1" | cut -c 8-19
 }
-lab_image=$slug-lab:$(short "$name-lab")
+lab_image=$slug-lab:$(short "$lab")
 base_image=$slug-base:$(short "$base")
 added=
 for image in "$lab_image" "$base_image"; do # a restored project is built on its base by this very name
     docker image inspect "$image" >/dev/null 2>&1 || added="$added $image"
 done
-docker tag "$name-lab" "$lab_image"
+docker tag "$lab" "$lab_image"
 docker tag "$base" "$base_image"
 # shellcheck disable=SC2086 # names of images
 docker save --output "$parts/images.tar" "$lab_image" "$base_image" $others

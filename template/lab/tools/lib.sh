@@ -17,6 +17,12 @@ setting() {
     printf '%s\n' "${value:-$2}"
 }
 
+# image STAGE: the name of its image, as compose.yaml gives it. (Compose, asked for the images of one service, also names
+# those of the services that it waits for, in any order.)
+image() {
+    printf '%s-%s\n' "$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")" "$1"
+}
+
 # Compose finds the build's secret in .env too; buildx alone and Podman do in the environment only.
 PIP_INDEX_URL=$(setting PIP_INDEX_URL '')
 [ -z "$PIP_INDEX_URL" ] || export PIP_INDEX_URL
@@ -67,8 +73,7 @@ build() {
     done <<ARGUMENTS
 $(docker compose --profile '*' config | sed -n "/^  $stage:/,/^  [^ ]/p" | sed -n '/^      args:/,/^      [^ ]/s/^        \([A-Za-z0-9_]*\): "\{0,1\}\([^"]*\)"\{0,1\}$/\1=\2/p')
 ARGUMENTS
-    image=$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-$stage
-    podman build "$@" --target "$stage" --tag "docker.io/library/$image" .
+    podman build "$@" --target "$stage" --tag "docker.io/library/$(image "$stage")" .
 }
 
 # build_quietly LOG WORD...: the same, without a word where it succeeds. The Dockerfile's steps say why they failed.

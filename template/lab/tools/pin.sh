@@ -54,9 +54,8 @@ if ! docker compose build lab >"$work/log" 2>&1; then
     reason=$(sed -n 's/.*labdock: //p' "$work/log" | tail -n 1)
     refuse "the image was not built: ${reason:-the lines above say why.}"
 fi
-built=$(docker compose config --images lab | head -n 1)
 packages "$image@$digest" >"$work/base"
-packages "$built" >"$work/lab"
+packages "$(image lab)" >"$work/lab"
 new=$(LC_ALL=C comm -13 "$work/base" "$work/lab")
 pinned "$digest" "$new" >"$pins"
 cp -p "$pins" "$work/before"

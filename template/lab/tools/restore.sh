@@ -44,7 +44,7 @@ trap 'exit 130' HUP INT TERM
 cat .env.new >.env # owner and mode stay
 rm .env.new
 . lab/tools/lib.sh # the settings anew
-docker tag "$(part lab)" "$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")-lab"
+docker tag "$(part lab)" "$(image lab)"
 docker image rm "$(part lab)" >/dev/null
 rm -f lab/bundle/project.sha256
 # The bundle's base image is the pinned one, and no registry is there to ask for its digest: that holds again once

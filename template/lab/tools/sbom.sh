@@ -4,8 +4,8 @@ set -eu
 . lab/tools/lib.sh
 
 require check_engine check_buildkit check_index check_ca check_config
-image=$(docker compose config --images lab | head -n 1)
-tools=${image%-lab}-sbom
+image=$(image lab)
+tools=$(image sbom)
 
 work=$(mktemp -d)
 container=
