@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, Render
 from tests.support.advisories import Server, advisories
@@ -157,10 +158,21 @@ echo "$@" >>{tmp_path}/asked
     assert tagged == [runner.project.config()["services"]["lab"]["image"]] * 20
 
 
+def test_every_push_is_checked_whatever_its_branch_is_called() -> None:
+    """`git init` may call it master; a tag is a commit that was checked already."""
+    on = yaml.safe_load(WORKFLOW.read_text())[True]  # which YAML takes `on` for
+    assert (on["push"], on["pull_request"]) == ({"branches": ["**"]}, None)
+    assert not [name for name, job in JOBS.items() if "if" in job and name != "publish"]
+
+
 def test_nothing_is_published_unasked() -> None:
-    """Only where the variable says so, after a push, and once everything else has passed."""
+    """Only where the variable says so, after a push to the default branch, and once everything else has passed."""
     publish = JOBS["publish"]
-    assert publish["if"] == "vars.PUBLISH_IMAGE == 'true' && github.event_name == 'push'"
+    assert publish["if"].split(" && ") == [
+        "vars.PUBLISH_IMAGE == 'true'",
+        "github.event_name == 'push'",
+        "github.ref_name == github.event.repository.default_branch",
+    ]
     assert set(publish["needs"]) == set(JOBS) - {"publish"}
 
 
