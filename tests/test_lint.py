@@ -14,6 +14,7 @@ import yaml
 
 from tests.conftest import ROOT, Render, git
 from tests.support.project import Project
+from tests.support.runner import jobs
 
 TOOLS = Path(sys.executable).parent
 WORKFLOW = ".github/workflows/lab.yml"
@@ -161,6 +162,13 @@ def test_a_workflow_has_no_right_that_it_does_not_name(path: Path) -> None:
         write = {right for right, level in job["permissions"].items() if level != "read"}
         assert not write or path.name in ("release.yml", "locks.yml", "update.yml", "site.yml") or name == "publish"
         assert job["timeout-minutes"] <= 360
+
+
+@pytest.mark.parametrize("path", REPOSITORY_WORKFLOWS + TEMPLATE_WORKFLOWS, ids=lambda path: path.name)
+def test_a_step_ends_where_a_command_in_a_pipe_fails(path: Path) -> None:
+    """GitHub's own choice of a shell looks at the last command only."""
+    steps = [step for job in jobs(path.read_text()).values() for step in job["steps"] if "run" in step]
+    assert {step["shell"] for step in steps} == {"bash"}
 
 
 # --- pre-commit -------------------------------------------------------------------------------------

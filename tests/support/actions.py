@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.support.runner import command, jobs
 
 
 def job(workflow: Path, name: str) -> list[dict[str, Any]]:
     """The steps of a job that run a script."""
-    return [step for step in yaml.safe_load(workflow.read_text())["jobs"][name]["steps"] if "run" in step]
+    return [step for step in jobs(workflow.read_text())[name]["steps"] if "run" in step]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Runner:
             settings = {name: context[name] if "${{" in str(v) else str(v) for name, v in step.get("env", {}).items()}
             own = {"PATH": f"{self.bin}:{Path(sys.executable).parent}:{os.environ['PATH']}", "GITHUB_ACTIONS": "true"}
             done = subprocess.run(
-                ["bash", "-e", "-c", step["run"]], cwd=self.checkout, text=True, stdin=subprocess.DEVNULL,
+                command(step), cwd=self.checkout, text=True, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 env={**os.environ, **own, **self.environment, **settings},
             )  # fmt: skip

@@ -13,13 +13,26 @@ import yaml
 
 from tests.support.project import Project
 
+# How the forge calls the shell that a step names, and the one that it takes where none is named.
+SHELLS = {"": ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
+
 
 def jobs(text: str) -> dict[str, dict[str, Any]]:
-    """The jobs of a workflow; no `run:` of it stands anywhere but in their steps."""
-    found = yaml.safe_load(text)["jobs"]
+    """The jobs of a workflow, each step with its shell; no script of it stands anywhere but in their steps."""
+    workflow = yaml.safe_load(text)
+    found = workflow["jobs"]
     steps = [step for job in found.values() for step in job["steps"] if "run" in step]
-    assert len(steps) == len(re.findall(r"^ +(?:- )?run:", text, re.MULTILINE))
+    assert len(steps) == len(re.findall(r"^ +(?:- )?run: *\S", text, re.MULTILINE))
+    for job in found.values():
+        defaults = {**workflow.get("defaults", {}).get("run", {}), **job.get("defaults", {}).get("run", {})}
+        for step in job["steps"]:
+            step.setdefault("shell", defaults.get("shell", ""))
     return found
+
+
+def command(step: dict[str, Any]) -> list[str]:
+    """What the forge runs for a `run:` step."""
+    return [*SHELLS[step["shell"]], "-c", step["run"]]
 
 
 def resolved(text: str, expressions: Mapping[str, str]) -> str:
@@ -64,8 +77,7 @@ class Runner:
     def step(self, job: dict[str, Any], step: dict[str, Any], **more: str) -> subprocess.CompletedProcess[str]:
         """One `run:` step, by the shell that the forge takes."""
         env = {**os.environ, **self.environment(job.get("env", {}), step.get("env", {})), **more}
-        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
-        return subprocess.run(command, cwd=self.project.folder, env=env, text=True, capture_output=True)
+        return subprocess.run(command(step), cwd=self.project.folder, env=env, text=True, capture_output=True)
 
     def outputs(self) -> dict[str, str]:
         """What steps wrote for later ones."""

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 from tests.conftest import ROOT, Render
 from tests.support.advisories import Server, advisories
 from tests.support.project import Project
-from tests.support.runner import Runner, jobs, resolved
+from tests.support.runner import Runner, command, jobs, resolved
 from tests.support.supply import registry
 
 (WORKFLOW,) = (ROOT / "template").glob("*/workflows/lab.yml")
@@ -184,6 +185,12 @@ def test_both_processors_are_built() -> None:
 def test_a_run_that_is_no_step_is_noticed() -> None:
     with pytest.raises(AssertionError):
         jobs("jobs:\n  a:\n    steps:\n      - run: echo\n    more:\n      run: echo\n")
+
+
+@pytest.mark.parametrize(("defaults", "status"), [("", 0), ("defaults: {run: {shell: bash}}\n", 1)])
+def test_the_shell_is_the_one_that_the_workflow_names(defaults: str, status: int) -> None:
+    (step,) = jobs(f"{defaults}jobs: {{a: {{steps: [\n  run: false | cat\n]}}}}\n")["a"]["steps"]
+    assert subprocess.run(command(step)).returncode == status
 
 
 def test_an_expression_that_nobody_named_is_noticed() -> None:
