@@ -4,6 +4,7 @@ A test that types a page says so, `@pytest.mark.types("docs/…")`; the `reader`
 block out.
 """
 
+import json
 import os
 import re
 import shlex
@@ -101,6 +102,21 @@ def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]
     found.done()
 
 
+def run_a_notebook(reader: Reader) -> None:
+    """Leave the example as a run of all cells does: with an output, which holds data."""
+    file = reader.folder / "notebooks/iris.ipynb"
+    notebook = json.loads(file.read_text())
+    cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    cell |= {"execution_count": 1, "outputs": [{"name": "stdout", "output_type": "stream", "text": ["patient 7\n"]}]}
+    file.write_text(json.dumps(notebook))
+
+
+def committed_without_outputs(reader: Reader) -> bool:
+    """Neither the history nor the folder, which is committed, holds what a notebook printed."""
+    assert "notebooks/iris.ipynb" in reader.run("git ls-files")
+    return reader.run("git log --all --format=%h -S 'patient 7'; git status --porcelain") == ""
+
+
 def in_lab(reader: Reader, script: str) -> str:
     """What a script in the reader's lab prints."""
     return reader.run(f"docker compose exec --no-TTY lab sh -c {shlex.quote(script)}")
@@ -193,7 +209,7 @@ def postgres(engine: None) -> Iterator[None]:
 @pytest.mark.full
 @pytest.mark.types("docs/how-to/services.md")
 def test_services(postgres: None, reader: Reader) -> None:
-    reader.run(f"make env && {COMMIT}")
+    reader.run("make env && git init --quiet")
     reader.type(until="make up")
     (code,) = blocks((ROOT / "docs/how-to/services.md").read_text(), "python")
     assert "PostgreSQL 17" in running_lab(reader.folder).run(code)
@@ -241,11 +257,11 @@ def test_backup(reader: Reader) -> None:
 @pytest.mark.full
 @pytest.mark.types("template/README.md.jinja")
 def test_a_projects_readme(reader: Reader) -> None:
-    reader.run(COMMIT)
+    run_a_notebook(reader)
     reader.type(until="make up")
     reader.run("make down")
-    reader.type(until="make add")
-    reader.run("git commit --quiet --all --message packages")
+    reader.type(until="git commit")
+    assert committed_without_outputs(reader)
     reader.type()
     assert reader.run("git status --porcelain") == ""
 
@@ -254,9 +270,15 @@ def test_a_projects_readme(reader: Reader) -> None:
 @pytest.mark.types("docs/how-to/update.md")
 def test_update(reader: Reader) -> None:
     reader.run("make env")
+    run_a_notebook(reader)
+    reader.type(until="git commit")
+    assert committed_without_outputs(reader)
+    run_a_notebook(reader)
+    # The hook ends the next commit of an output, too.
+    assert "notebook-outputs" in reader.run("! git commit --all --message 'with an output' 2>&1")
+    reader.run("git checkout --quiet notebooks")
     reader.type(until="check-update")
-    (reader.folder / "notebooks/note.md").write_text("mine\n")
-    reader.run(COMMIT)
+    reader.run(f"echo mine >notebooks/note.md && {COMMIT}")
     reader.type()
     assert (reader.folder / "notebooks/note.md").read_text() == "mine\n"
     assert reader.run("git diff --name-only --diff-filter=U") == ""
@@ -266,7 +288,9 @@ def test_update(reader: Reader) -> None:
 @pytest.mark.types("docs/how-to/vs-code.md")
 def test_vs_code(reader: Reader) -> None:
     reader.run("make env")
+    run_a_notebook(reader)
     assert "The lab as it is" in reader.type(until="git -C /workspace log")
+    assert committed_without_outputs(reader)
     reader.type()
     assert re.search(r"^localforward (\d+) \[127\.0\.0\.1\]:\1$", (reader.home / "ssh.log").read_text(), re.MULTILINE)
 

@@ -31,7 +31,7 @@ exec apt-get -o Dir::State::Lists="$HOME/apt/lists" -o Dir::Cache="$HOME/apt" "$
 mkdir -p "$HOME/.local/bin"
 ln -sf "$HOME/pipx/bin/$1" "$HOME/.local/bin/\"""",
 }
-GITCONFIG = '[user]\nname = Ada\nemail = ada@example.com\n[safe]\ndirectory = *\n[url "{}"]\ninsteadOf = {}\n'
+GITCONFIG = '[user]\nuseConfigOnly = true\n[safe]\ndirectory = *\n[url "{}"]\ninsteadOf = {}\n'
 
 
 def blocks(text: str, language: str = "sh") -> list[str]:
