@@ -242,14 +242,18 @@ def test_token(reader: Reader) -> None:
 @pytest.mark.full
 @pytest.mark.types("docs/how-to/backup.md")
 def test_backup(reader: Reader) -> None:
-    reader.run("make env && make up")
+    reader.run("make env && echo LAB_UMASK=027 >>.env && make up")
     in_lab(reader, "echo measured >~/data/values.csv && echo typed >~/.bash_history && echo mine >~/notebooks/note.md")
     old = reader.folder
     token = (old / "secrets/jupyter_token").read_text()
     reader.type(until="kept.tar")
     assert ((old.parent / "lab-backup.tar.gz").stat().st_mode & 0o777) == 0o600
+    # What is taken over by hand is still to be had, and nothing has started without it.
+    assert "LAB_UMASK=027" in reader.type(until="make env").splitlines()
+    assert reader.folder != old and reader.run("docker compose ps --all --quiet") == ""
+    reader.run("echo LAB_UMASK=027 >>.env")
     reader.type()
-    assert reader.folder != old
+    assert not (reader.folder / ".env.bak").exists()
     assert in_lab(reader, "cat ~/data/values.csv ~/.bash_history ~/notebooks/note.md") == "measured\ntyped\nmine\n"
     assert running_lab(reader.folder).token == token.strip()
     assert running_lab(reader.folder).address != running_lab(old).address
