@@ -1,5 +1,6 @@
 """Every rendered case and the repository, as strict checkers see them; each checker must also refuse a broken copy."""
 
+import json
 import os
 import re
 import shlex
@@ -125,6 +126,25 @@ def test_compose_accepts_the_project_with_and_without_env(engine: None, case: Pr
     assert project.config() == plain, "sample.env says something else than compose.yaml's own defaults"
     project.replace("compose.yaml", "services:\n", "service:\n")
     assert project.compose("config", "--quiet", check=False).returncode != 0
+
+
+# 97 characters: on one line as the project wants it, and on three by ruff's own settings.
+WORK = "measured = compare(first_measurement, second_measurement, third_measurement, limit=100, other=12)\n"
+
+
+def test_an_editor_formats_as_the_checks_do(render: Render, tmp_path: Path) -> None:
+    """It sees notebooks/ and data/ only, so the settings of pyproject.toml stand in devcontainer.json again."""
+    project = render(folder=tmp_path / "lab")
+    text = re.sub(r"^ *//.*$", "", project.read(".devcontainer/devcontainer.json"), flags=re.MULTILINE)
+    settings = json.loads(text)["customizations"]["vscode"]["settings"]
+    assert settings["[python]"] == {"editor.defaultFormatter": "charliermarsh.ruff", "editor.formatOnSave": True}
+    assert settings["notebook.defaultFormatter"] == "charliermarsh.ruff" and settings["notebook.formatOnSave.enabled"]
+    as_edited = [f"--config={name} = {json.dumps(value)}" for name, value in settings["ruff.configuration"].items()]
+    file = project.folder / "notebooks/work.py"
+    for options, clean in ((as_edited, True), ([], False)):
+        file.write_text(WORK)
+        assert tool("ruff", "format", "--isolated", "--no-cache", *options, str(file), cwd=tmp_path).returncode == 0
+        assert (CHECKERS["ruff format"](project.folder).returncode == 0) is clean
 
 
 # --- actions ----------------------------------------------------------------------------------------
