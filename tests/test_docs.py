@@ -168,6 +168,13 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
     }
 
 
+@pytest.mark.parametrize("page", [*PAGES, IN_PROJECT], ids=shown)
+def test_who_is_told_to_install_copier_is_told_how_it_is_found(page: Path) -> None:
+    """On a fresh machine, pipx puts commands where no shell looks."""
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"pipx\s+install\s+copier", text)) == len(re.findall(r"pipx\s+ensurepath", text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_the_tests_that_a_page_names_exist(page: Path) -> None:
     assert unknown_tests(page.read_text(encoding="utf-8")) == set()
