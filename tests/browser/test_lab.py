@@ -91,6 +91,8 @@ def test_a_wrong_token_is_refused_in_words(lab: Project, visitor: Visitor) -> No
     visit.picture("wrong token")
     visit.open()
     expect(visit.page.get_by_label("Password or token")).to_be_visible()
+    # The refusal itself is all that the console shows.
+    assert ["status of 401" in complaint for complaint in visit.complaints] == [True]
 
 
 def test_what_goes_wrong_in_a_page_is_noticed(lab: Project, visitor: Visitor) -> None:
@@ -148,3 +150,4 @@ def test_the_classic_interface(untouched: Project, visitor: Visitor) -> None:
     visit.page = opened.value
     run_and_edit(visit, "classic")
     assert set(visit.complaints) <= CLASSIC_FAULTS
+    assert "errors of its own" in untouched.read("sample.env")
