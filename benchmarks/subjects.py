@@ -146,7 +146,7 @@ class Subject:
         """Seconds until a new kernel has run its first cell."""
         begin = time.monotonic()
         token = self.folder / "secrets/jupyter_token"
-        lab = Lab(f"http://127.0.0.1:{self.port}", token.read_text() if token.exists() else self.token)
+        lab = Lab(f"http://127.0.0.1:{self.port}", token.read_text().strip() if token.exists() else self.token)
         with lab.kernel() as kernel:
             kernel.execute_interactive("print(1 + 1)", timeout=60, output_hook=lambda _: None)
             return time.monotonic() - begin

@@ -18,7 +18,7 @@ DATA = ROOT / "tests/data"
 # --- a lab that runs ------------------------------------------------------------------------------
 def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project) -> None:
     file = fresh_lab.folder / "secrets/jupyter_token"
-    token = file.read_text()
+    token = file.read_text().strip()
 
     def said() -> str:
         return fresh_lab.compose("logs", "--no-log-prefix", "lab").stdout
@@ -35,7 +35,7 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     assert fresh_lab.container()["State"]["Running"]
     file.unlink()
     assert answers(fresh_lab.up()) == 200
-    assert file.read_text() != token
+    assert file.read_text().strip() != token
 
 
 def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None:

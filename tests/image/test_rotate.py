@@ -14,7 +14,8 @@ def test_neither_the_old_token_nor_an_old_cookie_works(fresh_lab: Project) -> No
 
     done = fresh_lab.make("rotate")
     new = fresh_lab.lab()
-    assert new.token != old.token and len(new.token) >= 32
+    assert new.token != old.token and fresh_lab.read("secrets/jupyter_token") == f"{new.token}\n"
+    assert len(new.token) == 64
     assert new.token not in done.stdout + done.stderr
     contents = f"{new.address}/api/contents"
     # A browser asks the same address again, though here the lab has another port: it is part of the cookie.

@@ -74,7 +74,8 @@ writable "$HOME/notebooks" notebooks
     refuse "secrets/jupyter_token is a folder: delete it, and the next start makes a new token."
 if [ "$mode" = prepare ] && [ ! -e "$token" ]; then
     writable /run/secrets secrets
-    od -An -N 32 -t x1 /dev/urandom | tr -d ' \n' | (umask 077 && cat >"$token.new")
+    # One line and its end, so that a terminal that shows it glues nothing to it.
+    od -An -N 32 -w32 -t x1 /dev/urandom | tr -d ' ' | (umask 077 && cat >"$token.new")
     mv "$token.new" "$token"
 fi
 [ -e "$token" ] || refuse "secrets/jupyter_token is missing: 'docker compose up' makes a new one."
