@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
 CERTIFICATES = Path("/run/ca.pem")  # the site's own (LAB_CA_BUNDLE), where there are some
@@ -66,10 +67,21 @@ def address() -> str:
     return masked(" ".join(os.environ.get(name, "") for name in ("UV_DEFAULT_INDEX", "UV_INDEX")).strip())
 
 
+def listed() -> dict[str, Any]:
+    """The table [project] of the user's list, which people edit by hand."""
+    mend = f"mend it, or run 'git checkout {PROJECT}' for its last state."
+    try:
+        found = tomllib.loads(Path(PROJECT).read_text(encoding="utf-8")).get("project")
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise Refused(f"{PROJECT} cannot be read ({error}; is a comma or a quotation mark missing?): {mend}") from None
+    if not isinstance(found, dict):
+        raise Refused(f"{PROJECT} has no table [project], which names your packages: {mend}")
+    return found
+
+
 def resolve(*options: str) -> None:
     """Write the lock anew: for every platform, and from the oldest Python that the project names."""
-    wanted = tomllib.loads(Path(PROJECT).read_text(encoding="utf-8"))["project"].get("requires-python", "")
-    oldest = re.search(r">=\s*(3\.\d+)", wanted)
+    oldest = re.search(r">=\s*(3\.\d+)", str(listed().get("requires-python")))
     version = ("--python-version", oldest[1]) if oldest else ()
     layout = ("--universal", "--generate-hashes", "--no-annotate", "--no-header")
     uv("pip", "compile", *layout, "--python", sys.executable, *version, *options, PROJECT, "--output-file", LOCK)
@@ -130,6 +142,7 @@ def run(command: str, names: list[str]) -> bool:
         raise Refused(f'which package? make {command} PKG="NAME"')
     if WHEELS.exists() and command in ("lock", "outdated"):
         raise Refused("this project was restored with lab/bundle, which holds no newer versions: bring another bundle.")
+    listed()
     old = versions()
     before = resolve_here() if WHEELS.exists() else {}
     if command in ("add", "remove"):

@@ -1,7 +1,13 @@
 """make add, remove, lock and outdated: the list and the lock change together, or not at all."""
 
+import io
+import os
 import re
+import subprocess
+import sys
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +86,49 @@ def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(project: Proje
 def test_only_what_is_listed_can_be_removed(project: Project) -> None:
     done = project.run("make", "--no-print-directory", "remove", "PKG=polars", check=False)
     assert "labdock: 'polars' is not in pyproject.toml: " in done.stderr
+
+
+# By what a hand made of pyproject.toml: what is seen, in the sentence that ends every command.
+MISTAKES = {
+    b'"numpy",': (b'"numpy"', "cannot be read (Unclosed array (at line "),
+    b"[project]": (b"[tool.project]", "has no table [project], "),
+    b"[project]\n": (b"project = 5\n[other]\n", "has no table [project], "),
+    b"description = ": (b"description = \xff", "cannot be read ('utf-8' codec can't decode byte 0xff"),
+}
+
+
+@pytest.mark.parametrize("right", MISTAKES)
+@pytest.mark.parametrize("command", ["lock", "outdated", "add"])
+def test_a_list_that_cannot_be_read_is_one_sentence(
+    project: Project, tmp_path: Path, command: str, right: bytes
+) -> None:
+    """What the build stage runs, with a uv that finds nothing newer."""
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+    sound = (project.folder / "pyproject.toml").read_bytes()
+    wrong, said = MISTAKES[right]
+    assert sound.count(right) == 1
+    for text, expected in (
+        (sound, "Nothing changes: "),
+        (sound.replace(right, wrong), f"labdock: pyproject.toml {said}"),
+    ):
+        done = changed(project, text, command, PATH=str(tmp_path))
+        assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and done.stderr.endswith("or run 'git checkout pyproject.toml' for its last state.\n")
+
+
+def changed(project: Project, text: bytes, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """packages.py, as it runs in the build stage, on another package list."""
+    archive = io.BytesIO()
+    lock = (project.folder / "requirements.lock").read_bytes()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in (("pyproject.toml", text), ("requirements.lock", lock), ("index", b"")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    script = (sys.executable, "-I", project.folder / "lab/packages.py", command, "humanize")
+    done = subprocess.run(script, input=archive.getvalue(), env={**os.environ, **environment}, capture_output=True)
+    return subprocess.CompletedProcess(script, done.returncode, None, done.stderr.decode())
 
 
 @pytest.mark.full
