@@ -31,10 +31,16 @@ def test_up_shows_progress_on_a_terminal_and_does_not_drown_a_pipe(lab: Project)
 
 
 def test_up_prints_the_address_last(lab: Project) -> None:
-    """Alone at the end of its line, so that a terminal makes a link of it."""
-    lines = lab.make("up").stdout.splitlines()
+    """Alone at the end of its line, so that a terminal makes a link of it; what the lock lacks keeps no lab down."""
+    needs = lab.read("lab/needs.txt")
+    (lab.folder / "lab/needs.txt").write_text(f"{needs}toolz toolz>=1\n")
+    done = lab.make("up")
+    (lab.folder / "lab/needs.txt").write_text(needs)
+    lines = done.stdout.splitlines()
     assert lines[-1].split() == ["Address:", f"{lab.lab().address}/lab"]
     assert "\x1b" not in "".join(lines)
+    said = "labdock: requirements.lock lacks toolz>=1, which this lab needs: run 'make add PKG=\"toolz>=1\"'."
+    assert done.stderr.splitlines()[-1] == said
 
 
 def test_a_build_that_fails_is_shown_in_a_pipe_too(engine: None, project: Project) -> None:

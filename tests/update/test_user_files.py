@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import Answers
+from tests.support.doctor import mend
 from tests.support.project import Project
 from tests.support.updates import (
     COMMENT,
+    FILES,
     NEW,
     OLD,
     THEIRS,
@@ -121,19 +124,45 @@ def needs(project: Project) -> list[str]:
     return [line for line in said if "requirements.lock" in line]
 
 
+# What a project was, what it becomes, and what that needs.
+SCIENCE, TENSORFLOW = {"environment": "science"}, {"environment": "tensorflow"}
+NVIDIA = {**TENSORFLOW, "gpu": "nvidia"}
+SWITCHES = [
+    pytest.param(SCIENCE, TENSORFLOW, "tensorflow", id="another environment"),
+    pytest.param(SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="and a graphics processor"),
+    pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a graphics processor alone"),
+]
+
+
 @pytest.mark.full
-def test_another_environment_names_the_command_that_brings_it(engine: None, old: Project) -> None:
-    assert needs(old) == ["ok    requirements.lock holds what the lab needs"]
-    before = contents(old, *THEIRS)
-    update(old, environment="tensorflow")
-    assert_updated(old)
-    assert contents(old, *THEIRS) == before
-    sentence = "requirements.lock lacks tensorflow, which this lab needs: run 'make add PKG=\"tensorflow\"'."
-    assert needs(old) == [f"MEND  {sentence}"]
-    old.make("env")
-    old.run("make", "--no-print-directory", "add", "PKG=tensorflow")
-    assert needs(old) == ["ok    requirements.lock holds what the lab needs"]
-    assert "\ntensorflow==" in old.read("requirements.lock") and '"tensorflow' in old.read("pyproject.toml")
+@pytest.mark.parametrize(("was", "becomes", "needed"), SWITCHES)
+def test_another_answer_names_the_command_that_brings_it(
+    engine: None, releases: Path, tmp_path: Path, was: Answers, becomes: Answers, needed: str
+) -> None:
+    project = start(releases, tmp_path / "lab", OLD, **was)
+    assert needs(project) == ["ok    requirements.lock holds what the lab needs"]
+    files = FILES if was == TENSORFLOW else THEIRS
+    before = contents(project, *files)
+    update(project, **becomes)
+    assert_updated(project)
+    assert contents(project, *files) == before
+    sentence = f"requirements.lock lacks {needed}, which this lab needs: run 'make add PKG=\"{needed}\"'."
+    assert needs(project) == [f"MEND  {sentence}"]
+    project.make("env")
+    mend(project, sentence)
+    assert needs(project) == ["ok    requirements.lock holds what the lab needs"]
+    lock = project.read("requirements.lock")
+    assert "\ntensorflow==" in lock and ("\nnvidia-cudnn-" in lock) == (becomes == NVIDIA)
+    assert f'"{needed}' in project.read("pyproject.toml")
+
+
+def test_a_graphics_processor_alone_is_noticed(releases: Path, tmp_path: Path) -> None:
+    """The same, where no engine is."""
+    project = start(releases, tmp_path / "lab", OLD, **TENSORFLOW)
+    check = ("sh", "-c", ". lab/tools/lib.sh; check_packages")
+    assert project.run(*check).stdout == ""
+    update(project, **NVIDIA)
+    assert "run 'make add PKG=\"tensorflow[and-cuda]\"'" in project.run(*check).stdout
 
 
 @pytest.mark.full

@@ -267,13 +267,15 @@ check_git() {
     fi
 }
 
-# What the machinery needs of the user's environment; the resolver merges it, an update never does.
+# What the machinery needs of the user's environment; the resolver merges it, an update never does. A line of
+# lab/needs.txt: a name in the lock (or grep's pattern for one), and what to add for it where that is not the name.
 check_packages() {
-    missing=$(while read -r name; do
-        grep -qs "^$name==" requirements.lock || printf ' %s' "$name"
-    done <lab/needs.txt)
+    missing=$(while read -r name requirement; do
+        grep -qs "^$name==" requirements.lock || echo "${requirement:-$name}"
+    done <lab/needs.txt | uniq | tr '\n' ' ')
+    missing=${missing% }
     [ -z "$missing" ] ||
-        echo "requirements.lock lacks$missing, which this lab needs: run 'make add PKG=\"${missing# }\"'."
+        echo "requirements.lock lacks $missing, which this lab needs: run 'make add PKG=\"$missing\"'."
 }
 
 # What is left: an .env that cannot be read, a wrong address, a mistake in compose.override.yaml.
