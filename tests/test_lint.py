@@ -275,3 +275,8 @@ def test_hooks_and_the_development_lock_agree() -> None:
     workflows = "".join(path.read_text() for path in REPOSITORY_WORKFLOWS + TEMPLATE_WORKFLOWS)
     installed = set(re.findall(r"pip install ([a-z-]+)==(\S+)", workflows))
     assert installed == {(name, locked[name]) for name in ("copier", "pre-commit")}
+
+
+def test_what_make_lock_writes_may_be_pushed_by_a_workflow() -> None:
+    """GitHub's own token may not change a workflow: this repository's hold no version of a tool."""
+    assert not [path.name for path in REPOSITORY_WORKFLOWS if re.search(r"==\d", path.read_text())]

@@ -1,5 +1,6 @@
 """`make release`, and what release.yml runs: each release commit becomes one release, with its notes and an example."""
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -45,6 +46,8 @@ def repository(tmp_path: Path) -> Path:
     git("init", "--quiet", cwd=folder)
     (folder / "copier.yml").write_text(SETTINGS)
     (folder / "template/{{ _copier_conf.answers_file }}.jinja").write_text("{{ _copier_answers | to_nice_yaml }}")
+    installed = importlib.metadata.version("copier")
+    (folder / "requirements-dev.lock").write_text(f"copier=={installed} \\\n    --hash=sha256:0\n")
     (folder / "Makefile").write_text('lint test:\n\t@echo $@ >>../calls; test $@ != "$$FAILS"\n')
     changes = ""
     for version in ("0.1.0", "0.2.0"):

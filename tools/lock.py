@@ -15,10 +15,8 @@ import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
-PINNED = (
-    *(".pre-commit-config.yaml", ".github/workflows/*.yml"),
-    *("template/.pre-commit-config.yaml", "template/*/workflows/*.yml"),
-)
+# Not this repository's own workflows, which the workflow that runs this may not change.
+PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
 
 
 def packages(environment: str, gpu: str = "none") -> str:
@@ -63,7 +61,7 @@ def main(names: list[str]) -> None:
 
 
 def repin() -> None:
-    """Give the hooks and workflows the versions of the tools that requirements-dev.lock holds too."""
+    """Give the hooks and the template's workflows the versions of the tools that requirements-dev.lock holds too."""
     locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE))
     for path in (path for pattern in PINNED for path in ROOT.glob(pattern)):
         text = path.read_text()

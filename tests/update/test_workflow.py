@@ -135,14 +135,39 @@ def test_a_template_on_somebody_s_disk_is_a_warning(releases: Path, tmp_path: Pa
     assert version(Project(runner.checkout, {})) == OLD
 
 
-# --- the other job's last step --------------------------------------------------------------------------
-@pytest.mark.full
-def test_newer_versions_become_one_pull_request(runner: Runner) -> None:
-    steps = job(runner.checkout / WORKFLOW, "renew")
-    assert [step["run"].split()[:2] for step in steps[:2]] == [["make", "env"], ["make", "lock"]]
-    assert runner.run(steps[-1:], GH_TOKEN="secret").returncode == 0 and nothing_happened(runner)
-    (runner.checkout / "requirements.lock").write_text("newer\n")
-    done = runner.run(steps[-1:], GH_TOKEN="secret")
+# --- the other job --------------------------------------------------------------------------------------
+# tests/image/test_packages.py and test_pin.py see what these really do.
+MAKE = """
+echo "$*" >>../made
+case $*:$NEWER in
+env:*) touch .env ;;
+lock:yes) echo newer >requirements.lock ;;
+pin:yes) sed -i 's/@sha256:a*/@sha256:b/' compose.pins.yaml ;;
+esac
+"""
+
+
+def renew(runner: Runner, newer: str) -> str:
+    """Run the job; what was made in it."""
+    runner.program("make", MAKE)
+    runner.environment["NEWER"] = newer
+    made = runner.checkout.parent / "made"
+    made.write_text("")
+    done = runner.run(job(runner.checkout / WORKFLOW, "renew"), GH_TOKEN="secret", PIP_INDEX_URL="")
     assert done.returncode == 0, done.stdout
+    return made.read_text()
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_newer_versions_become_one_pull_request(releases: Path, tmp_path: Path, pinned: bool) -> None:
+    project = start(releases, tmp_path / "lab", OLD)
+    if pinned:
+        project.replace("compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@sha256:{'a' * 64}")
+    runner = checked_out(project, releases, tmp_path)
+    made = "env\nlock\npin\n" if pinned else "env\nlock\n"
+    assert renew(runner, newer="no") == made and nothing_happened(runner)
+    assert renew(runner, newer="yes") == made
     assert branches(runner) == {"main", "newer-versions"}
+    changed = git("diff", "--name-only", "main", "newer-versions", cwd=tmp_path / "origin.git").splitlines()
+    assert changed == ["compose.pins.yaml", "requirements.lock"][not pinned :]
     assert [call.split(" --")[0] for call in runner.calls()] == ["auth setup-git", "pr list", "pr create"]
