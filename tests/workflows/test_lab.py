@@ -23,6 +23,8 @@ from tests.support.runner import Runner, command, jobs, resolved
 from tests.support.supply import registry
 
 (WORKFLOW,) = (ROOT / "template").glob("*/workflows/lab.yml")
+(UPDATE,) = (ROOT / "template").glob("*/workflows/update.yml")
+MAKE_ENV = {"run": "make env"}
 JOBS = jobs(WORKFLOW.read_text())
 ASK = ("pip-audit", "debsbom")  # the steps that ask whether something is known
 
@@ -48,7 +50,7 @@ def known(tmp_path: Path) -> Iterator[tuple[Server, dict[str, str]]]:
 def runner(project: Project, tmp_path: Path) -> Runner:
     home = tmp_path / "runner"
     home.mkdir()
-    return Runner(project, home, {"github.token": "t0ken"})
+    return Runner(project, home, {"github.token": "t0ken", "secrets.PIP_INDEX_URL": ""})
 
 
 def run_steps(runner: Runner, name: str, known: dict[str, str], **more: str) -> int:
@@ -164,6 +166,27 @@ def test_every_push_is_checked_whatever_its_branch_is_called() -> None:
     on = yaml.safe_load(WORKFLOW.read_text())[True]  # which YAML takes `on` for
     assert (on["push"], on["pull_request"]) == ({"branches": ["**"]}, None)
     assert not [name for name, job in JOBS.items() if "if" in job and name != "publish"]
+
+
+@pytest.mark.full
+def test_a_package_index_that_is_a_secret_is_the_build_s(runner: Runner) -> None:
+    """After each `make env`, of workflow `update` too; what Compose reads is what was given, and no step says it."""
+    project, index = runner.project, "https://reader:p'w$x%40@one.example/simple https://two.example/simple"
+    every = [job for job in [*JOBS.values(), *jobs(UPDATE.read_text()).values()] if MAKE_ENV in job["steps"]]
+    assert len(every) == 4
+    for job in every:
+        at = job["steps"].index(MAKE_ENV)
+        texts = []
+        for secret in ("", index):
+            runner.expressions["secrets.PIP_INDEX_URL"] = secret
+            (project.folder / ".env").unlink(missing_ok=True)
+            for step in job["steps"][at : at + 2]:
+                done = runner.step(job, step)
+                assert done.returncode == 0 and "example" not in done.stdout + done.stderr
+            texts.append(project.read(".env"))
+        assert "PIP_INDEX_URL=\n" in texts[0] and texts[1].startswith(texts[0])
+        read = ("env", "-u", "PIP_INDEX_URL", "sh", "-c", '. lab/tools/lib.sh; printf %s "$PIP_INDEX_URL"')
+        assert project.run(*read).stdout == index.replace("'", "%27")
 
 
 def test_nothing_is_published_unasked() -> None:
