@@ -30,6 +30,7 @@ JSON = json.dumps(
     }
 )
 KERNEL = json.dumps({"argv": ["/bin/false"], "display_name": "Planted", "language": "python"})
+EXTENSION = json.dumps({"name": "Planted", "version": "1", "jupyterlab": {"_build": {"load": "static/remoteEntry.js"}}})
 # Says in the lab's log whose Python ran it.
 CODE = """import sys
 print("planted in", sys.prefix, file=sys.stderr, flush=True)
@@ -41,6 +42,7 @@ CONFIGURATION = {
        for app in ("", "_server", "_lab", "_notebook") for kind in ("py", "json")},
     "jupyter_server_config.d/open.json": JSON,
     "labconfig/page_config.json": '{"appName": "Planted"}',
+    "labextensions/planted/package.json": EXTENSION,
     "kernels/python3/kernel.json": KERNEL,
     "kernels/planted/kernel.json": KERNEL,
     "nbconvert/templates/lab/index.html.j2": PAGE,
@@ -62,7 +64,7 @@ PLACES = {
 # Guards of the entrypoint, and what is obeyed without each.
 GUARDS = {
     "JUPYTER_CONFIG_DIR=/opt/labdock ": {"settings", "front end"},
-    " JUPYTER_DATA_DIR=/opt/labdock": {"kernels", "templates"},
+    " JUPYTER_DATA_DIR=/opt/labdock": {"kernels", "templates", "front end"},
     " -I": {"modules"},
     "\ncd /\n": {"templates"},
 }
@@ -147,7 +149,11 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
 @pytest.mark.attack("the same, by a kernel of the running lab, and then end the server", "the same")
 def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
     places = {f"/home/jovyan/{place}": files for place, files in PLACES.items()}
-    places |= {"/run/try/site": MODULES, "/var/lib/lab/1000": CONFIGURATION | MODULES}
+    places |= {
+        "/run/try/site": MODULES,
+        "/run/try/share/jupyter": CONFIGURATION,
+        "/var/lib/lab/1000": CONFIGURATION | MODULES,
+    }
     places |= {place: CONFIGURATION | MODULES for place in ("/tmp", "/run/lab", "/var/lib/lab/1000/lab")}
     before = fresh_lab.lab()
     before.run(f"""

@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 import engine as container_engine
 from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
 from tests.conftest import ROOT, Render
+from tests.support.probes import get, page
 from tests.support.project import Project
 from tools.notebook import CellError, printed
 
@@ -31,6 +32,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "spark": ("10,000,000 journeys", "p90"),
     "r": ("lm(formula = mpg ~ wt + hp", "Multiple R-squared:  0.8268"),
 }
+# And the extension of the front end that comes with its packages.
+EXTENSIONS = {"science-full": ["jupyter-matplotlib"]}
 ACCURATE = 0.9  # the least that a network must reach
 # Bytes that a build needs of the engine's disk, by what its wheels take: pytorch's are 2.9 GB, some 7 unpacked, and the
 # build's cache, the stage, the layer and the image each hold them.
@@ -154,6 +157,9 @@ def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, cas
     for asked in ("import sys; print(sys.version)", "import subprocess as s; s.run(['/opt/jupyter/bin/python', '-V'])"):
         assert version in project.lab().run(asked)
     import_packages(project)
+    served = {extension["name"]: extension["load"] for extension in page(project.lab())["federated_extensions"]}
+    for name in {"@jupyter-widgets/jupyterlab-manager", *EXTENSIONS.get(case, ())}:
+        assert get(project.lab(), f"/lab/extensions/{name}/{served[name]}", project.lab().token) == 200
     run_and_check(project)
     project.down()
 

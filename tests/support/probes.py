@@ -4,6 +4,7 @@ A probe is true where the lab behaves; where it does not, it is false or raises.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -197,6 +198,27 @@ def widgets_are_installed(lab: Lab) -> bool:
     return "@jupyter-widgets/jupyterlab-manager" in page
 
 
+def page(lab: Lab) -> dict[str, Any]:
+    """What the front end's page is told."""
+    text = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
+    found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def packages_extensions_come_after_the_servers(lab: Lab) -> bool:
+    """And only from folders of the image, each name once."""
+    told = page(lab)
+    names = [extension["name"] for extension in told["federated_extensions"]]
+    *own, last = told["labextensionsPath"]
+    return (
+        len(names) == len(set(names))
+        and "/opt/jupyter/share/jupyter/labextensions" in own
+        and last == "/opt/venv/share/jupyter/labextensions"
+        and all(folder.startswith(("/opt/", "/usr/")) for folder in own)
+    )
+
+
 def language_servers_are_left_out(lab: Lab) -> bool:
     return get(lab, "/lsp/status", lab.token) == 404
 
@@ -248,6 +270,7 @@ PROBES: dict[str, Probe] = {
         terminals_work,
         pages_are_served,
         widgets_are_installed,
+        packages_extensions_come_after_the_servers,
         language_servers_are_left_out,
         extensions_cannot_be_installed,
         no_news_is_fetched,

@@ -5,6 +5,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from jupyter_core.paths import jupyter_path
 from jupyter_server.serverapp import ServerApp
 
 c = get_config()  # noqa: F821 (given by Jupyter)
@@ -48,6 +49,11 @@ c.KernelManager.transport = "ipc"  # kernels speak over files only their user ca
 c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", "bash"]}
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
+
+# --- what the page is made of ------------------------------------------------------------------------
+# The browser's half of your packages (ipympl has one), from the image, after the server's own, whose names win. What is
+# in home or in a mount is not served; what a package brings for the server is not loaded.
+c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), "/opt/venv/share/jupyter/labextensions"]
 
 
 # --- what the status bar shows -----------------------------------------------------------------------
