@@ -159,6 +159,25 @@ set_apart() {
     done
 }
 
+# date_certificates: Java's store of them says when each came in, which differs from build to build. It gets the date of
+# everything else, and a new checksum, where the old one shows that this is the format (JKS) and the usual password.
+date_certificates() {
+    python3 -c '
+import hashlib, os, pathlib
+store = pathlib.Path("/etc/ssl/certs/java/cacerts")
+content, checksum = bytearray(store.read_bytes()[:-20]), store.read_bytes()[-20:]
+check = lambda: hashlib.sha1("changeit".encode("utf-16-be") + b"Mighty Aphrodite" + content).digest()
+after = lambda at, size: at + size + int.from_bytes(content[at : at + size])
+date, at = (int(os.environ["SOURCE_DATE_EPOCH"]) * 1000).to_bytes(8), 12
+if check() == checksum:
+    while content[at : at + 4] == b"\0\0\0\2": # a certificate: then name, date, type, bytes
+        at = after(at + 4, 2)
+        content[at : at + 8] = date
+        at = after(after(at + 8, 2), 4)
+    store.write_bytes(content + check())
+'
+}
+
 # download DIR WORD...: what `pip download WORD...` finds, into DIR.
 download() {
     folder=$1
@@ -219,6 +238,7 @@ system)
         echo "labdock: $reason." >&2
         exit 1
     fi
+    [ ! -e /etc/ssl/certs/java/cacerts ] || date_certificates
     mv /tmp/sources "$sources"
     rm -rf /etc/apt/apt.conf.d/99-site-ca /etc/apt/preferences.d/99-pins /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old \
         /var/cache/ldconfig/aux-cache /var/cache/fontconfig/* /var/lib/dbus/machine-id /var/log/* /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-

@@ -186,3 +186,21 @@ def test_tomorrow_the_distributions_part_is_the_same(
         system.replace("lab/build.sh", " SOURCE_DATE_EPOCH=315532800", "")
     today = own_layers(system, tmp_path / "today", BASE)
     assert (own_layers(system, tmp_path / "tomorrow", tomorrow) == today) is dated
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("dated", [True, False], ids=["as delivered", "the control: with dates of its own"])
+def test_javas_certificates_are_the_same(system: Project, tmp_path: Path, dated: bool) -> None:
+    """In the store that Debian makes for `environment: spark`; and Java reads it."""
+    system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
+    system.replace("Dockerfile", "system git openssh-client", "system openjdk-21-jre-headless")
+    if not dated:
+        system.replace("lab/build.sh", "|| date_certificates", "|| true")
+    first = own_layers(system, tmp_path / "first", BASE)
+    assert (own_layers(system, tmp_path / "second", BASE) == first) is dated
+    system.compose("build", "lab")
+    image = system.config()["services"]["lab"]["image"]
+    count = "grep -c BEGIN /etc/ssl/certs/ca-certificates.crt; keytool -list -cacerts -storepass changeit"
+    said = system.run("docker", "run", "--rm", "--entrypoint=sh", image, "-c", count).stdout
+    assert f"Your keystore contains {said.split()[0]} entries" in said
+    assert (said.count(", Jan 1, 1980, trustedCertEntry") == int(said.split()[0])) is dated
