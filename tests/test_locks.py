@@ -1,5 +1,6 @@
 """Every lock has what each processor and each Python needs, wheels with hashes; the package index is asked."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tools import lock as locks
 
 UV = Path(sys.executable).with_name("uv")
 PROCESSORS = ("x86_64", "aarch64")
 PYTHONS = ("3.12", "3.13", "3.14")
-LOCKS = {path.stem: path for path in (ROOT / "locks").glob("*.lock")} | {"server": ROOT / "template/lab/server.lock"}
+# Those that projects install; the development lock is this machine's.
+LOCKS = {name: ROOT / target for name, (target, *_) in locks.LOCKS.items() if name != "dev"}
 AS_SOURCE = "pyspark"  # has no wheels: lab/build.lock holds what builds it
 # TensorFlow has no wheels for 3.14, which copier.yml refuses.
 OFFERED = [
@@ -39,6 +42,46 @@ def marks(lock: str) -> Any:
 @pytest.mark.parametrize(("lock", "python"), [pytest.param(*offer, marks=marks(offer[0])) for offer in OFFERED])
 def test_a_lock_installs(lock: str, python: str, processor: str, tmp_path: Path) -> None:
     assert lacking(LOCKS[lock], python, processor, tmp_path) == ""
+
+
+def hashes(text: str) -> dict[str, set[str]]:
+    """The hashes of each NAME==VERSION in a lock."""
+    found: dict[str, set[str]] = {}
+    for name, rest in re.findall(r"^([\w.-]+==[^\s;\\]+)(.*\n(?: .*\n)*)", text, re.MULTILINE):
+        found.setdefault(name, set()).update(re.findall(r"--hash=sha256:(\w+)", rest))
+    return found
+
+
+def foreign(text: str, python: str) -> dict[str, set[str]]:
+    """The hashes in a lock that no file of that version in the package index has, as uv is told them there."""
+    wanted = re.sub(r" *\\\n +--hash=\S+", "", text)
+    layout = ("--universal", "--generate-hashes", "--no-deps", "--no-annotate", "--no-header", "--no-python-downloads")
+    command = [UV, "pip", "compile", "--quiet", *layout, "--python-version", python, "-"]
+    said = subprocess.run(command, input=wanted, check=True, text=True, stdout=subprocess.PIPE).stdout
+    known = hashes(said)
+    assert known.keys() == hashes(text).keys() and all(known.values())
+    return {name: wrong for name, found in hashes(text).items() if (wrong := found - known[name])}
+
+
+def flipped(text: str) -> str:
+    """A lock with one digit of one hash changed."""
+    at = text.index("--hash=sha256:") + len("--hash=sha256:")
+    return f"{text[:at]}{int(text[at], 16) ^ 1:x}{text[at + 1 :]}"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [*LOCKS, "dev"])
+def test_a_lock_holds_the_index_s_hashes(name: str) -> None:
+    target, _, python = locks.LOCKS[name]
+    text = (ROOT / target).read_text()
+    assert foreign(text, python) == {}
+
+
+@pytest.mark.full
+def test_a_hash_with_another_digit_is_noticed() -> None:
+    target, _, python = locks.LOCKS["build"]
+    text = (ROOT / target).read_text()
+    assert [len(wrong) for wrong in foreign(flipped(text), python).values()] == [1]
 
 
 def test_what_has_no_wheels_is_noticed(tmp_path: Path) -> None:
