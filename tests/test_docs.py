@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.project import Project
 from tests.support.reader import FENCE
+from tests.support.updates import FILES, FOLDERS
 from tools import files, reference
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -142,6 +143,13 @@ def test_a_file_that_does_not_say_what_it_is_is_noticed() -> None:
     assert files.sentence("lab/x.sh", "#!/bin/sh\n# Ends a lab.\n# Twice.\nset -eu\n") == "Ends a lab."
     with pytest.raises(ValueError, match=r"lab/x\.sh does not say what it is"):
         files.sentence("lab/x.sh", "set -eu\n# Too late.\n")
+
+
+def test_the_readme_of_a_project_says_whose_a_file_is() -> None:
+    """What an update leaves alone, and two that it never holds."""
+    (rows,) = re.findall(r"^\| Yours: .*\n\|.*\n((?:\|.*\n)+)", IN_PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
+    named = {name for row in rows.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert named == {*FOLDERS, *FILES, ".env", "lab/bundle/"}
 
 
 # --- words ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.mutants import without_environments
 from tests.support.project import Project
 from tests.support.supply import package, publish, registry, served
 
@@ -66,8 +67,7 @@ def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 @pytest.fixture
 def project(fresh_project: Project, base: str, mirror: tuple[Path, str]) -> Project:
     """A project on that base and mirror, whose image holds labdock-dummy and no environments: built in seconds."""
-    for stage, folder in (("server", "/opt/jupyter"), ("kernel", "/opt/venv")):
-        fresh_project.replace("Dockerfile", f"COPY --from={stage} {folder} {folder}\n", "")
+    without_environments(fresh_project)
     fresh_project.replace("Dockerfile", "system git openssh-client", "system labdock-dummy")
     fresh_project.environment |= {"PYTHON_IMAGE": base, "DEBIAN_MIRROR": mirror[1], "DEBIAN_SECURITY_MIRROR": ""}
     fresh_project.environment |= {"HTTP_PROXY": "", "HTTPS_PROXY": ""}
