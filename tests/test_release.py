@@ -19,6 +19,7 @@ from tests.support.project import Project
 from tools.release import removed, unreleased
 
 WORKFLOW = ROOT / ".github/workflows/release.yml"
+JOBS = yaml.safe_load(WORKFLOW.read_text())["jobs"]
 SOURCE = "https://github.com/example/labdock.git"
 # Keeps what each release was made of, knows those it has, and hands out what the other job uploaded.
 GH = """
@@ -30,7 +31,7 @@ esac
 """
 SETTINGS = "_subdirectory: template\nproject_name:\n  type: str\n  help: Which?\n"
 # A template's project, whose commands only write down that they were called.
-MAKEFILE = "env up test down:\n\t@echo $@ >>calls.{version}; test $@ != $$FAILS\n"
+MAKEFILE = "env up test down:\n\t@echo $@ >>calls.{version}; test $@ != $$FAILS && test $@-{version} != $$FAILS\n"
 
 
 def commit(folder: Path, message: str) -> None:
@@ -70,17 +71,17 @@ def runner(repository: Path, tmp_path: Path) -> Runner:
 
 
 def run(runner: Runner, *jobs: str) -> subprocess.CompletedProcess[str]:
-    """Run the jobs until one fails; the second on a machine of its own."""
+    """Run the jobs, the second on a machine of its own; what they said, and the first failure."""
+    said, status = "", 0
     for name in jobs:
         done = runner.run(job(WORKFLOW, name), GH_TOKEN="secret", SOURCE=SOURCE)
-        if done.returncode:
-            return done
+        said, status = said + done.stdout, status or done.returncode
         if name == "example":
             (runner.checkout / "examples").rename(runner.checkout.parent / "uploaded")
             runner.environment["UPLOADED"] = str(runner.checkout.parent / "uploaded")
         else:
             shutil.rmtree(runner.checkout / "examples", ignore_errors=True)
-    return done
+    return subprocess.CompletedProcess([], status, said, "")
 
 
 # --- the workflow -----------------------------------------------------------------------------------------
@@ -121,13 +122,27 @@ def test_an_example_that_does_not_work_is_not_released(runner: Runner, tmp_path:
     runner.environment["FAILS"] = target
     done = run(runner, "example", "release")
     assert done.returncode != 0 and list((tmp_path / "releases").iterdir()) == []
-    assert yaml.safe_load(WORKFLOW.read_text())["jobs"]["release"]["needs"] == "example"
+    assert "no example that works: v0.1.0 v0.2.0\n" in done.stdout
+
+
+@pytest.mark.parametrize("target", ["up", "test"])
+def test_a_release_that_is_broken_keeps_no_later_one_back(runner: Runner, tmp_path: Path, target: str) -> None:
+    runner.environment["FAILS"] = f"{target}-0.1.0"
+    for _ in range(2):  # also not at the next push
+        done = run(runner, "example", "release")
+        assert done.returncode != 0 and "no example that works: v0.1.0\n" in done.stdout
+        assert [path.name for path in (tmp_path / "releases").iterdir()] == ["v0.2.0"]
+        shutil.rmtree(tmp_path / "uploaded")
+    assert (tmp_path / "temp/v0.1.0/iris-study/calls.0.1.0").read_text().splitlines()[-1] == "down"
+    upload, release = JOBS["example"]["steps"][-1], JOBS["release"]
+    assert upload["if"] == release["if"] == "${{ !cancelled() }}" and release["needs"] == "example"
 
 
 def test_a_release_that_the_changelog_does_not_know_is_refused(runner: Runner, tmp_path: Path) -> None:
     commit(runner.checkout, "release: v0.3.0")
     done = run(runner, "example", "release")
     assert done.returncode != 0 and "v0.3.0 has no section" in done.stdout
+    assert (tmp_path / "releases/v0.2.0").exists()
     assert not (tmp_path / "releases/v0.3.0").exists()
 
 
