@@ -1,6 +1,9 @@
 """`make run`: every notebook runs in the lab, from its own folder, and stays as it is."""
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,11 @@ import nbformat
 import pytest
 
 from tests.support.project import Project
+from tests.support.waiting import until
+from tools.notebook import execute, text
+
+# It and its child go on for a day.
+ENDLESS = "import subprocess; subprocess.run(['sleep', '86399'])"
 
 
 def notebook(path: Path, code: str) -> None:
@@ -41,6 +49,32 @@ def test_a_cell_that_fails_is_shown_and_fails_the_whole(lab: Project, own: Path)
     assert done.returncode
     assert "\nFAIL  notebooks/of a test/a.ipynb\n" in done.stdout and "no_such_flowers" in done.stdout
     assert done.stdout.endswith("ok    notebooks/of a test/b.ipynb\n")
+
+
+def running(lab: Project) -> set[str]:
+    """The lab's processes that are kernels or what ENDLESS started."""
+    return set(lab.shell("grep -lsaE '[i]pykernel_launcher|[n]bclient|[8]6399' /proc/[0-9]*/cmdline || true").split())
+
+
+@pytest.mark.full
+def test_interrupted_it_leaves_nothing_of_its_own(lab: Project, own: Path) -> None:
+    """On a terminal, which shows what runs; the lab's own kernels live on."""
+    notebook(own / "endless.ipynb", ENDLESS)
+    terminal, inside = os.openpty()
+    with lab.lab().kernel() as kernel:
+        execute(kernel, "here = 1")
+        before = running(lab)
+        command = ("make", "--no-print-directory", "run")
+        with subprocess.Popen(command, cwd=lab.folder, stdout=inside, stderr=inside, start_new_session=True) as run:
+            try:
+                until(lambda: len(running(lab) - before) == 3, "nbclient, its kernel and the kernel's child run")
+            finally:
+                os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C does
+        assert run.returncode != 0 and running(lab) == before != set()
+        assert text(execute(kernel, "print(here)")) == "1\n"
+    shown = os.read(terminal, 4096).decode()
+    first, then = "notebooks/iris.ipynb", "notebooks/of a test/endless.ipynb"
+    assert f"run   {first}\rok    {first}\r\nrun   {then}\r" in shown
 
 
 def test_without_a_lab_it_says_how_to_start_one(engine: None, fresh_project: Project) -> None:
