@@ -30,6 +30,7 @@ FILES = {
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
     *("lab/server/labconfig/page_config.json", "lab/server/labconfig/default_setting_overrides.json"),
     *("lab/server/workspace.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
+    "lab/server/ipython/startup/umask.py",
     *(f"lab/tools/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "newest", "open", "packages", "pin")),
     *(f"lab/tools/{name}.sh" for name in ("reset", "restore", "rotate", "run", "sbom", "test", "up", "url", "verify")),
     *("tests/requirements.lock", "tests/test_lab.py"),

@@ -40,6 +40,16 @@ for mount in ("data", "notebooks"):
 print("fine")
 """
 
+# A kernel that no shell of the lab's started: make run's, an editor's.
+ELSEWHERE = """
+import os, pathlib
+from jupyter_client.manager import start_new_kernel
+os.chdir(pathlib.Path.home() / "notebooks")
+_, client = start_new_kernel(kernel_name="python3")
+assert client.execute_interactive(f"open({path!r}, 'w').close()", timeout=60)["content"]["status"] == "ok"
+client.shutdown()
+"""
+
 
 @pytest.fixture(scope="module")
 def project(new_project: Render) -> Iterator[Project]:
@@ -100,7 +110,8 @@ def test_the_umask_is_the_users(project: Project, umask: str, mode: int) -> None
     lab.request("PUT", f"contents/notebooks/saved-{umask}", json=saved)
     lab.request("PUT", f"contents/notebooks/sent-{umask}", json=saved | {"chunk": 1})
     lab.request("PUT", f"contents/notebooks/sent-{umask}", json=saved | {"chunk": -1})
-    for how in ("made", "saved", "sent"):
+    project.compose("exec", "--no-TTY", "lab", "python", "-c", f"path = 'exec-{umask}'; {ELSEWHERE}")
+    for how in ("made", "saved", "sent", "exec"):
         assert (project.folder / f"notebooks/{how}-{umask}").stat().st_mode & 0o777 == mode, how
     assert project.shell("bash -ic umask 2>/dev/null").strip() == f"0{umask}"  # make shell, an editor's terminal
     assert (project.folder / "secrets/jupyter_token").stat().st_mode & 0o777 == 0o600

@@ -64,3 +64,13 @@ def test_nothing_asks_compose_for_the_image_of_one_service(rendered: Project) ->
         files = list(rendered.folder.glob(path))
         assert files and [file.name for file in files if asked.search(file.read_text())] == []
     assert asked.search("image=$(docker compose config --images lab | head -n 1)")
+
+
+def test_a_proxy_has_both_its_names(engine: None, project: Project) -> None:
+    """In all that runs in the lab: what the engine starts beside the server has Compose's environment alone."""
+    proxies = {"HTTP_PROXY": "http://proxy:1", "HTTPS_PROXY": "http://proxy:2", "NO_PROXY": "here"}
+    project.environment |= proxies
+    environment = project.config()["services"]["lab"]["environment"]
+    assert {name: (environment[name], environment[name.lower()]) for name in proxies} == {
+        name: (value, value) for name, value in proxies.items()
+    }

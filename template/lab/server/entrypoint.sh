@@ -108,7 +108,5 @@ fi
 # Only paths of the image say how the server behaves; nothing in home or in a mount does (-I: no user packages either).
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
-# curl and others read a proxy's name in lower case only.
-export http_proxy="${HTTP_PROXY:-}" https_proxy="${HTTPS_PROXY:-}" no_proxy="${NO_PROXY:-}"
 cd /
 exec /opt/jupyter/bin/python -I -m "$module"
