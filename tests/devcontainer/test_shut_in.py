@@ -28,6 +28,13 @@ for place in {PLACES}; do for name in "$@"; do
 done; done 2>/dev/null || true
 """
 READ = f"grep -rlsaI -D skip '{CANARY}' / --exclude-dir=proc --exclude-dir=sys || true"
+# Repositories: as usual, bare, and one whose settings lie in another folder.
+PLANT = """
+git init -q notebooks/planted && git -C notebooks/planted config core.fsmonitor /tmp/ran
+git init -q --bare data/planted && cd data/planted
+git config core.bare false && git config core.worktree .. && git config core.fsmonitor 'touch ran; false'
+mkdir ../apart ../its && cp HEAD ../apart && echo ../its >../apart/commondir && cp -r config objects refs ../its
+"""
 EVERYTHING = {"services": {"lab": {"volumes": [".:/project"]}}}
 
 
@@ -171,12 +178,19 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     assert said == "LAB_GIT is './nowhere', which is no folder: run 'git init', or leave it empty in .env.\n"
 
 
-@pytest.mark.attack("a notebook makes a git repository in a mount, whose settings name a program", "make doctor tells")
+@pytest.mark.attack(
+    "a notebook makes a git repository in a mount, bare or not, whose settings name a program", "make doctor tells"
+)
 def test_a_planted_repository_is_told(cli: Cli, fresh_copy: Project) -> None:
-    told = "note  notebooks/planted/.git can be written in the lab"
+    told = " can be written in the lab: "
     assert told not in fresh_copy.make("doctor", check=False).stdout
-    inside(cli, fresh_copy, "git init -q notebooks/planted && git -C notebooks/planted config core.fsmonitor /tmp/ran")
+    inside(cli, fresh_copy, PLANT)
+    fresh_copy.run("git", "-C", "data/planted", "status")
+    assert (fresh_copy.folder / "data/ran").exists(), "the control: git on the host obeys it"
     try:
-        assert told in fresh_copy.make("doctor", check=False).stdout
+        said = fresh_copy.make("doctor", check=False).stdout
     finally:
-        inside(cli, fresh_copy, "rm -r notebooks/planted")
+        inside(cli, fresh_copy, "rm -r notebooks/planted data/planted data/ran data/apart data/its")
+    assert {line.partition(told)[0] for line in said.splitlines() if told in line} == {
+        f"note  {path}" for path in ("notebooks/planted/.git", "data/planted", "data/apart")
+    }

@@ -155,6 +155,14 @@ def test_a_setting_less_is_no_fault(sound: Project) -> None:
     assert said["note"] == [".env has no line for LAB_UMASK LAB_PIDS: the defaults in sample.env hold."]
 
 
+def test_of_too_many_files_not_all_are_searched(sound: Project, tmp_path: Path) -> None:
+    program(sound, tmp_path, "find", "[ $1 = notebooks ] || exit 0; yes data/many | head -n ${MANY:-500001}")
+    (note,) = doctor(sound)["note"]
+    assert "hold more than 500000 files" in note
+    sound.environment["MANY"] = "500000"
+    assert doctor(sound)["note"] == []
+
+
 def test_no_env_is_no_fault(sound: Project) -> None:
     env(sound).unlink()
     assert doctor(sound)["note"] == ["there is no .env, and every default holds: 'make env' writes one."]

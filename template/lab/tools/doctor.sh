@@ -190,11 +190,30 @@ check_lab() {
     fi
 }
 
+# repositories: what git takes for one: .git, or HEAD beside objects/ or commondir; letters of any size, as macOS has it.
+# Code in the lab can make one, and git obeys its settings, which may name programs. notebooks/ comes first, since data/
+# may hold millions of files, of which not all are looked at.
+repositories() {
+    find notebooks data -iname .git -print -prune -o -print 2>/dev/null | LC_ALL=C awk -v most=500000 '
+        function tell(path) {
+            gsub(/[\001-\037\177]/, "?", path)
+            print "note  " path " can be written in the lab: if you did not make it, run no git in that folder, and delete it."
+        }
+        NR > most { exit }
+        { name = folder = $0; sub(/.*\//, "", name); name = tolower(name); sub(/\/[^\/]*$/, "", folder) }
+        name == ".git" { tell($0) }
+        name == "head" { head[folder] }
+        name == "objects" || name == "commondir" { rest[folder] }
+        END {
+            for (folder in head) if (folder in rest) tell(folder)
+            if (NR > most) print "note  notebooks/ and data/ hold more than " most " files, and only those were searched for what git would obey: \047find notebooks data -name .git -o -name HEAD\047 searches all."
+        }'
+}
+
 # What is no fault of the settings: defaults that hold, what the host would obey, what cannot be seen from here, what
 # this engine cannot do.
 notes() {
-    # Code in the lab can make a repository, and git obeys its settings, which may name programs.
-    find data notebooks -name .git 2>/dev/null | sed 's/.*/note  & can be written in the lab: if you did not make it, run no git in that folder, and delete it./'
+    repositories
     if [ ! -f .env ]; then
         echo "note  there is no .env, and every default holds: 'make env' writes one."
     else
