@@ -16,6 +16,10 @@ from tests.support.waiting import becomes
 
 HERE = Path(__file__).parent
 Cli = Callable[..., str]
+# The editor's server, unpacked as its archive is, and executed.
+SERVER = "~/.vscode-server/bin/0123"
+UNPACK = f"mkdir -p {SERVER} && cd {SERVER} && tar -C /usr/bin -cf- env | tar -xf- && mv env node"
+EXECUTE = f"{SERVER}/node SERVER=runs && readlink -f {SERVER}"
 OVERRIDE = "services:\n  lab:\n    environment: {OWN_SETTING: seen}\n"
 
 
@@ -40,6 +44,13 @@ def opened(cli: Cli, project: Project, **options: Any) -> dict[str, Any]:
     said = json.loads(cli(project, "up", **options).splitlines()[-1])
     becomes(project, "healthy")
     return said
+
+
+def server_runs(cli: Cli, project: Project, *before: str, **options: Any) -> None:
+    """Execute the editor's server, after the commands `before`, on the volume that is kept for the lab's user."""
+    *environment, folder = cli(project, "exec", "sh", "-ec", "\n".join([*before, EXECUTE]), **options).splitlines()
+    uid = project.container()["Config"]["User"].partition(":")[0]
+    assert "SERVER=runs" in environment and folder == f"/var/lib/lab/{uid}/{SERVER[2:]}"
 
 
 @pytest.fixture(scope="module")

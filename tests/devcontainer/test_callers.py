@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Render
-from tests.devcontainer.conftest import HERE, Cli, opened
+from tests.devcontainer.conftest import HERE, UNPACK, Cli, opened, server_runs
 from tests.support.refusal import only_root, owned
 
 SOCKET = Path("/var/run/docker.sock")
@@ -67,6 +67,7 @@ def test_a_fresh_copy_opens_for_any_user(
         opened(cli, project, **as_caller)
         assert owned(project) == user
         cli(project, "exec", "sh", "-ec", "touch data/made notebooks/made ~/made && id -u", **as_caller)
+        server_runs(cli, project, UNPACK, **as_caller)
         for name in ("data/made", "notebooks/made"):
             made = (project.folder / name).stat()
             assert (made.st_uid, made.st_gid) == ids(user)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devcontainer.conftest import OVERRIDE, Cli, opened
+from tests.devcontainer.conftest import OVERRIDE, UNPACK, Cli, opened, server_runs
 from tests.support.hardening import failing
 from tests.support.probes import get
 from tests.support.project import Project
@@ -145,15 +145,12 @@ def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> 
 
 def test_the_editors_server_unpacks_and_runs(cli: Cli, fresh_copy: Project) -> None:
     """Its folder lies on the volume that outlives the lab; what lies in /tmp does not run."""
-    server = "~/.vscode-server/bin/0123/node"
-    unpack = f"mkdir -p {server[:-5]} && cd {server[:-5]} && tar -C /usr/bin -cf- env | tar -xf- && mv env node"
-    cli(fresh_copy, "exec", "sh", "-ec", unpack)
-    assert "SERVER=runs" in cli(fresh_copy, "exec", "sh", "-ec", f"{server} SERVER=runs")
+    server_runs(cli, fresh_copy, UNPACK)
     elsewhere = "cp /usr/bin/env /tmp/node && /tmp/node 2>&1 || true"
     assert "Permission denied" in cli(fresh_copy, "exec", "sh", "-c", elsewhere)
     fresh_copy.compose("down", "--timeout", "2")
     opened(cli, fresh_copy)
-    assert "SERVER=runs" in cli(fresh_copy, "exec", "sh", "-ec", f"{server} SERVER=runs")
+    server_runs(cli, fresh_copy)
 
 
 @pytest.mark.full
