@@ -32,6 +32,15 @@ def lacking(reason: str) -> None:
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
+def require_python(answers: dict[str, Any]) -> str:
+    """The Python that a project of these answers is built on; skips where its base image cannot be had."""
+    version = answers.get("python_version", "3.13")
+    state = container_engine.up([version])[version]
+    if state != "ready":
+        pytest.skip(f"python {version}: {state}")
+    return version
+
+
 @pytest.fixture(scope="session", autouse=True)
 def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither the user's git and Copier settings nor a lab's settings in the shell change a result."""

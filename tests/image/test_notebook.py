@@ -15,9 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import engine as container_engine
 from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
-from tests.conftest import ROOT, Render
+from tests.conftest import ROOT, Render, require_python
 from tests.support.probes import get, page
 from tests.support.project import Project
 from tools.notebook import CellError, printed
@@ -147,10 +146,7 @@ def test_a_notebook_that_fails_says_so(lab: Project) -> None:
     ],
 )
 def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, case: str) -> None:
-    version = CASES[case].get("python_version", "3.13")
-    state = container_engine.up([version])[version]
-    if state != "ready":
-        pytest.skip(f"python {version}: {state}")
+    version = require_python(CASES[case])
     project = new_project(**CASES[case])
     require_room(project.answers["environment"])
     project.up()
@@ -176,10 +172,7 @@ def test_what_the_disk_cannot_hold_is_skipped_by_name(engine: None, monkeypatch:
 @pytest.mark.parametrize("ui", ["lab", "notebook"])
 @pytest.mark.parametrize("case", [case for case in CASES if not case.endswith("-nvidia")])
 def test_the_notebook_runs_in_every_case_and_front_end(engine: None, new_project: Render, case: str, ui: str) -> None:
-    version = CASES[case].get("python_version", "3.13")
-    state = container_engine.up([version])[version]
-    if state != "ready":
-        pytest.skip(f"python {version}: {state}")
+    require_python(CASES[case])
     project = new_project(**CASES[case])
     require_room(project.answers["environment"])
     project.set_env(JUPYTER_UI=ui)

@@ -1,21 +1,33 @@
-"""A lab of every release, in use and changed by its user, is updated to this tree and runs on with all of it."""
+"""A lab of every release, in use and changed by its user, is updated to this tree and runs on with all of it.
+
+Every case that the release could render; what needs a graphics processor is started by nobody here.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import CANDIDATE, Render
+from tests.cases import CASES, EXAMPLES
+from tests.conftest import CANDIDATE, Render, require_python
 from tests.support.refusal import answers
-from tests.support.updates import ADDED, RELEASES, theirs, undecided, update, version, work_on
+from tests.support.updates import ADDED, RELEASES, renderable, theirs, undecided, update, version, work_on
 
 SAVED = {"type": "file", "format": "text", "content": "made before"}
-SEEN = f"import os, sklearn, {ADDED}; print(os.environ['MINE'], os.environ['MINE_TOO'], 'the same packages')"
+SEEN = f"import os, {ADDED}; print(os.environ['MINE'], os.environ['MINE_TOO'], 'the same packages')"
+MATRIX = [
+    pytest.param(tag, case, marks=pytest.mark.full if case == "default" else pytest.mark.nightly)
+    for tag in RELEASES
+    for case in renderable(tag)
+    if not case.endswith("-nvidia")
+]
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("tag", RELEASES)
-def test_a_lab_in_use_runs_on_after_the_update(new_project: Render, tmp_path: Path, tag: str) -> None:
-    project = new_project(folder=tmp_path / "lab", ref=tag)
+@pytest.mark.parametrize(("tag", "case"), MATRIX)
+def test_a_lab_in_use_runs_on_after_the_update(
+    engine: None, new_project: Render, tmp_path: Path, tag: str, case: str
+) -> None:
+    require_python(CASES[case])
+    project = new_project(folder=tmp_path / "lab", ref=tag, **CASES[case])
     project.set_env(LAB_MEMORY="2g")
     work_on(project, delete_example=False)
     lab = project.up()
@@ -32,5 +44,6 @@ def test_a_lab_in_use_runs_on_after_the_update(new_project: Render, tmp_path: Pa
     assert answers(lab) == 200
     assert lab.request("GET", "contents/notebooks/kept.txt").json()["content"] == "made before"
     assert lab.run(SEEN) == "1 1 the same packages\n"
-    lab.run_notebook("notebooks/iris.ipynb")
+    lab.run_notebook(f"notebooks/{EXAMPLES[project.answers.get('environment', 'science')]}.ipynb")
     project.make("test")
+    project.down()
