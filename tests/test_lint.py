@@ -191,6 +191,21 @@ def test_a_step_ends_where_a_command_in_a_pipe_fails(path: Path) -> None:
     assert {step["shell"] for step in steps} == {"bash"}
 
 
+def test_the_suites_run_as_root_on_debian() -> None:
+    """Elsewhere tests that need it fail, as a missing tool does where CI is set."""
+    jobs = [job for path in REPOSITORY_WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()]
+    suites = [job for job in jobs if any(re.match(r'make ("\$TARGET"|test)', s.get("run", "")) for s in job["steps"])]
+    assert len(suites) == 2
+    for job in suites:
+        container = job["container"]
+        assert container["image"].startswith("debian:") and container["options"] == "--privileged --cgroupns=host"
+        assert {volume.split(":")[1] for volume in container["volumes"]} == {"/var/lib/labdock", "/tmp", "/var/tmp"}
+        steps = [step.get("run", step.get("uses", "")) for step in job["steps"]]
+        order = ("ca-certificates git", "actions/checkout@", "sh .ci/debian", "make ")
+        places = [next(n for n, step in enumerate(steps) if word in step) for word in order]
+        assert places == sorted(places)
+
+
 # --- pre-commit -------------------------------------------------------------------------------------
 @pytest.fixture(scope="session")
 def pre_commit(tmp_path_factory: pytest.TempPathFactory) -> Any:
