@@ -51,6 +51,7 @@ def kept(mark: str) -> dict[str, str]:
 NOTHING = {"history": "", "settings": "{}"}
 
 
+@pytest.mark.full
 def test_each_user_finds_what_is_theirs_until_it_is_reset(fresh_lab: Project) -> None:
     become(fresh_lab, "1000:1000")
     assert found(fresh_lab) == NOTHING

@@ -69,7 +69,7 @@ def test_a_kernel_cannot_change_the_token(untouched: Project) -> None:
 
 
 def test_files_and_token_outlive_the_lab(untouched: Project) -> None:
-    before = untouched.read(TOKEN)
+    before = untouched.read(TOKEN).strip()
     write = (
         "from pathlib import Path; [(Path.home() / n).write_text(n) for n in ('data/kept', 'notebooks/kept', 'lost')]"
     )
