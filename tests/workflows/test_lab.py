@@ -24,7 +24,7 @@ from tests.support.supply import registry
 
 (WORKFLOW,) = (ROOT / "template").glob("*/workflows/lab.yml")
 (UPDATE,) = (ROOT / "template").glob("*/workflows/update.yml")
-MAKE_ENV = {"run": "make env"}
+MAKE_ENV = {"run": "make env", "shell": "bash"}
 JOBS = jobs(WORKFLOW.read_text())
 ASK = ("pip-audit", "debsbom")  # the steps that ask whether something is known
 
