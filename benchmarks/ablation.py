@@ -9,7 +9,7 @@ from benchmarks import caches, subjects
 from benchmarks.subjects import ROOT, Subject
 
 Costs = dict[str, dict[str, float]]  # what was taken out -> a value for each row of report.ROWS
-LOCK, SCRIPT, DOCKERFILE = "lab/server.lock", "lab/build.sh", "Dockerfile"
+LOCK, SCRIPT, DOCKERFILE = "lab/locks/server.lock", "lab/build/build.sh", "Dockerfile"
 SYNC = re.compile(r"uv pip sync .*?(?= \"\$2\" #)", re.DOTALL)
 PIP = 'python3 -m pip --python "$1" install --quiet --no-compile --no-deps --require-hashes --requirement'
 
@@ -31,7 +31,7 @@ def without(old: str, new: str = "") -> Callable[[str], str]:
 
 def excluded(text: str) -> str:
     """The server's lock with what locks/exclude.in leaves out for its cost: rfc3987-syntax, and the parser it needs."""
-    lock = (ROOT / "template/lab/sbom.lock").read_text(encoding="utf-8")
+    lock = (ROOT / "template/lab/locks/sbom.lock").read_text(encoding="utf-8")
     return text + "".join(re.findall(r"^(?:lark|rfc3987-syntax)==.*\n(?: .*\n)*", lock, re.MULTILINE))
 
 
@@ -59,7 +59,12 @@ MEASURES = [
         without("-gt 10000000 ", "-gt 1000000000000 "),
         ("cold", "added"),
     ),
-    Measure("bytecode from the build's cache", "lab/compile.py", without("if kept.exists():", "if False:"), ("added",)),
+    Measure(
+        "bytecode from the build's cache",
+        "lab/build/compile_bytecode.py",
+        without("if kept.exists():", "if False:"),
+        ("added",),
+    ),
     Measure(
         "any cache of the build's",
         DOCKERFILE,

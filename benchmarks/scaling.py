@@ -32,7 +32,7 @@ def limit(lab: Subject) -> tuple[dict[str, float], float]:
     stages = {"server": "/opt/jupyter", "kernel": "/opt/venv /opt/large"}
     services = {stage: {"image": f"{lab.project}-{stage}", "build": {**config, "target": stage}} for stage in stages}
     (lab.folder / "stages.json").write_text(json.dumps({"name": lab.project, "services": services} | secrets(lab)))
-    script = lab.folder / "lab/build.sh"
+    script = lab.folder / "lab/build/build.sh"
     whole = script.read_text().replace('    leave_out "$1"\n', "")  # all that the wheels hold
     if whole == script.read_text():
         raise RuntimeError(f"{script} deletes nothing from an environment")

@@ -1,4 +1,4 @@
-"""The answers that tests render. Every choice of every question is in CASES; tests/test_questions.py says so."""
+"""The answers that tests render. CASES has every choice of every question: template/test_questions.py checks it."""
 
 from typing import Any
 

@@ -28,9 +28,9 @@ def packages(environment: str, gpu: str = "none") -> str:
 
 # name -> the lock, what makes its requirements, the oldest Python
 LOCKS = {
-    "server": ("template/lab/server.lock", (ROOT / "locks/server.in").read_text, OLDEST_PYTHON),
-    "build": ("template/lab/build.lock", (ROOT / "locks/build.in").read_text, OLDEST_PYTHON),
-    "sbom": ("template/lab/sbom.lock", (ROOT / "locks/sbom.in").read_text, OLDEST_PYTHON),
+    "server": ("template/lab/locks/server.lock", (ROOT / "locks/server.in").read_text, OLDEST_PYTHON),
+    "build": ("template/lab/locks/build.lock", (ROOT / "locks/build.in").read_text, OLDEST_PYTHON),
+    "sbom": ("template/lab/locks/sbom.lock", (ROOT / "locks/sbom.in").read_text, OLDEST_PYTHON),
     "lab-tests": ("template/tests/requirements.lock", (ROOT / "locks/lab-tests.in").read_text, "3.11"),
     "dev": ("requirements-dev.lock", (ROOT / "locks/dev.in").read_text, "3.11"),
     "tensorflow-nvidia": (

@@ -68,7 +68,7 @@ def test_the_lab_cannot_gain_privileges(host: testinfra.host.Host, status: dict[
 
 
 def test_the_lab_makes_no_system_call_but_its_own(container: dict, host: testinfra.host.Host, status: dict) -> None:
-    profile = json.dumps(json.loads((ROOT / "lab/seccomp.json").read_text()), separators=(",", ":"))
+    profile = json.dumps(json.loads((ROOT / "lab/runtime/seccomp.json").read_text()), separators=(",", ":"))
     assert container["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true", f"seccomp={profile}"]
     assert status["Seccomp"] == "2"
     tried = host.run("python -c 'import socket; socket.socket(38, socket.SOCK_SEQPACKET)'")  # AF_ALG

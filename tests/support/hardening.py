@@ -13,7 +13,7 @@ from typing import Any
 Inspect = dict[str, Any]
 Check = Callable[[Inspect], bool]
 
-PROFILE = json.loads((Path(__file__).parents[2] / "template/lab/seccomp.json").read_text(encoding="utf-8"))
+PROFILE = json.loads((Path(__file__).parents[2] / "template/lab/runtime/seccomp.json").read_text(encoding="utf-8"))
 # Compose hands the engine the profile's text in place of its path.
 SECURITY = ["no-new-privileges:true", f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"]
 ENABLED = Path("/sys/module/apparmor/parameters/enabled")

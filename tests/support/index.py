@@ -93,14 +93,14 @@ def tiny(project: Project, folder: Path, name: str) -> None:
     No build has seen its lock of the tools before. Its builds know the host of the index.
     """
     own = wheel(folder, name)
-    for lock in ("requirements.lock", "lab/server.lock", "lab/sbom.lock"):
+    for lock in ("requirements.lock", "lab/locks/server.lock", "lab/locks/sbom.lock"):
         (project.folder / lock).write_text(own)
-    project.replace("lab/build.lock", "uv==", f"# {folder}\nuv==")
+    project.replace("lab/locks/build.lock", "uv==", f"# {folder}\nuv==")
     text = project.read("pyproject.toml")
     start, end = text.index("dependencies = ["), text.index("\n]\n")
     (project.folder / "pyproject.toml").write_text(f'{text[:start]}dependencies = [\n    "{name}",{text[end:]}')
     download = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
-    tools = ("--require-hashes", "-r", project.folder / "lab/build.lock", "-d", folder)
+    tools = ("--require-hashes", "-r", project.folder / "lab/locks/build.lock", "-d", folder)
     subprocess.run([*download, *tools], check=True)
     for tool in folder.glob("*.whl"):
         shelf = folder / "simple" / tool.name.partition("-")[0]

@@ -249,7 +249,7 @@ init_path = "{programs}/usr/bin/catatonit"
 [engine.runtimes]
 runc = ["{packages}/usr/sbin/runc"]
 [containers]
-seccomp_profile = "{home}/lab/lab/seccomp.json"
+seccomp_profile = "{home}/lab/lab/runtime/seccomp.json"
 [network]
 network_backend = "netavark"
 """

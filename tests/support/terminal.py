@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 PICTURE = ROOT / "docs/images/make-up.svg"
-REFRESH = "PICTURES=write .venv/bin/python -m pytest tests/test_typed.py -k tutorial"
+REFRESH = "PICTURES=write .venv/bin/python -m pytest tests/repo/test_docs_commands.py -k tutorial"
 KEPT = 8  # lines of a command's output
 LETTER, LINE, MARGIN = 8.43, 20, 16  # pixels
 STYLE = "text{font:14px ui-monospace,Menlo,Consolas,monospace;fill:#d8dee9;white-space:pre}.typed{fill:#a3e08c}"

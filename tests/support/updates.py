@@ -58,7 +58,7 @@ def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> P
     edit(folder, f"template/notebooks/{IRIS}", "Iris: from measurements", "Irises: from measurements")
     edit(folder, "template/pyproject.toml.jinja", '    "seaborn",\n', '    "seaborn",\n    "xarray",\n')
     edit(folder, "locks/science.lock", "asttokens==", "asttokens-next==")
-    edit(folder, "template/lab/server.lock", "jupyterlab==", "jupyterlab==999.")  # a fix of the server
+    edit(folder, "template/lab/locks/server.lock", "jupyterlab==", "jupyterlab==999.")  # a fix of the server
     edit(folder, "template/compose.override.yaml", "services: {}", "services: {} # new")
     for path in ("notebooks/second.ipynb", "data/example.csv", "secrets/example"):
         (folder / "template" / path).write_text("{}\n")

@@ -23,7 +23,7 @@ def torn(old: Project) -> Project:
 
 def said(project: Project) -> list[str]:
     """What `make up` and `make doctor` find of an update that is not finished."""
-    return project.run("sh", "-euc", ". lab/tools/lib.sh; check_merged").stdout.splitlines()
+    return project.run("sh", "-euc", ". lab/commands/lib.sh; check_merged").stdout.splitlines()
 
 
 def solve(project: Project) -> None:
@@ -91,7 +91,13 @@ def test_a_rejected_piece_is_named(torn: Project) -> None:
 
 
 def test_every_folder_of_the_template_is_looked_at(old: Project) -> None:
-    paths = {"lab/tools/new.sh", ".github/workflows/lab.yml", ".devcontainer/devcontainer.json", "tests/x", "Makefile"}
+    paths = {
+        "lab/commands/new.sh",
+        ".github/workflows/lab.yml",
+        ".devcontainer/devcontainer.json",
+        "tests/x",
+        "Makefile",
+    }
     for path in paths:
         with (old.folder / path).open("a") as file:
             file.write("<<<<<<< before updating\n")

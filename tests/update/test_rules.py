@@ -140,7 +140,7 @@ BREAKING: dict[str, tuple[Change, list[str]]] = {
         replaced("copier.yml", "description:\n  type: str\n", "description:\n  type: str\n  when: false\n"),
         ["answer description"],
     ),
-    "a script": (lambda source: (source.folder / "template/lab/tools/url.sh").unlink(), []),
+    "a script": (lambda source: (source.folder / "template/lab/commands/url.sh").unlink(), []),
 }
 
 

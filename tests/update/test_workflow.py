@@ -90,9 +90,9 @@ def test_a_conflict_fails_and_names_the_files(releases: Path, tmp_path: Path) ->
 
 @pytest.mark.full
 def test_a_rejected_piece_fails_too(runner: Runner) -> None:
-    runner.program("copier", "touch lab/build.sh.rej")
+    runner.program("copier", "touch lab/build/build.sh.rej")
     status, said = take(runner)
-    assert status != 0 and said.endswith("Undecided: lab/build.sh.rej\n") and nothing_happened(runner)
+    assert status != 0 and said.endswith("Undecided: lab/build/build.sh.rej\n") and nothing_happened(runner)
 
 
 @pytest.mark.full
@@ -136,7 +136,7 @@ def test_a_template_on_somebody_s_disk_is_a_warning(releases: Path, tmp_path: Pa
 
 
 # --- the other job --------------------------------------------------------------------------------------
-# tests/image/test_packages.py and test_pin.py see what these really do.
+# tests/supply/test_packages.py and test_pin.py see what these really do.
 MAKE = """
 echo "$*" >>../made
 case $*:$NEWER in

@@ -1,0 +1,51 @@
+"""The distribution's Chromium in a container, driven by Playwright over its debugging port."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.clients.browser.visit import Visit
+from tests.support.project import Project
+from tests.support.waiting import until
+
+HERE = Path(__file__).parent
+LISTENING = re.compile(r"DevTools listening on (ws://\S+)")
+Visitor = Callable[[Project], Visit]
+
+
+@pytest.fixture(scope="session")
+def chromium(engine: None) -> Iterator[str]:
+    """The address at which the session's browser is driven."""
+    container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": f"labdock-browser-{os.getpid()}"})
+    try:
+        container.compose("up", "--detach", "--build")
+        until(lambda: LISTENING.search(container.logs()) is not None, "Chromium listens", 30)
+        yield LISTENING.findall(container.logs())[0]
+    finally:
+        container.down("--rmi", "all")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """The browser. While Playwright's event loop runs, no other can: so for each module apart."""
+    with sync_playwright() as playwright:
+        yield playwright.chromium.connect_over_cdp(chromium)
+
+
+@pytest.fixture
+def visitor(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """Makes visits; what each test saw last is kept as a picture."""
+    visits: list[Visit] = []
+
+    def visit(project: Project) -> Visit:
+        visits.append(Visit(browser, project))
+        return visits[-1]
+
+    yield visit
+    for number, each in enumerate(visits, 1):
+        each.picture(f"{request.node.name}-{number}")
+        each.close()

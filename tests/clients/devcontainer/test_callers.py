@@ -1,0 +1,91 @@
+"""Whoever opens a fresh copy, the lab runs as them: nothing but the editor was started before."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.devcontainer.conftest import HERE, UNPACK, Cli, opened, server_runs
+from tests.conftest import Render
+from tests.support.refusal import only_root, owned
+
+SOCKET = Path("/var/run/docker.sock")
+# Who calls, whose the folder is, and who the lab runs as: macOS's ids, any others, the usual first user's, root.
+CALLERS = {
+    "501:20": ("501:20", "501:20", "501:20"),
+    "4321:4321": ("4321:4321", "4321:4321", "4321:4321"),
+    "1000:1000": ("1000:1000", "1000:1000", "1000:1000"),
+    "root, in its own folder": ("0:0", "0:0", "1000:1000"),
+    "root, in a user's folder": ("0:0", "4321:4321", "4321:4321"),
+}
+OFTEN = "501:20"
+# The users of a machine have names, which the command line asks for; these numbers have none.
+NAMED = """#!/bin/sh
+case "$*" in "-u -n" | "-un") echo caller ;; *) exec /usr/bin/id "$@" ;; esac
+"""
+
+
+def ids(text: str) -> tuple[int, int]:
+    uid, gid = map(int, text.split(":"))
+    return uid, gid
+
+
+@pytest.fixture
+def place(engine: None, cli: Cli) -> Iterator[Path]:
+    """A folder that any user can reach, with the command line."""
+    only_root()
+    folder = Path(tempfile.mkdtemp(prefix="opened-"))
+    folder.chmod(0o755)
+    shutil.copytree(HERE / "node_modules", folder / "node_modules")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("caller", "owner", "user"),
+    [pytest.param(*CALLERS[name], id=name, marks=[] if name == OFTEN else pytest.mark.full) for name in CALLERS],
+)
+def test_a_fresh_copy_opens_for_any_user(
+    cli: Cli, render: Render, place: Path, caller: str, owner: str, user: str
+) -> None:
+    project = render(place / "lab")
+    (place / "home").mkdir()
+    (place / "bin").mkdir()
+    (place / "bin/id").write_text(NAMED)
+    (place / "bin/id").chmod(0o755)
+    path = f"{place / 'bin'}:{os.environ['PATH']}"
+    home = str(place / "home")
+    project.environment |= {"JUPYTER_PORT": "0", "HOME": home, "TMPDIR": home, "PATH": path}
+    for path in (place / "home", project.folder, *project.folder.rglob("*")):
+        os.chown(path, *ids(owner))
+    uid, gid = ids(caller)
+    as_caller = {"modules": place, "user": uid, "group": gid, "extra_groups": [SOCKET.stat().st_gid]}
+    try:
+        opened(cli, project, **as_caller)
+        assert owned(project) == user
+        cli(project, "exec", "sh", "-ec", "touch data/made notebooks/made ~/made && id -u", **as_caller)
+        server_runs(cli, project, UNPACK, **as_caller)
+        for name in ("data/made", "notebooks/made"):
+            made = (project.folder / name).stat()
+            assert (made.st_uid, made.st_gid) == ids(user)
+    finally:
+        project.down("--rmi", "all")
+
+
+@pytest.mark.full
+def test_without_its_first_command_another_user_cannot_open(cli: Cli, render: Render, place: Path) -> None:
+    """The control: the lab would run as uid 1000, who cannot write there."""
+    project = render(place / "lab")
+    project.environment["JUPYTER_PORT"] = "0"
+    for path in (project.folder, *project.folder.rglob("*")):
+        os.chown(path, 501, 20)
+    project.replace(".devcontainer/devcontainer.json", '"initializeCommand"', '"x"')
+    try:
+        with pytest.raises(AssertionError):
+            cli(project, "up")
+        assert "put LAB_UID=501 and LAB_GID=20 into .env" in project.logs()
+    finally:
+        project.down("--rmi", "all")

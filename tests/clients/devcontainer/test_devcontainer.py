@@ -1,0 +1,178 @@
+"""`.devcontainer/` opened by the reference implementation, as an editor does it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.clients.devcontainer.conftest import OVERRIDE, UNPACK, Cli, opened, server_runs
+from tests.support.hardening import failing
+from tests.support.probes import get
+from tests.support.project import Project
+from tests.support.refusal import owned
+
+# What an editor's extension does with a notebook: starts its interpreter's kernel, and sends it cell after cell.
+RUN = """
+import json, os, pathlib
+from jupyter_client.manager import start_new_kernel
+
+os.chdir("notebooks")
+_, client = start_new_kernel(kernel_name="python3")
+cells = [cell for cell in json.loads(pathlib.Path("iris.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
+for code in [*("".join(cell["source"]) for cell in cells), "import sys; print(sys.executable)"]:
+    said = []
+    reply = client.execute_interactive(code, output_hook=said.append, timeout=120)
+    assert reply["content"]["status"] == "ok", reply
+print(len(cells), *(message["content"].get("text") for message in said if message["msg_type"] == "stream"))
+client.shutdown()
+"""
+# Every key that the specification gives to a configuration with Compose files.
+KEYS = {
+    *("name", "forwardPorts", "portsAttributes", "otherPortsAttributes", "updateRemoteUserUID", "remoteEnv"),
+    *("remoteUser", "containerUser", "containerEnv", "userEnvProbe", "overrideCommand", "features"),
+    *("overrideFeatureInstallOrder", "shutdownAction", "init", "privileged", "capAdd", "securityOpt", "mounts"),
+    *("customizations", "hostRequirements", "secrets", "dockerComposeFile", "service", "runServices"),
+    *("workspaceFolder", "initializeCommand", "onCreateCommand", "updateContentCommand", "postCreateCommand"),
+    *("postStartCommand", "postAttachCommand", "waitFor"),
+}
+
+
+def test_a_fresh_copy_opens_in_the_users_environment(cli: Cli, fresh_copy: Project) -> None:
+    ask = "import os, sys; print(sys.executable, os.getcwd(), os.getuid(), *sorted(os.listdir()), os.environ['HOME'])"
+    assert cli(fresh_copy, "exec", "python", "-c", ask).split() == [
+        "/opt/venv/bin/python", "/workspace", owned(fresh_copy).partition(":")[0], ".git", "data", "notebooks",
+        "/home/jovyan",
+    ]  # fmt: skip
+    cli(fresh_copy, "exec", "python", "-c", "import sklearn, ipykernel")
+
+
+def test_what_is_written_belongs_to_the_host_user(cli: Cli, fresh_copy: Project) -> None:
+    cli(fresh_copy, "exec", "sh", "-ec", "echo hello >notebooks/made; echo hello >data/made; touch ~/made")
+    for folder in ("notebooks", "data"):
+        made = fresh_copy.folder / folder / "made"
+        assert made.read_text() == "hello\n"
+        assert f"{made.stat().st_uid}:{made.stat().st_gid}" == owned(fresh_copy)
+
+
+def test_the_hardening_is_kept(cli: Cli, fresh_copy: Project) -> None:
+    assert failing("lab", fresh_copy.container()) == set()
+    status = cli(fresh_copy, "exec", "cat", "/proc/self/status")
+    for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"):
+        assert line in status
+    assert cli(fresh_copy, "exec", "sh", "-c", "touch /made 2>&1 || true").endswith("Read-only file system\n")
+
+
+def test_the_labs_server_still_answers(fresh_copy: Project) -> None:
+    lab = fresh_copy.lab()
+    assert [get(lab, "/api/contents", token) for token in (None, lab.token)] == [403, 200]
+    assert lab.run("print(6 * 7)") == "42\n"
+
+
+def test_the_users_own_settings_are_included(cli: Cli, fresh_copy: Project) -> None:
+    assert cli(fresh_copy, "exec", "printenv", "OWN_SETTING") == "seen\n"
+    files = fresh_copy.container()["Config"]["Labels"]["com.docker.compose.project.config_files"]
+    assert f"{fresh_copy.folder}/compose.override.yaml" in files
+
+
+def test_every_key_is_one_of_the_specification(cli: Cli, fresh_copy: Project) -> None:
+    """The command line accepts any key in silence."""
+    read = json.loads(cli(fresh_copy, "read-configuration").splitlines()[-1])["configuration"]
+    assert set(read) - {"configFilePath"} <= KEYS
+    for name in read["dockerComposeFile"]:
+        assert (fresh_copy.folder / ".devcontainer" / name).is_file()
+
+
+def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
+    """It joins the running lab, whose kernels go on, and `make up` leaves that lab alone."""
+    before = fresh_lab.container()["Id"]
+    said = opened(cli, fresh_lab)
+    assert said["containerId"] == before
+    wrote = cli(fresh_lab, "exec", "--container-id", before, "sh", "-c", "echo kept >data/kept; pwd")
+    assert wrote == "/workspace\n"
+    assert fresh_lab.up().run("print(open('../data/kept').read(), end='')") == "kept\n"
+    assert fresh_lab.container()["Id"] == before
+
+
+def test_it_opens_where_the_override_was_deleted(cli: Cli, fresh_project: Project) -> None:
+    (fresh_project.folder / "compose.override.yaml").unlink()
+    opened(cli, fresh_project)
+    assert fresh_project.lab().run("print(6 * 7)") == "42\n"
+
+
+@pytest.mark.full
+def test_without_its_first_command_a_deleted_override_is_an_error(cli: Cli, fresh_project: Project) -> None:
+    """The control."""
+    (fresh_project.folder / "compose.override.yaml").unlink()
+    fresh_project.replace(".devcontainer/devcontainer.json", '"initializeCommand"', '"x"')
+    with pytest.raises(AssertionError, match=r"compose\.override\.yaml"):
+        cli(fresh_project, "up")
+
+
+def on_windows(command: str, script: int | None) -> int:
+    """What cmd.exe ends with where `sh` does with `script`, or is missing (None). It knows no comments."""
+    programs = {"sh": 9009, "where": 1, "ver": 0} | ({} if script is None else {"sh": script, "where": 0})
+    for alternative in command.split(" || "):
+        for step in alternative.strip("()").split(" && "):
+            program, *words = step.split()
+            if program == "exit":
+                return int(words[0])
+            if status := programs[program]:
+                break
+        else:
+            return 0
+    return status
+
+
+def test_the_first_command_on_each_system(cli: Cli, fresh_copy: Project, tmp_path: Path) -> None:
+    """What the script refuses is an error everywhere; Windows may lack `sh`."""
+    command = json.loads(cli(fresh_copy, "read-configuration").splitlines()[-1])["configuration"]["initializeCommand"]
+    for script, opens in ((0, True), (1, False)):
+        (tmp_path / "lab/commands").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lab/commands/open.sh").write_text(f"exit {script}")
+        assert (subprocess.run(["sh", "-c", command], cwd=tmp_path).returncode == 0) is opens
+        assert (on_windows(command, script) == 0) is opens
+    assert on_windows(command, None) == 0
+
+
+@pytest.mark.full
+def test_the_users_lifecycle_commands_run_as_the_user(cli: Cli, fresh_project: Project) -> None:
+    order = ["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"]
+    lines = "".join(f'"{name}": "echo {name} $(id -u) >>data/lifecycle",\n  ' for name in order)
+    fresh_project.replace(".devcontainer/devcontainer.json", '"service":', f'{lines}"service":')
+    opened(cli, fresh_project)
+    uid = fresh_project.container()["Config"]["User"].partition(":")[0]
+    assert fresh_project.read("data/lifecycle").splitlines() == [f"{name} {uid}" for name in order]
+    opened(cli, fresh_project)  # a second time: it was created once
+    again = [f"{name} {uid}" for name in order if name == "postAttachCommand"]
+    assert fresh_project.read("data/lifecycle").splitlines()[len(order) :] == again
+
+
+def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> None:
+    """As its extension does: the interpreter's own kernel, in the notebook's folder, without the server."""
+    cells = json.loads(fresh_copy.read("notebooks/iris.ipynb"))["cells"]
+    (fresh_copy.folder / "data/run.py").write_text(RUN)
+    assert cli(fresh_copy, "exec", "python", "data/run.py").split() == [
+        str(sum(cell["cell_type"] == "code" for cell in cells)), "/opt/venv/bin/python",
+    ]  # fmt: skip
+    tried = cli(fresh_copy, "exec", "sh", "-ec", "pip install --quiet humanize && python -c 'import humanize'")
+    assert "make add PKG=" in tried
+
+
+def test_the_editors_server_unpacks_and_runs(cli: Cli, fresh_copy: Project) -> None:
+    """Its folder lies on the volume that outlives the lab; what lies in /tmp does not run."""
+    server_runs(cli, fresh_copy, UNPACK)
+    elsewhere = "cp /usr/bin/env /tmp/node && /tmp/node 2>&1 || true"
+    assert "Permission denied" in cli(fresh_copy, "exec", "sh", "-c", elsewhere)
+    fresh_copy.compose("down", "--timeout", "2")
+    opened(cli, fresh_copy)
+    server_runs(cli, fresh_copy)
+
+
+@pytest.mark.full
+def test_without_the_line_that_lists_it_the_override_is_lost(cli: Cli, fresh_project: Project) -> None:
+    """The control of "the user's own settings are included"."""
+    (fresh_project.folder / "compose.override.yaml").write_text(OVERRIDE)
+    fresh_project.replace(".devcontainer/devcontainer.json", ', "../compose.override.yaml"', "")
+    opened(cli, fresh_project)
+    assert cli(fresh_project, "exec", "sh", "-c", "printenv OWN_SETTING || echo lost") == "lost\n"

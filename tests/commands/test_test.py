@@ -1,0 +1,99 @@
+"""The rendered project's own `make test`: green on a lab as delivered, red on a loosened one."""
+
+import re
+
+import pytest
+
+from tests.support.project import Project
+
+# What a user might change for convenience.
+LOOSENED = """
+services:
+  lab:
+    read_only: false
+    cap_drop: !reset []
+    security_opt: !reset []
+    privileged: true
+    mem_limit: !reset null
+    memswap_limit: !reset null
+    healthcheck: !reset null
+    ports: !override ["0.0.0.0:0:8888"]
+    volumes: ["./secrets:/run/secrets", "/etc:/srv/etc:ro"]
+    environment: {PASSED_ON: "0000000000000000000000000000000000000000000000000000000000000000"}
+    build: {dockerfile: Loosened}
+    tmpfs: !override ["/tmp:exec", "/run/lab:exec,mode=1777", "/home/jovyan:exec,mode=1777"]
+  prepare:
+    network_mode: bridge
+"""
+# Of the image as delivered.
+OPEN_IMAGE = """
+FROM delivered
+USER 0:0
+RUN chmod a+w /opt/venv/bin
+USER 1000:1000
+"""
+# One thing at a time, and the test that notices it.
+ALONE = {
+    "seccomp: unconfined": ("security_opt: [seccomp=unconfined]", "test_the_lab_makes_no_system_call_but_its_own"),
+    "seccomp: the engine's": (
+        "security_opt: !override [no-new-privileges:true]",
+        "test_the_lab_makes_no_system_call_but_its_own",
+    ),
+    "privileged": ("privileged: true", "test_nothing_of_the_host_is_shared"),
+    "capability": ("cap_add: [NET_ADMIN]", "test_nothing_of_the_host_is_shared"),
+    "host's processes": ("pid: host", "test_nothing_of_the_host_is_shared"),
+    "writable root": ("read_only: false", "test_the_root_is_read_only"),
+    "capabilities": ("cap_drop: !reset []", "test_the_lab_has_no_capability"),
+    "new privileges": (
+        "security_opt: !override [seccomp=./lab/runtime/seccomp.json]",
+        "test_the_lab_cannot_gain_privileges",
+    ),
+    "the host's settings": ('volumes: ["/etc:/srv/etc:ro"]', "test_no_mount_shows_the_hosts_system"),
+    "secrets": ('volumes: ["./secrets:/run/secrets"]', "test_the_token_cannot_be_changed"),
+    "core dumps": ("ulimits: {core: 1000}", "test_everything_is_limited"),
+    "log": ("logging: !override {driver: json-file}", "test_everything_is_limited"),
+    "scratch": (
+        'tmpfs: !override ["/tmp:exec", "/run/lab", "/run/try", "/home/jovyan"]',
+        "test_scratch_space_is_sized_and_gives_no_power",
+    ),
+    "memory": ("memswap_limit: -1", "test_everything_is_limited"),
+    "processes": ("pids_limit: -1", "test_everything_is_limited"),
+    "every address": ('ports: !override ["0.0.0.0:0:8888"]', "test_the_port_is_open_where_you_said"),
+}
+
+
+def test_it_passes_as_delivered_and_notices_what_was_loosened(fresh_project: Project) -> None:
+    fresh_project.up()
+    done = fresh_project.make("test")
+    passed = set(re.findall(r"^def (test_\w+)", fresh_project.read("tests/test_lab.py"), re.MULTILINE))
+    assert passed
+    assert re.search(r"\d+ passed in", done.stdout.splitlines()[-1])
+
+    image = fresh_project.container()["Config"]["Image"]
+    fresh_project.run("docker", "tag", image, f"{image}:delivered")
+    (fresh_project.folder / "Loosened").write_text(OPEN_IMAGE.replace("delivered", f"{image}:delivered"))
+    (fresh_project.folder / "compose.override.yaml").write_text(LOOSENED)
+    fresh_project.up()
+    fresh_project.run("docker", "image", "rm", f"{image}:delivered")
+    fresh_project.compose("exec", "--detach", "--user", "0", "lab", "sleep", "infinity")
+    for folder in ("data", "notebooks"):
+        (fresh_project.folder / folder).chmod(0o500)
+    (fresh_project.folder / "secrets/jupyter_token").write_text("0" * 64)  # not the one it was started with
+    done = fresh_project.make("test", check=False)
+    assert done.returncode
+    assert set(re.findall(r"^FAILED tests/test_lab.py::(test_\w+)", done.stdout, re.MULTILINE)) == passed
+
+
+def test_without_a_lab_it_says_how_to_start_one(fresh_project: Project) -> None:
+    done = fresh_project.make("test", check=False)
+    assert done.returncode
+    assert "labdock: the lab is not running: start it with 'make up'." in done.stderr
+
+
+@pytest.mark.full
+def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
+    for line, test in ALONE.values():
+        (fresh_project.folder / "compose.override.yaml").write_text(f"services:\n  lab:\n    {line}\n")
+        fresh_project.up()
+        done = fresh_project.make("test", check=False)
+        assert test in re.findall(r"^FAILED tests/test_lab.py::(test_\w+)", done.stdout, re.MULTILINE), line

@@ -1,0 +1,63 @@
+"""What `make up` and `make url` show: progress to who looks on, the address last."""
+
+import os
+import subprocess
+from contextlib import suppress
+
+from tests.support.project import Project
+
+
+def on_a_terminal(project: Project) -> tuple[str, str]:
+    """The output of `make up`, and what a terminal shows beside it."""
+    terminal, inside = os.openpty()
+    command = ("make", "--no-print-directory", "up")
+    with subprocess.Popen(command, cwd=project.folder, text=True, stdout=subprocess.PIPE, stderr=inside) as process:
+        os.close(inside)
+        shown = b""
+        with suppress(OSError):  # how Linux says that nobody writes any more
+            while data := os.read(terminal, 65536):
+                shown += data
+        os.close(terminal)
+        assert process.stdout
+        return process.stdout.read(), shown.decode()
+
+
+def test_up_shows_progress_on_a_terminal_and_does_not_drown_a_pipe(lab: Project) -> None:
+    out, shown = on_a_terminal(lab)
+    assert "[lab " in shown and "CACHED" in shown and "Healthy" in shown
+    done = lab.make("up")
+    assert done.stderr == "Building what changed; the first time takes minutes ...\n"
+    assert done.stdout == out
+
+
+def test_up_prints_the_address_last(lab: Project) -> None:
+    """Alone at the end of its line, so that a terminal makes a link of it; what the lock lacks keeps no lab down."""
+    needs = lab.read("lab/locks/required-packages.txt")
+    (lab.folder / "lab/locks/required-packages.txt").write_text(f"{needs}toolz toolz>=1\n")
+    done = lab.make("up")
+    (lab.folder / "lab/locks/required-packages.txt").write_text(needs)
+    lines = done.stdout.splitlines()
+    assert lines[-1].split() == ["Address:", f"{lab.lab().address}/lab"]
+    assert "\x1b" not in "".join(lines)
+    said = "labdock: requirements.lock lacks toolz>=1, which this lab needs: run 'make add PKG=\"toolz>=1\"'."
+    assert done.stderr.splitlines()[-1] == said
+
+
+def test_a_build_that_fails_is_shown_in_a_pipe_too(engine: None, project: Project) -> None:
+    project.make("env")
+    project.replace("Dockerfile", "WORKDIR /\n", "WORKDIR /\nRUN echo what-went-wrong && false\n")
+    done = project.make("up", check=False)
+    assert done.returncode and "what-went-wrong" in done.stderr
+    assert "labdock: the image was not built: " in done.stderr
+
+
+def test_url_of_a_lab_that_runs(lab: Project) -> None:
+    done = lab.make("url")
+    assert done.stdout.splitlines()[-1] == f"Address: {lab.lab().address}/lab"
+    assert lab.lab().token not in done.stdout
+
+
+def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:
+    done = project.make("url", check=False)
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.splitlines()[0] == "labdock: the lab is not running: start it with 'make up'."

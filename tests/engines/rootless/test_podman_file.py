@@ -1,0 +1,71 @@
+"""lab/runtime/podman.yaml gives up nothing but what Podman cannot do: it follows compose.yaml."""
+
+import re
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.mutants import TEMPLATE, rendered_compose
+
+SERVICES = ("prepare", "lab", "packages")
+Services = dict[str, dict[str, Any]]
+
+
+class Loader(yaml.SafeLoader):
+    """Reads Compose's own tags as what they hold."""
+
+
+Loader.add_constructor("!reset", lambda loader, node: None)
+Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+
+
+def podman() -> Services:
+    services = yaml.load((TEMPLATE / "lab/runtime/podman.yaml").read_text(encoding="utf-8"), Loader)["services"]
+    return {name: {key: value for key, value in service.items() if key != "<<"} for name, service in services.items()}
+
+
+def plain(tmpfs: str) -> tuple[str, frozenset[str]]:
+    """Path, and the options without those that say whose it is."""
+    path, size, options = re.fullmatch(r"(.*?):(size=[^,]+),(.*)", tmpfs).groups()
+    kept = [option for option in options.split(",") if not re.match("uid=|gid=|U$|notmpcopyup$", option)]
+    return path.replace("/var/run/", "/run/"), frozenset([size, *kept])
+
+
+def faults(own: Services) -> list[str]:
+    """What the services of podman.yaml lose of compose.yaml's."""
+    compose = rendered_compose()["services"]
+    found = [f"{name}: missing" for name in SERVICES if name not in own]
+    for name, service in own.items():
+        if unknown := service.keys() - {"userns_mode", "security_opt", "tmpfs", "healthcheck"}:
+            found.append(f"{name}: {unknown}")
+        if service.get("userns_mode") != "keep-id":
+            found.append(f"{name}: userns_mode")
+        if service["security_opt"] != [o for o in compose[name]["security_opt"] if not o.startswith("seccomp=")]:
+            found.append(f"{name}: security_opt")
+        if {*map(plain, service.get("tmpfs", compose[name]["tmpfs"]))} != {*map(plain, compose[name]["tmpfs"])}:
+            found.append(f"{name}: tmpfs")
+        if service.get("healthcheck", {"start_interval": None}) != {"start_interval": None}:
+            found.append(f"{name}: healthcheck")
+    return found
+
+
+def test_it_loses_nothing_else() -> None:
+    assert faults(podman()) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "key", "value"),
+    [
+        ("lab", "read_only", False),
+        ("lab", "userns_mode", "host"),
+        ("prepare", "security_opt", []),
+        ("lab", "tmpfs", ["/tmp:size=1g,mode=1777,nosuid,nodev"]),
+        ("lab", "healthcheck", {"disable": True}),
+    ],
+)
+def test_a_loss_is_noticed(service: str, key: str, value: Any) -> None:
+    own = deepcopy(podman())
+    own[service][key] = value
+    assert [fault for fault in faults(own) if fault.startswith(f"{service}: ")]

@@ -1,0 +1,177 @@
+"""A lab in an ordinary user's engine, Docker or Podman: the files are that user's, and every other control holds."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.attack.test_escape import ATTEMPTS, REFUSED
+from tests.attack.test_seccomp import RUN, expected, packed
+from tests.support.hardening import FILES, failing
+from tests.support.refusal import answers
+from tests.support.rootless import Person, PersonsProject, load, save
+
+WORK = """
+import pathlib
+for mount in ("data", "notebooks"):
+    folder = pathlib.Path.home() / mount / "made/deep"
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("mine")
+"""
+# In Docker, uid 0 is the user already: to become it or to give it a file changes nothing.
+OWN = {"become root", "become root's group", "give a file away"}
+# What cgroups v1 do not let an ordinary user limit.
+LIMITS = {"limited processes", "limited memory", "no swap", "limited processors"}
+
+
+def settings(project: PersonsProject) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in project.read(".env").splitlines() if re.match(r"\w+=", line))
+
+
+def test_env_asks_the_engine_and_chooses(project: PersonsProject, person: Person, kind: str) -> None:
+    found = settings(project)
+    uid = "0" if kind == "docker" else str(person.uid)
+    assert (found["LAB_UID"], found["LAB_GID"]) == (uid, uid)
+    files = "compose.yaml:lab/runtime/podman.yaml:compose.override.yaml" if kind == "podman" else None
+    assert found.get("COMPOSE_FILE") == files
+
+
+def test_files_belong_to_the_caller_who_can_delete_them(at_work: PersonsProject, person: Person) -> None:
+    lab = at_work.lab()
+    lab.run(WORK)
+    lab.request("PUT", "contents/data/made/saved.txt", json={"type": "file", "format": "text", "content": "mine"})
+    made = [at_work.folder / mount / "made" for mount in ("data", "notebooks")]
+    files = [path for folder in made for path in (folder, *folder.rglob("*"))]
+    assert len(files) == 7
+    assert all(person.owns(path) for path in [*files, at_work.folder / "secrets/jupyter_token"])
+    person.run("rm", "-r", *made)
+    assert not any(folder.exists() for folder in made)
+
+
+@contextmanager
+def ids(project: PersonsProject, uid: int) -> Iterator[PersonsProject]:
+    """The same project under other ids, as if .env had them."""
+    project.environment |= {"LAB_UID": str(uid), "LAB_GID": str(uid)}
+    yield project
+    for name in ("LAB_UID", "LAB_GID"):
+        del project.environment[name]
+
+
+def test_what_another_id_writes_the_caller_cannot_delete(at_work: PersonsProject, person: Person) -> None:
+    """The control: it is the id that makes the files the caller's."""
+    data = at_work.folder / "data"
+    data.chmod(0o777)
+    script = "mkdir ~/data/theirs && touch ~/data/theirs/file"
+    with ids(at_work, 1000):
+        at_work.compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "prepare", "-c", script)
+    data.chmod(0o755)
+    assert not person.owns(data / "theirs/file")
+    person.run("rm", "-rf", data / "theirs", check=False)
+    assert (data / "theirs/file").exists()
+    shutil.rmtree(data / "theirs")
+
+
+def test_another_id_is_refused_by_name(at_work: PersonsProject, person: Person, kind: str) -> None:
+    own = 0 if kind == "docker" else person.uid
+    mend = f"put LAB_UID={own} and LAB_GID={own} into .env"
+    with ids(at_work, 1000):
+        checked, up = at_work.make("doctor", check=False), at_work.make("up", check=False)
+    assert checked.returncode != 0 and up.returncode != 0
+    assert re.search(rf"^MEND  LAB_UID is '1000', .*: {mend}\.$", checked.stdout, re.MULTILINE)
+    assert "labdock: LAB_UID is '1000', and what it writes you could not delete" in up.stderr and mend in up.stderr
+
+
+def test_the_lab_itself_says_which_ids(at_work: PersonsProject, person: Person, kind: str) -> None:
+    """Under plain Compose, where nothing else has checked."""
+    with ids(at_work, 1000):
+        said = at_work.compose("run", "--rm", "--no-deps", "prepare", check=False).stderr
+    if kind == "docker":
+        assert "belongs to uid 0, gid 0, you yourself in an engine without root: put LAB_UID=0 and LAB_GID=0" in said
+    else:
+        assert f"belongs to uid {person.uid}, gid {person.uid}: put LAB_UID={person.uid} and LAB_GID=" in said
+
+
+def test_doctor_finds_nothing_and_names_what_the_engine_cannot_do(at_work: PersonsProject) -> None:
+    lines = at_work.make("doctor").stdout.splitlines()
+    assert {line.split()[0] for line in lines} <= {"ok", "note"}
+    limits = at_work.run("docker", "info", "--format", "{{.CgroupVersion}}:{{.CgroupDriver}}").stdout.strip()
+    limited = not re.fullmatch("1:.*|.*:none", limits)
+    assert [line for line in lines if "note" in line and "limits" in line] == [] if limited else [lines[-1]]
+
+
+def test_podmans_own_profile_is_named(at_work: PersonsProject, kind: str) -> None:
+    """The tests' Podman is told the lab's, as this note says."""
+    if kind == "podman":
+        at_work.environment["CONTAINERS_CONF"] = "/dev/null"
+        try:
+            said = at_work.make("doctor").stdout
+        finally:
+            del at_work.environment["CONTAINERS_CONF"]
+        assert "note  Podman holds the lab to its own seccomp profile" in said
+        assert f'put seccomp_profile = "{at_work.folder}/lab/runtime/seccomp.json" under [containers]' in said
+
+
+# --- every other control ----------------------------------------------------------------------------
+def test_what_docker_shows_is_hardened(at_work: PersonsProject, kind: str) -> None:
+    if kind == "docker":
+        for service in ("lab", "prepare"):
+            assert failing(service, at_work.container(service)) - LIMITS == {"a numeric user that is not root"}
+
+
+def test_the_process_has_no_power(at_work: PersonsProject) -> None:
+    lines = (line.partition(":") for line in at_work.lab().run("print(open('/proc/self/status').read())").splitlines())
+    status = {name: value.strip() for name, _, value in lines}
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def test_outside_the_lab_is_the_caller(at_work: PersonsProject, person: Person) -> None:
+    status = Path(f"/proc/{at_work.container()['State']['Pid']}/status").read_text()
+    for kind in ("Uid", "Gid"):
+        assert re.search(rf"^{kind}:(.*)$", status, re.MULTILINE)[1].split() == [str(person.uid)] * 4
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_the_image_is_the_same(at_work: PersonsProject, what: str) -> None:
+    command = FILES[what].replace("! -uid 0", "! -uid 0 ! -path /usr/sbin/docker-init")  # the engine's own
+    run = ("run", "--rm", "--no-deps", "--entrypoint", "sh", "prepare", "-c")
+    assert at_work.compose(*run, f"{command} || true").stdout == ""
+
+
+def test_every_attempt_is_refused(at_work: PersonsProject, kind: str) -> None:
+    program = f"""
+import subprocess, sys
+print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, capture_output=True, check=True).stdout)
+"""
+    results = json.loads(at_work.lab().run(program))
+    # A program that runs is busy; the kernel looks at that before it finds the root read-only.
+    left = {name for name, result in results.items() if result not in REFUSED | {"ENOENT", "ETXTBSY"}}
+    assert left == (OWN if kind == "docker" else set())
+
+
+def test_every_system_call_is_refused_as_in_the_shared_lab(at_work: PersonsProject) -> None:
+    program = f"""
+import subprocess
+command = ["sh", "-c", {RUN!r}]
+print(subprocess.run(command, input={packed()!r}, text=True, capture_output=True, check=True).stdout)
+"""
+    results = json.loads(at_work.lab().run(program))
+    assert {n: seen for n, seen in results["refused"].items() if seen not in expected(n)} == {}
+
+
+# --- from the build to the end ----------------------------------------------------------------------
+@pytest.mark.full
+def test_up_builds_and_down_leaves_nothing(project: PersonsProject, person: Person, tmp_path: Path) -> None:
+    """As that user types it; after the tests above, whose lab has gone."""
+    base = project.config()["services"]["lab"]["build"]["args"]["PYTHON_IMAGE"]
+    save(base, tmp_path / "base.tar")
+    load(person, tmp_path / "base.tar")
+    assert answers(project.up()) == 200
+    assert "MEND" not in project.make("doctor").stdout
+    project.make("outdated")  # the other image, and what it is for
+    project.make("down")
+    assert project.containers() == []

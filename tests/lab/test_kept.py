@@ -1,0 +1,94 @@
+"""What outlives a start, for each uid apart, and the one command that forgets it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.lab.test_ids import become
+from tests.support.mutants import beside, with_server
+from tests.support.project import Project
+
+SETTINGS = "../lab/api/settings/@jupyterlab/apputils-extension:themes"
+FILES = (".vscode-server/extensions.json", ".bash_history", "elsewhere")
+ENTRYPOINT = re.compile(r'(if \[ -e .*README.md" \]) && mkdir .*; then')
+FIND = f"""
+import json, pathlib
+found = {{"history": " ".join(line for *_, line in get_ipython().history_manager.search("mark = *"))}}
+for name in {FILES}:
+    path = pathlib.Path.home() / name
+    if path.exists():
+        found[name] = path.read_text()
+print(json.dumps(found))
+"""
+
+
+def raw(mark: str) -> str:
+    return json.dumps({"theme": mark})
+
+
+def leave(project: Project, mark: str) -> None:
+    """Leave `mark` wherever something could be kept."""
+    lab = project.lab()
+    lab.run(f"mark = {mark!r}")
+    lab.run(f"import pathlib\nfor name in {FILES}: (pathlib.Path.home() / name).write_text({mark!r})")
+    lab.request("PUT", SETTINGS, json={"raw": raw(mark)})
+
+
+def found(project: Project) -> dict[str, str]:
+    """What is there at this start."""
+    lab = project.lab()
+    seen = json.loads(lab.run(FIND))
+    return seen | {"settings": lab.request("GET", SETTINGS).json()["raw"]}
+
+
+def kept(mark: str) -> dict[str, str]:
+    """What should be: everything but what lies elsewhere in home."""
+    return {**dict.fromkeys(FILES[:2], mark), "history": f"mark = {mark!r}", "settings": raw(mark)}
+
+
+NOTHING = {"history": "", "settings": "{}"}
+
+
+@pytest.mark.full
+def test_each_user_finds_what_is_theirs_until_it_is_reset(fresh_lab: Project) -> None:
+    become(fresh_lab, "1000:1000")
+    assert found(fresh_lab) == NOTHING
+    leave(fresh_lab, "first")
+    become(fresh_lab, "9999:9999")
+    assert found(fresh_lab) == NOTHING
+    leave(fresh_lab, "second")
+    fresh_lab.compose("down")
+    become(fresh_lab, "1000:1000")
+    assert found(fresh_lab) == kept("first")
+    become(fresh_lab, "9999:9999")
+    assert found(fresh_lab) == kept("second")
+    fresh_lab.make("reset")
+    assert found(fresh_lab) == NOTHING
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: nothing is foreseen"])
+def test_a_link_in_place_of_what_is_kept_keeps_no_lab_from_starting(lab: Project, tmp_path: Path, spoilt: bool) -> None:
+    """A notebook lays a link that leads nowhere where JupyterLab keeps what is open."""
+    entrypoint = lab.read("lab/server/entrypoint.sh")
+    careless = ENTRYPOINT.sub(r'\1; then\n    mkdir "$kept/lab/workspaces"', entrypoint)
+    assert careless != entrypoint
+    layer = with_server(lab, tmp_path, "entrypoint.sh", careless if spoilt else entrypoint)
+    with beside(lab, tmp_path, layer) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.shell("rm -rf ~/.jupyter/lab/workspaces && ln -s /nowhere ~/.jupyter/lab/workspaces")
+        twin.compose("rm", "--stop", "--force", "lab")
+        started = twin.compose("up", "--detach", "--wait", "--no-build", check=False)
+        assert (started.returncode != 0) is spoilt
+
+
+@pytest.mark.full
+def test_what_another_uid_put_in_ones_place_is_refused(fresh_lab: Project) -> None:
+    """Two uids share the volume: none may lay a trap for the other, and the sentence names the way out."""
+    fresh_lab.lab().run("import os; os.mkdir('/var/lib/lab/9999')")
+    done = become(fresh_lab, "9999:9999", check=False)
+    assert "labdock: what the lab keeps for uid 9999 belongs to uid 1000: 'make reset' starts anew." in done.stderr
+    fresh_lab.make("reset")
+    assert found(fresh_lab) == NOTHING

@@ -1,0 +1,181 @@
+"""The example notebook in a running lab, through the API that a browser uses."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
+from tests.conftest import ROOT, Render, require_python
+from tests.support.probes import get, page
+from tests.support.project import Project
+from tools.notebook import CellError, printed
+
+# By environment: what its example must print.
+WORDS: dict[str, tuple[str, ...]] = {
+    "minimal": ("More likely than not from 23 people on.",),
+    "science": ("precision", "setosa", "versicolor", "virginica", "accuracy"),
+    "science-full": ("OLS Regression Results", "bmi", "95 % of the slopes lie between"),
+    "tensorflow": ("graphics processors: 0", "accuracy on 540 digits"),
+    "pytorch": ("device: cpu", "accuracy on 540 digits"),
+    "spark": ("10,000,000 journeys", "p90"),
+    "r": ("lm(formula = mpg ~ wt + hp", "Multiple R-squared:  0.8268"),
+}
+# And the extension of the front end that comes with its packages.
+EXTENSIONS = {"science-full": ["jupyter-matplotlib"]}
+ACCURATE = 0.9  # the least that a network must reach
+# Bytes that a build needs of the engine's disk, by what its wheels take: pytorch's are 2.9 GB, some 7 unpacked, and the
+# build's cache, the stage, the layer and the image each hold them.
+ROOM = {"pytorch": 32e9}
+# Imports every module of the distributions NAMES; prints each distribution that has one.
+IMPORTS = """
+import importlib, importlib.metadata, re
+for module, distributions in importlib.metadata.packages_distributions().items():
+    found = {re.sub("[-_.]+", "-", name).lower() for name in distributions} & NAMES
+    if found and module.isidentifier():
+        importlib.import_module(module)
+        print(*found)
+"""
+
+
+def require_room(environment: str) -> None:
+    """Skip where the engine's disk cannot hold the image. (Another machine's is not asked.)"""
+    form = ("docker", "info", "--format", "{{.DockerRootDir}}")
+    root = subprocess.run(form, check=True, text=True, capture_output=True).stdout.strip()
+    needed, free = ROOM.get(environment, 0), shutil.disk_usage(root).free if Path(root).exists() else float("inf")
+    if needed > free:
+        pytest.skip(f"{environment} takes {needed / 1e9:.0f} GB, {root} has {free / 1e9:.0f} GB free")
+
+
+def plots(notebook: nbformat.NotebookNode) -> list[bytes]:
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    data: list[dict[str, Any]] = [output["data"] for output in outputs if "data" in output]
+    return [base64.b64decode(found["image/png"]) for found in data if "image/png" in found]
+
+
+def run_and_check(project: Project) -> None:
+    """Run the notebook; the report and the plot are in what was saved on the host, by the host's user."""
+    environment = project.answers["environment"]
+    notebook = f"notebooks/{EXAMPLES[environment]}.ipynb"
+    file = project.folder / notebook
+    before = sorted((project.folder / "data").iterdir())
+    project.lab().run_notebook(notebook)
+    saved = nbformat.read(file, as_version=4)
+    for word in WORDS[environment]:
+        assert word in printed(saved)
+    if reached := re.search(r"had not seen: ([\d.]+)", printed(saved)):
+        assert float(reached[1]) > ACCURATE
+    drawn = plots(saved)
+    assert len(drawn) == (environment != "minimal")  # it has the standard library only
+    assert all(plot.startswith(b"\x89PNG") and len(plot) > 5_000 for plot in drawn)
+    assert sorted((project.folder / "data").iterdir()) == before, "an example leaves nothing behind"
+    owner = (project.folder / "notebooks").stat()
+    assert (file.stat().st_uid, file.stat().st_gid) == (owner.st_uid, owner.st_gid)
+
+
+def import_packages(project: Project) -> None:
+    """Whatever is left out of an image, each package of pyproject.toml still starts."""
+    dependencies = tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
+    names = {canonicalize_name(Requirement(line).name) for line in dependencies}
+    assert names <= {*project.lab().run(IMPORTS.replace("NAMES", repr(names))).split()}
+
+
+# By package: its module x.py, and whether its tests stay.
+TESTED = {
+    "beside": ("from .tests import x", True),
+    "deep": ("import deep.tests.y as z  # see above", True),
+    "by_name": ("from . import x, tests", True),
+    "odd 'name $x* [": ("if True:\n    pass\nfrom .tests.x import y", True),
+    "another's": ("from deep.tests import y", False),
+    "in_a_function": ("def f():\n    from .tests import x", False),
+    "in_a_comment": ("import x  # from .tests\nfrom .x import contests, tests_of_x  # no tests", False),
+    "tests": ("from .tests import x", False),
+}
+
+
+def test_tests_that_are_imported_stay(tmp_path: Path) -> None:
+    for name, (module, _) in TESTED.items():
+        folder = tmp_path / "lib/python3.13/site-packages" / name
+        (folder / "tests/tests").mkdir(parents=True)
+        (folder / "tests/tests/test_x.py").write_text("from x.tests import y\n")
+        (folder / "x.py").write_text(f"{module}\n")
+        (folder / "x.js.map").touch()
+    script = 'eval "$(sed -n \'/^leave_out()/,/^}/p\' "$1")" && leave_out "$2"'
+    subprocess.run(["sh", "-euc", script, "sh", ROOT / "template/lab/build/build.sh", tmp_path], check=True)
+    assert not [*tmp_path.rglob("*.map")]
+    assert {path.parts[-4] for path in tmp_path.rglob("test_x.py")} == {
+        name for name, (_, stay) in TESTED.items() if stay
+    }
+
+
+def test_the_notebook_runs_and_is_saved_on_the_host(lab: Project) -> None:
+    file = lab.folder / "notebooks/iris.ipynb"
+    before = file.read_bytes()
+    assert not plots(nbformat.reads(before.decode(), as_version=4))
+    run_and_check(lab)
+    file.write_bytes(before)
+
+
+def test_a_notebook_that_fails_says_so(lab: Project) -> None:
+    """The control: a cell that raises is no success."""
+    file = lab.folder / "notebooks/broken.ipynb"
+    cell = nbformat.v4.new_code_cell("from sklearn.datasets import no_such_flowers")
+    file.write_text(json.dumps(nbformat.v4.new_notebook(cells=[cell])))
+    owner = (lab.folder / "notebooks").stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
+    with pytest.raises(CellError, match="no_such_flowers"):
+        lab.lab().run_notebook("notebooks/broken.ipynb")
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(pytest.param(case, marks=pytest.mark.full) for case in IMAGE_CASES[1:]),
+        *(pytest.param(case, marks=pytest.mark.nightly) for case in LARGE_CASES),
+    ],
+)
+def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, case: str) -> None:
+    version = require_python(CASES[case])
+    project = new_project(**CASES[case])
+    require_room(project.answers["environment"])
+    project.up()
+    for asked in ("import sys; print(sys.version)", "import subprocess as s; s.run(['/opt/jupyter/bin/python', '-V'])"):
+        assert version in project.lab().run(asked)
+    import_packages(project)
+    served = {extension["name"]: extension["load"] for extension in page(project.lab())["federated_extensions"]}
+    for name in {"@jupyter-widgets/jupyterlab-manager", *EXTENSIONS.get(case, ())}:
+        assert get(project.lab(), f"/lab/extensions/{name}/{served[name]}", project.lab().token) == 200
+    run_and_check(project)
+    project.down()
+
+
+def test_what_the_disk_cannot_hold_is_skipped_by_name(engine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROOM, "pytorch", 0)
+    require_room("pytorch")
+    monkeypatch.setitem(ROOM, "pytorch", 1e18)
+    with pytest.raises(pytest.skip.Exception, match=r"pytorch takes 1000000000 GB, /.+ has \d+ GB free"):
+        require_room("pytorch")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("ui", ["lab", "notebook"])
+@pytest.mark.parametrize("case", [case for case in CASES if not case.endswith("-nvidia")])
+def test_the_notebook_runs_in_every_case_and_front_end(engine: None, new_project: Render, case: str, ui: str) -> None:
+    require_python(CASES[case])
+    project = new_project(**CASES[case])
+    require_room(project.answers["environment"])
+    project.set_env(JUPYTER_UI=ui)
+    project.up()
+    run_and_check(project)
+    project.down()

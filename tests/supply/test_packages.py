@@ -1,0 +1,167 @@
+"""make add, remove, lock and outdated: the list and the lock change together, or not at all."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Render
+from tests.support.project import Project
+
+FILES = ("pyproject.toml", "requirements.lock")
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Render) -> Project:
+    return new_project()
+
+
+@pytest.fixture(autouse=True)
+def as_before(project: Project) -> Iterator[None]:
+    """Each test finds the files as they were delivered."""
+    before = {name: project.read(name) for name in FILES}
+    yield
+    for name, text in before.items():
+        (project.folder / name).write_text(text)
+
+
+def state(project: Project) -> list[str]:
+    return [project.read(name) for name in FILES]
+
+
+def test_a_package_is_added_built_and_removed(project: Project) -> None:
+    project.compose("build")
+    before, delivered = state(project), layers(project)
+    said = project.run("make", "--no-print-directory", "add", "PKG=humanize>=4").stderr
+    assert "  humanize (new) -> 4." in said
+    assert said.splitlines()[-1] == "Packages changed: 1. `make up` builds them."
+    assert '    "humanize>=4",\n' in project.read("pyproject.toml")
+    with (project.folder / "requirements.lock").open("a") as lock:
+        lock.write(f"# {project.folder}\n")  # an earlier run may have left this very lock in the engine's cache
+    done = project.compose("--progress", "plain", "build")
+    built = done.stdout + done.stderr
+    assert cached(built, "environment /opt/jupyter") and not cached(built, "environment /opt/venv")
+    # Only the kernel's small packages and what follows them changed; the large ones, most of it, did not.
+    *others, large, small, _ = zip(delivered, layers(project), strict=True)
+    assert all(old == new for old, new in (*others, large)) and small[0] != small[1]
+    assert large[0][1] > 3 * small[0][1]
+    assert "  humanize 4." in project.run("make", "--no-print-directory", "remove", "PKG=humanize").stderr
+    assert state(project) == before
+    assert sorted(path.name for path in project.folder.glob(".*.new")) == []
+
+
+def cached(log: str, words: str) -> bool:
+    """Whether the build took the RUN that `words` are in from its cache."""
+    step = next(line.split()[0] for line in log.splitlines() if "] RUN " in line and words in line)
+    return f"{step} CACHED" in log
+
+
+def layers(project: Project) -> list[tuple[str, int]]:
+    """Digest and bytes of each layer of the lab's image, the first one first."""
+    image = project.config()["services"]["lab"]["image"]
+    sizes = project.run("docker", "history", "--human=false", "--format={{.Size}}", image).stdout.split()
+    (inspected,) = json.loads(project.run("docker", "image", "inspect", image).stdout)
+    digests = inspected["RootFS"]["Layers"]
+    return list(zip(digests, [int(size) for size in reversed(sizes) if size != "0"], strict=True))
+
+
+REFUSED = {
+    "polars>=": "'polars>=' names no package: write NAME or NAME>=VERSION, in quotes.",
+    "no-such-package-at-all": "no package is called 'no-such-package-at-all': look for its name in the package index.",
+    "numpy<2 pandas>=3": "no versions fit together: ",
+    "": 'which package? make add PKG="NAME"',
+    "--index=evil": "'--index=evil' names no package: write NAME or NAME>=VERSION, in quotes.",
+}
+
+
+@pytest.mark.parametrize("names", REFUSED)
+def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(project: Project, names: str) -> None:
+    before = state(project)
+    done = project.run("make", "--no-print-directory", "add", f"PKG={names}", check=False)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line and not line.startswith("make: ")]
+    assert len(said) == 1
+    assert said[0].startswith(f"labdock: {REFUSED[names]}")
+    assert state(project) == before
+
+
+def test_only_what_is_listed_can_be_removed(project: Project) -> None:
+    done = project.run("make", "--no-print-directory", "remove", "PKG=polars", check=False)
+    assert "labdock: 'polars' is not in pyproject.toml: " in done.stderr
+
+
+# By what a hand made of pyproject.toml: what is seen, in the sentence that ends every command.
+MISTAKES = {
+    b'"numpy",': (b'"numpy"', "cannot be read (Unclosed array (at line "),
+    b"[project]": (b"[tool.project]", "has no table [project], "),
+    b"[project]\n": (b"project = 5\n[other]\n", "has no table [project], "),
+    b"description = ": (b"description = \xff", "cannot be read ('utf-8' codec can't decode byte 0xff"),
+}
+
+
+@pytest.mark.parametrize("right", MISTAKES)
+@pytest.mark.parametrize("command", ["lock", "outdated", "add"])
+def test_a_list_that_cannot_be_read_is_one_sentence(
+    project: Project, tmp_path: Path, command: str, right: bytes
+) -> None:
+    """What the build stage runs, with a uv that finds nothing newer."""
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+    sound = (project.folder / "pyproject.toml").read_bytes()
+    wrong, said = MISTAKES[right]
+    assert sound.count(right) == 1
+    for text, expected in (
+        (sound, "Nothing changes: "),
+        (sound.replace(right, wrong), f"labdock: pyproject.toml {said}"),
+    ):
+        done = changed(project, text, command, PATH=str(tmp_path))
+        assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and done.stderr.endswith("or run 'git checkout pyproject.toml' for its last state.\n")
+
+
+def changed(project: Project, text: bytes, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """packages.py, as it runs in the build stage, on another package list."""
+    archive = io.BytesIO()
+    lock = (project.folder / "requirements.lock").read_bytes()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in (("pyproject.toml", text), ("requirements.lock", lock), ("index", b"")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    script = (sys.executable, "-I", project.folder / "lab/build/packages.py", command, "humanize")
+    done = subprocess.run(script, input=archive.getvalue(), env={**os.environ, **environment}, capture_output=True)
+    return subprocess.CompletedProcess(script, done.returncode, None, done.stderr.decode())
+
+
+@pytest.mark.full
+def test_newer_versions_are_shown_then_taken(project: Project) -> None:
+    old = project.read("requirements.lock")
+    lines = old.splitlines(keepends=True)
+    start = next(number for number, line in enumerate(lines) if line.startswith("seaborn=="))
+    end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
+    lines[start:end] = [f"seaborn==0.13.1 \\\n    --hash=sha256:{'0' * 64}\n"]  # never installed, only renewed
+    (project.folder / "requirements.lock").write_text("".join(lines))
+    before = state(project)
+    shown = project.run("make", "--no-print-directory", "outdated").stderr
+    assert "  seaborn 0.13.1 -> 0.13.2" in shown
+    assert "`make lock` takes them all." in shown
+    assert state(project) == before
+    assert "  seaborn 0.13.1 -> 0.13.2" in project.run("make", "--no-print-directory", "lock").stderr
+    assert "seaborn==0.13.2" in project.read("requirements.lock")
+
+
+@pytest.mark.full
+def test_without_an_index_nothing_changes(project: Project) -> None:
+    before = state(project)
+    project.set_env(PIP_INDEX_URL="http://user:secret@127.0.0.1:9/simple")
+    done = project.run("make", "--no-print-directory", "add", "PKG=humanize", check=False)
+    project.set_env(PIP_INDEX_URL="")
+    assert "the package index cannot be reached (PIP_INDEX_URL is 'http://127.0.0.1:9/simple')" in done.stderr
+    assert "secret" not in done.stderr.splitlines()[-2]
+    assert state(project) == before

@@ -1,0 +1,205 @@
+"""`make verify`: the image can be built again to the same byte; where it cannot, the file that differs is named."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.debian import Apt
+from engine.tools import Refused
+from tests.conftest import lacking
+from tests.support.mutants import copy_of, without_environments
+from tests.support.project import Project
+
+BASE = "python:3.13-slim-trixie"
+GREEN = re.compile(r"^(\d+) builds, one digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
+
+
+def verify(project: Project, builds: int = 2) -> str:
+    """The digest that all builds have."""
+    done = project.run("make", "--no-print-directory", "verify", f"BUILDS={builds}")
+    (found,) = GREEN.findall(done.stdout)
+    assert found[0] == str(builds)
+    return found[1]
+
+
+@pytest.fixture
+def system(fresh_project: Project) -> Project:
+    """A project whose image has no environments: what is built in seconds."""
+    without_environments(fresh_project)
+    return fresh_project
+
+
+def caches(project: Project) -> list[str]:
+    """The caches that builds of `make verify` have left."""
+    used = project.run("docker", "buildx", "du", "--verbose").stdout
+    return re.findall(r"cached mount .*verify-.*", used)
+
+
+@pytest.mark.full
+def test_two_builds_of_the_default_are_one(fresh_project: Project) -> None:
+    assert verify(fresh_project)
+
+
+# What makes two builds differ, by the file that is named for it; each build has a host name of its own.
+DIFFERENT = {
+    "/etc/dice": "head -c 20 /dev/urandom >/etc/dice",
+    "/etc/built-by": "hostname >/etc/built-by",
+    "/etc/guarded": 'touch /etc/guarded; [ "$(hostname)" != host-1 ] || chmod 600 /etc/guarded',
+    "/etc/linked": 'ln -s "$(hostname)" /etc/linked',
+}
+
+
+@pytest.mark.full
+def test_what_differs_is_named(system: Project) -> None:
+    """The control, in which builds do differ; what is always the same is not named."""
+    line = "; ".join(["RUN touch /etc/always", *DIFFERENT.values()])
+    system.replace("Dockerfile", "WORKDIR /\n", f"{line}\nWORKDIR /\n")
+    done = system.run("make", "--no-print-directory", "verify", check=False)
+    assert done.returncode != 0
+    assert not GREEN.search(done.stdout)
+    report = done.stdout.splitlines()[2:]
+    assert re.match(r"layer \d+, RUN touch /etc/always;", report[0])
+    assert report[1:] == [f"  {file}" for file in sorted(DIFFERENT)]
+    assert "labdock: build 2 differs from the first in what is listed above (sha256:" in done.stderr
+    assert caches(system) == []
+
+
+@pytest.mark.full
+def test_a_build_that_fails_says_why(system: Project) -> None:
+    system.replace("lab/build/build.sh", "set -eu\n", "set -eu\necho 'labdock: the disk is away.' >&2\nexit 1\n")
+    done = system.make("verify", check=False)
+    assert "labdock: the image was not built: the disk is away." in done.stderr.splitlines()
+    assert "sed: " not in done.stderr and not GREEN.search(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("#9 1.5 labdock: the package index is away.", "the package index is away."),
+        (
+            "ERROR: OCI exporter is not supported for the docker driver.",
+            "this engine keeps no images that can be compared",
+        ),
+        ("ERROR: write /blobs: no space left on device", "the disk is full: free some"),
+        ("ERROR: bang", "the lines above say why."),
+    ],
+)
+def test_what_the_builder_says_is_handed_on(fresh_project: Project, tmp_path: Path, words: str, reason: str) -> None:
+    """A stand-in for the builder fails with these words; all else is the engine's own."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\n[ "$1 $2" = \'buildx bake\' ] || exec {shutil.which("docker")} "$@"\n'
+        f"cat >/dev/null\necho '{words}'\nexit 1\n"
+    )
+    docker.chmod(0o755)
+    fresh_project.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+    done = fresh_project.make("verify", check=False)
+    assert words in done.stderr
+    assert any(line.startswith(f"labdock: the image was not built: {reason}") for line in done.stderr.splitlines())
+
+
+# --- elsewhere, and at another time -----------------------------------------------------------------
+@pytest.mark.nightly
+def test_eight_builds_in_two_folders_are_one(fresh_project: Project, tmp_path: Path) -> None:
+    """Each build has a host name of its own too."""
+    other = copy_of(fresh_project, tmp_path / "ein anderer Ort")
+    assert verify(fresh_project, 6) == verify(other)
+
+
+@pytest.fixture(scope="module")
+def tomorrow(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A base image whose programs see another day; its name."""
+    folder = tmp_path_factory.mktemp("clock")
+    try:
+        Apt(folder).unpack(["libfaketime/trixie"], folder / "packages")
+    except Refused as refused:
+        lacking(f"no clock to move: {refused}")
+    (library,) = folder.glob("packages/usr/lib/*/faketime/libfaketime.so.1")
+    shutil.copy(library, folder)
+    lines = (
+        f"FROM {BASE}",
+        "COPY libfaketime.so.1 /usr/share/clock/",  # not where ldconfig looks
+        "RUN echo +1d >/etc/faketimerc && echo /usr/share/clock/libfaketime.so.1 >/etc/ld.so.preload",
+    )
+    (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
+    (folder / ".dockerignore").write_text("*\n!libfaketime.so.1\n")
+    name = f"labdock-tomorrow-{os.getpid()}"
+    subprocess.run(["docker", "build", "--quiet", "--tag", name, str(folder)], check=True, capture_output=True)
+    seen = subprocess.run(["docker", "run", "--rm", name, "date", "+%s"], check=True, text=True, capture_output=True)
+    assert int(seen.stdout) - time.time() > 80_000
+    yield name
+    subprocess.run(["docker", "image", "rm", "--force", name], check=True, capture_output=True)
+
+
+def own_layers(project: Project, folder: Path, base: str) -> list[str]:
+    """The digests of the layers that the Dockerfile adds to `base`, built from nothing into `folder`."""
+    cache = f"tests-{os.getpid()}-{folder.name}"
+    output = f"type=oci,tar=false,dest={folder},rewrite-timestamp=true,compression=uncompressed"
+    arguments = {
+        "SOURCE_DATE_EPOCH": "315532800",
+        "BUILDKIT_CACHE_MOUNT_NS": cache,
+        "PYTHON_IMAGE": base,
+        "DEBIAN_PACKAGES": "dbus fontconfig",  # they make a user, an id of the machine, a cache
+    }
+    try:
+        project.run(
+            *("docker", "buildx", "bake", "--file=-", "--no-cache", "--provenance=false", f"--set=lab.output={output}"),
+            *(f"--set=lab.args.{name}={value}" for name, value in arguments.items()),
+            *("--set=lab.tags=", "lab"),
+            input=project.compose("config").stdout,
+        )
+    finally:
+        mine = ("--filter=type=exec.cachemount", f"--filter=description~={cache}")
+        project.run("docker", "buildx", "prune", "--force", *mine)
+    (described,) = json.loads((folder / "index.json").read_text())["manifests"]
+    manifest = json.loads((folder / "blobs" / described["digest"].replace(":", "/")).read_text())
+    below = len(json.loads(project.run("docker", "image", "inspect", base).stdout)[0]["RootFS"]["Layers"])
+    return [layer["digest"] for layer in manifest["layers"][below:]]
+
+
+@pytest.mark.nightly
+def test_tomorrow_the_layers_are_the_same(fresh_project: Project, tmp_path: Path, tomorrow: str) -> None:
+    """The second build's programs see another day. (Its base has three files more, so its digest is another.)"""
+    fresh_project.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
+    today = own_layers(fresh_project, tmp_path / "today", BASE)
+    assert (
+        len(today) == 5
+    )  # the distribution, the server, the kernel's large packages and the rest, what the server obeys
+    assert own_layers(fresh_project, tmp_path / "tomorrow", tomorrow) == today
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dated", [True, False], ids=["as delivered", "the control: without a date of its own"])
+def test_tomorrow_the_distributions_part_is_the_same(
+    system: Project, tmp_path: Path, tomorrow: str, dated: bool
+) -> None:
+    system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
+    if not dated:
+        system.replace("lab/build/build.sh", " SOURCE_DATE_EPOCH=315532800", "")
+    today = own_layers(system, tmp_path / "today", BASE)
+    assert (own_layers(system, tmp_path / "tomorrow", tomorrow) == today) is dated
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("dated", [True, False], ids=["as delivered", "the control: with dates of its own"])
+def test_javas_certificates_are_the_same(system: Project, tmp_path: Path, dated: bool) -> None:
+    """In the store that Debian makes for `environment: spark`; and Java reads it."""
+    system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
+    system.replace("Dockerfile", "system git openssh-client", "system openjdk-21-jre-headless")
+    if not dated:
+        system.replace("lab/build/build.sh", "|| date_certificates", "|| true")
+    first = own_layers(system, tmp_path / "first", BASE)
+    assert (own_layers(system, tmp_path / "second", BASE) == first) is dated
+    system.compose("build", "lab")
+    image = system.config()["services"]["lab"]["image"]
+    count = "grep -c BEGIN /etc/ssl/certs/ca-certificates.crt; keytool -list -cacerts -storepass changeit"
+    said = system.run("docker", "run", "--rm", "--entrypoint=sh", image, "-c", count).stdout
+    assert f"Your keystore contains {said.split()[0]} entries" in said
+    assert (said.count(", Jan 1, 1980, trustedCertEntry") == int(said.split()[0])) is dated
