@@ -29,7 +29,7 @@ LINES = [
 
 def seen(project: Project) -> tuple[str, str]:
     """LAB_UID as the scripts see it, and as Compose puts it into compose.yaml."""
-    script = project.run("sh", "-c", ". lab/commands/lib.sh; setting LAB_UID 1000").stdout.strip()
+    script = project.run("sh", "-c", ". lab/commands/lib/all.sh; setting LAB_UID 1000").stdout.strip()
     return script, project.config()["services"]["lab"]["user"].split(":")[0]
 
 
@@ -53,7 +53,7 @@ def test_scripts_know_the_names_of_the_images(engine: None, project: Project, li
     (project.folder / ".env").write_text(f"{line}\n")
     services = json.loads(project.compose("--profile", "*", "config", "--format", "json").stdout)["services"]
     for name in ("lab", "packages", "bundle"):
-        said = project.run("sh", "-euc", f". lab/commands/lib.sh; image {name}").stdout
+        said = project.run("sh", "-euc", f". lab/commands/lib/all.sh; image {name}").stdout
         assert said == f"{services[name]['image']}\n"
 
 

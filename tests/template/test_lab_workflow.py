@@ -185,7 +185,7 @@ def test_a_package_index_that_is_a_secret_is_the_build_s(runner: Runner) -> None
                 assert done.returncode == 0 and "example" not in done.stdout + done.stderr
             texts.append(project.read(".env"))
         assert "PIP_INDEX_URL=\n" in texts[0] and texts[1].startswith(texts[0])
-        read = ("env", "-u", "PIP_INDEX_URL", "sh", "-c", '. lab/commands/lib.sh; printf %s "$PIP_INDEX_URL"')
+        read = ("env", "-u", "PIP_INDEX_URL", "sh", "-c", '. lab/commands/lib/all.sh; printf %s "$PIP_INDEX_URL"')
         assert project.run(*read).stdout == index.replace("'", "%27")
 
 

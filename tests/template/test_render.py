@@ -45,7 +45,8 @@ FILES = {
     *("lab/server/labconfig/page_config.json", "lab/server/labconfig/default_setting_overrides.json"),
     *("lab/server/workspace.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
     "lab/server/ipython/startup/umask.py",
-    *(f"lab/commands/{name}.sh" for name in ("bundle", "doctor", "env", "lib", "newest", "open", "packages", "pin")),
+    *(f"lab/commands/lib/{name}.sh" for name in ("all", "checks", "engine", "settings")),
+    *(f"lab/commands/{name}.sh" for name in ("bundle", "doctor", "env", "newest", "open", "packages", "pin")),
     *(
         f"lab/commands/{name}.sh"
         for name in ("reset", "restore", "rotate", "run", "sbom", "test", "up", "url", "verify")

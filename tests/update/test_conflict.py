@@ -23,7 +23,7 @@ def torn(old: Project) -> Project:
 
 def said(project: Project) -> list[str]:
     """What `make up` and `make doctor` find of an update that is not finished."""
-    return project.run("sh", "-euc", ". lab/commands/lib.sh; check_merged").stdout.splitlines()
+    return project.run("sh", "-euc", ". lab/commands/lib/all.sh; check_merged").stdout.splitlines()
 
 
 def solve(project: Project) -> None:

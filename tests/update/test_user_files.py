@@ -159,7 +159,7 @@ def test_another_answer_names_the_command_that_brings_it(
 def test_a_graphics_processor_alone_is_noticed(releases: Path, tmp_path: Path) -> None:
     """The same, where no engine is."""
     project = start(releases, tmp_path / "lab", OLD, **TENSORFLOW)
-    check = ("sh", "-c", ". lab/commands/lib.sh; check_packages")
+    check = ("sh", "-c", ". lab/commands/lib/all.sh; check_packages")
     assert project.run(*check).stdout == ""
     update(project, **NVIDIA)
     assert "run 'make add PKG=\"tensorflow[and-cuda]\"'" in project.run(*check).stdout

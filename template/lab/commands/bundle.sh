@@ -3,7 +3,7 @@
 # are those that git would take; never secrets/, .env and what an editor or a mend left beside it (.env~, .env.bak).
 # PKG="NAME ..." adds packages for a later `make add`, WITH_DATA=yes the folder data/.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 require check_engine check_buildkit check_index check_ca check_folders check_config
 

@@ -2,7 +2,7 @@
 # One line for each thing that can be wrong: ok, or the command that mends it. Fails if anything is.
 # shellcheck disable=SC2034,SC2329 # lib.sh reads `engine`; the loop at the end calls the checks
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 if ! docker compose version >/dev/null 2>&1; then
     echo "MEND  $(check_engine)" # without Compose nothing else can be read

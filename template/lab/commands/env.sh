@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write .env from sample.env with this user's ids and this folder's own name and port. Never overwrites.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 if [ -e .env ] || [ -L .env ]; then
     echo ".env is there already; it was left as it is."

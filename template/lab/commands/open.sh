@@ -4,5 +4,5 @@ set -eu
 
 [ -e compose.override.yaml ] || echo 'services: {}' >compose.override.yaml
 sh lab/commands/env.sh
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 require check_git

@@ -2,7 +2,7 @@
 # packages.sh add|remove|lock|outdated: with the names in PKG, change pyproject.toml and requirements.lock, both or neither.
 # uv does the work, in the stage of the image that builds the environments: this machine needs Docker only.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 set -f # "polars>=1 numpy==2.*" is two words, and no pattern for files
 # shellcheck disable=SC2086

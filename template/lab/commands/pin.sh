@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write the base image's digest and the versions of the distribution's packages, as they are now, into compose.pins.yaml.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 pins=compose.pins.yaml
 require check_engine check_buildkit check_index check_ca

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Forget what outlived earlier starts: the volume goes, and the next start makes an empty one.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 docker compose rm --stop --force lab
 name=$(docker compose config --format json | sed -n 's/^  "name": "\(.*\)",$/\1/p')

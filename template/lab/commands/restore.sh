@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bring the lab up from a bundle (`make bundle`) that was unpacked here. Everything is verified first; no network is asked.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 # intact FOLDER SUMS: refuse what is not as it was when the bundle was made.
 intact() {
@@ -43,7 +43,7 @@ trap 'exit 130' HUP INT TERM
     END { if (!found) print line }' .env >.env.new)
 cat .env.new >.env # owner and mode stay
 rm .env.new
-. lab/commands/lib.sh # the settings anew
+. lab/commands/lib/all.sh # the settings anew
 docker tag "$(part lab)" "$(image lab)"
 docker image rm "$(part lab)" >/dev/null
 rm -f lab/bundle/project.sha256

@@ -2,7 +2,7 @@
 # Run every notebook below notebooks/ in the running lab, each with its own kernel and from its own folder. The files stay
 # as they are; a cell that fails is shown, and fails the whole.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running: start it with 'make up'."
 work=$(mktemp -d)

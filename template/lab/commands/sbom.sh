@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write what the lab's image holds, sbom.cdx.json (CycloneDX), and what it was built from, provenance.json (SLSA).
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 require check_engine check_buildkit check_index check_ca check_config
 image=$(image lab)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run tests/ against the running lab, from an environment of their own (.venv-tests).
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running: start it with 'make up'."
 version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||

@@ -2,7 +2,7 @@
 # Build what changed (not with --no-build), start the lab, wait until it answers, print its address. A refusal is one
 # sentence, and last.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 engine=$(engine_kind)
 require check_merged check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits check_index check_ca check_git check_folders check_config

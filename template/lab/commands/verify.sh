@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the image BUILDS times (2) from nothing and compare the digests; name the files that differ.
 set -eu
-. lab/commands/lib.sh
+. lab/commands/lib/all.sh
 
 require check_engine check_buildkit check_index check_ca check_config
 builds=${BUILDS:-2}

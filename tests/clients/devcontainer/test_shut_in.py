@@ -170,11 +170,11 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     project.commit()
     project.run("git", "config", name, value)
     project.set_env(LAB_GIT="./.git")
-    said = project.run("sh", "-c", ". lab/commands/lib.sh && check_git").stdout
+    said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
     assert ("keeps a name or password" in said) is refused
     assert "hunter2" not in said
     project.set_env(LAB_GIT="./nowhere")
-    said = project.run("sh", "-c", ". lab/commands/lib.sh && check_git").stdout
+    said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
     assert said == "LAB_GIT is './nowhere', which is no folder: run 'git init', or leave it empty in .env.\n"
 
 
