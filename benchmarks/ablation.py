@@ -9,9 +9,10 @@ from benchmarks import caches, subjects
 from benchmarks.subjects import ROOT, Subject
 
 Costs = dict[str, dict[str, float]]  # what was taken out -> a value for each row of report.ROWS
-LOCK, SCRIPT, DOCKERFILE = "lab/locks/server.lock", "lab/build/build.sh", "Dockerfile"
-SYNC = re.compile(r"uv pip sync .*?(?= \"\$2\" #)", re.DOTALL)
-PIP = 'python3 -m pip --python "$1" install --quiet --no-compile --no-deps --require-hashes --requirement'
+LOCK, DOCKERFILE = "lab/locks/server.lock", "Dockerfile"
+SPLIT, COMPILE = "lab/build/split_layers.py", "lab/build/compile_bytecode.py"
+SYNC = re.compile(r"uv pip sync --python (\S+) --require-hashes --build-constraints \S+")
+PIP = r"pip --python \1 install --quiet --no-compile --no-deps --require-hashes --requirement"
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,27 @@ def excluded(text: str) -> str:
 
 START = ("cpu", "api", "cell")
 MEASURES = [
-    Measure("the bytecode of both environments", SCRIPT, without('    compile "$1"\n'), ("cold", "unpacked", *START)),
+    Measure(
+        "the bytecode of both environments",
+        DOCKERFILE,
+        lambda text: re.sub(r"python /compile_bytecode.py /opt/\w+", "true", text),
+        ("cold", "unpacked", *START),
+    ),
     Measure(
         "the bytecode of the standard library",
-        SCRIPT,
-        lambda text: re.sub(r'    compile "\$\(python3 .*\n', "", text),
+        DOCKERFILE,
+        lambda text: re.sub(r'python /compile_bytecode.py "\$\(.*\n', "true\n", text),
         ("unpacked", *START),
     ),
+    Measure("no bytecode for packages' tests", COMPILE, without(' if "tests" not in path.parts'), ("cold", "unpacked")),
     Measure("leaving rfc3987-syntax out", LOCK, excluded, ("unpacked", *START)),
-    Measure("leaving packages' tests out", SCRIPT, without('    leave_out "$1"\n'), ("cold", "unpacked")),
-    Measure("uv (pip instead)", SCRIPT, lambda text: SYNC.sub(lambda _: PIP, text), ("cold", "added")),
+    Measure(
+        "leaving source maps out",
+        DOCKERFILE,
+        without("find /opt/jupyter -name '*.js.map' -delete", "true"),
+        ("unpacked",),
+    ),
+    Measure("uv (pip instead)", DOCKERFILE, lambda text: SYNC.sub(PIP, text), ("cold", "added")),
     Measure(
         "building both environments at once",
         DOCKERFILE,
@@ -55,13 +67,13 @@ MEASURES = [
     ),
     Measure(
         "a layer of their own for large packages",
-        SCRIPT,
-        without("-gt 10000000 ", "-gt 1000000000000 "),
+        SPLIT,
+        without("LEAST = 10_000_000", "LEAST = 10**12"),
         ("cold", "added"),
     ),
     Measure(
         "bytecode from the build's cache",
-        "lab/build/compile_bytecode.py",
+        COMPILE,
         without("if kept.exists():", "if False:"),
         ("added",),
     ),

@@ -29,7 +29,7 @@ def facts(lab: Project) -> Facts:
         "container": container,
         "image": image,
         "dockerfile": lab.read("Dockerfile"),
-        "build.sh": re.sub(r"\\\n\s*", " ", lab.read("lab/build/build.sh")),
+        "build.sh": re.sub(r"\\\n\s*", " ", lab.read("Dockerfile")),
         "commands": "\n".join(scripts),
         "processes": inside("cat /proc/[0-9]*/comm 2>/dev/null").splitlines(),
         "setuid": inside(FILES["setuid or setgid files"]),

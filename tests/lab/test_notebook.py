@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
-from tests.conftest import ROOT, Render, require_python
+from tests.conftest import Render, require_python
 from tests.support.probes import get, page
 from tests.support.project import Project
 from tools.notebook import CellError, printed
@@ -88,34 +88,6 @@ def import_packages(project: Project) -> None:
     dependencies = tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
     names = {canonicalize_name(Requirement(line).name) for line in dependencies}
     assert names <= {*project.lab().run(IMPORTS.replace("NAMES", repr(names))).split()}
-
-
-# By package: its module x.py, and whether its tests stay.
-TESTED = {
-    "beside": ("from .tests import x", True),
-    "deep": ("import deep.tests.y as z  # see above", True),
-    "by_name": ("from . import x, tests", True),
-    "odd 'name $x* [": ("if True:\n    pass\nfrom .tests.x import y", True),
-    "another's": ("from deep.tests import y", False),
-    "in_a_function": ("def f():\n    from .tests import x", False),
-    "in_a_comment": ("import x  # from .tests\nfrom .x import contests, tests_of_x  # no tests", False),
-    "tests": ("from .tests import x", False),
-}
-
-
-def test_tests_that_are_imported_stay(tmp_path: Path) -> None:
-    for name, (module, _) in TESTED.items():
-        folder = tmp_path / "lib/python3.13/site-packages" / name
-        (folder / "tests/tests").mkdir(parents=True)
-        (folder / "tests/tests/test_x.py").write_text("from x.tests import y\n")
-        (folder / "x.py").write_text(f"{module}\n")
-        (folder / "x.js.map").touch()
-    script = 'eval "$(sed -n \'/^leave_out()/,/^}/p\' "$1")" && leave_out "$2"'
-    subprocess.run(["sh", "-euc", script, "sh", ROOT / "template/lab/build/build.sh", tmp_path], check=True)
-    assert not [*tmp_path.rglob("*.map")]
-    assert {path.parts[-4] for path in tmp_path.rglob("test_x.py")} == {
-        name for name, (_, stay) in TESTED.items() if stay
-    }
 
 
 def test_the_notebook_runs_and_is_saved_on_the_host(lab: Project) -> None:

@@ -77,7 +77,7 @@ NOWHERE = f"no-such-package==1.0 --hash=sha256:{64 * '0'}\n"
 
 def full_disk(project: Project) -> None:
     """/opt of one build step is a real file system, of 20 MB."""
-    step = "sh /build/build.sh environment /opt/venv"
+    step = "uv venv --quiet /opt/venv"
     project.replace("Dockerfile", f"\\\n    {step}", f"--mount=type=tmpfs,target=/opt,size=20m \\\n    {step}")
 
 

@@ -205,7 +205,7 @@ def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alon
     _, there = alone
     before = restored.read("requirements.lock")
     done = there(lambda: restored.run("make", "add", "PKG=polars", check=False))
-    assert "labdock: 'polars' is not in lab/bundle, which this project was restored with: " in done.stderr
+    assert "labdock: 'polars' is not in lab/bundle, from which this project was restored. " in done.stderr
     assert restored.read("requirements.lock") == before
     done = there(lambda: restored.run("make", "add", "PKG=humanize>=4"))
     assert "  humanize (new) -> 4." in done.stderr
@@ -222,7 +222,7 @@ def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alon
     assert restored.read("requirements.lock") == before
     for target in ("lock", "outdated"):
         done = there(lambda target=target: restored.make(target, check=False))
-        assert "labdock: this project was restored with lab/bundle, which holds no newer versions: " in done.stderr
+        assert "labdock: this project was restored from lab/bundle, which has no newer versions. " in done.stderr
 
 
 def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tuple[dict[str, str], Run]) -> None:
@@ -235,8 +235,8 @@ def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tupl
     done = there(lambda: restored.make("up", check=False))
     (restored.folder / "compose.pins.yaml").write_text(pins)
     assert done.stderr.splitlines()[-2] == (
-        "labdock: the image was not built: compose.pins.yaml is not the one of the bundle in lab/bundle "
-        f"(git 1:0, now {pinned.partition('=')[2]}): bring that back."
+        "labdock: the image was not built: the bundle in lab/bundle lacks git 1:0. "
+        "Take compose.pins.yaml from the bundle."
     )
 
 

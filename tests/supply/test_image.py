@@ -1,4 +1,4 @@
-"""What the image holds and leaves out; each line of the Dockerfile and the build that removes something is tested."""
+"""What the image holds and leaves out; for each command that leaves something out, a build without it."""
 
 import json
 import re
@@ -27,22 +27,6 @@ def test_the_image_holds_nothing_it_should_not(lab: Project) -> None:
     assert image_faults(lab) == set()
 
 
-@pytest.fixture
-def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
-    """A copy of the shared lab's project to take things away from."""
-    project = copy_of(lab, tmp_path / "lab")
-    yield project
-    project.down("--rmi", "all")
-
-
-DOCKERFILE = {
-    "USER 1000:1000\n": ("", "a numeric user that is not root"),
-    'ENTRYPOINT ["sh", "/opt/labdock/entrypoint.sh"]\n': ("", "starts through the checks"),
-    "COPY --chmod=755 lab/server": ("COPY lab/server", "files that the user can write"),
-    "FROM ${PYTHON_IMAGE} AS lab\n": ("FROM build AS lab\n", "build tools"),
-}
-
-
 def test_a_file_of_another_owner_is_noticed(lab: Project) -> None:
     """The control of a check that no line of the Dockerfile has for a mutant."""
     options = ("--rm", "--user=0:0", "--entrypoint=sh", lab.container()["Image"])
@@ -51,109 +35,125 @@ def test_a_file_of_another_owner_is_noticed(lab: Project) -> None:
     assert lab.run("docker", "run", *options, "-c", f"{spoil}; {find}").stdout == "/opt/labdock/contents.py\n"
 
 
-# What the last stage says without protecting anybody, and build.sh, whose commands have mutants of their own.
+# --- the Dockerfile ---------------------------------------------------------------------------------
+# What protects in the last stage and in the environments' stages: (text, what takes its place, the check that fails).
+MUTANTS = {
+    'USER 1000:1000\nENTRYPOINT ["sh"': ('ENTRYPOINT ["sh"', "a numeric user that is not root"),
+    'ENTRYPOINT ["sh", "/opt/labdock/entrypoint.sh"]\n': ("", "starts through the checks"),
+    "COPY --chmod=755 lab/server": ("COPY lab/server", "files that the user can write"),
+    "FROM ${PYTHON_IMAGE} AS lab\n": ("FROM build AS lab\n", "build tools"),
+    "find / -xdev -type f -perm /6000 -exec chmod a-s {} +": ("true", "setuid or setgid files"),
+    "--mount=type=tmpfs,target=/var/lib/apt/lists ": ("", "package lists and caches"),
+    "--mount=type=tmpfs,target=/var/log ": ("", "logs and backups of the build"),
+    "rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-": ("true", "logs and backups of the build"),
+    "rm /opt/jupyter/.lock": ("true", "files that the user can write"),
+    "rm /opt/venv/.lock": ("true", "files that the user can write"),
+}
+# What protects nobody, or has a test elsewhere: locks and hashes below, bytecode in test_bytecode.py, differences
+# between builds in test_verify.py, names and umask in tests/lab.
 NEUTRAL = (
-    "ARG ",
-    "ENV ",
-    "WORKDIR ",
-    "CMD ",
-    "COPY --from=",
-    "RUN --mount=type=secret,id=ca ",
+    *("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "COPY --chmod=644 ", "FROM build AS "),
+    *(
+        "uv venv ",
+        "attempt uv pip sync ",
+        "python ",
+        "mkdir -p /usr/share/man/man1",
+        "find /opt/jupyter -name '*.js.map'",
+    ),
+    *("mv /etc/", "ln -s ", "echo 'umask ", "git config --system ", "install -d -m 1777 /var/lib/lab"),
+    *("--mount=type=secret,", "--mount=type=bind,", "--mount=type=cache,", "--mount=type=tmpfs,target=/var/cache"),
 )
 
 
-def test_every_protecting_line_of_the_dockerfile_has_a_mutant(lab: Project) -> None:
-    text = re.sub(r"\\\n\s*", "", lab.read("Dockerfile"))
-    last = text[text.rindex("\nFROM ") + 1 :].splitlines(keepends=True)
-    lines = [line for line in last if line.strip() and not line.startswith("#")]
-    assert [line for line in lines if not line.startswith((*DOCKERFILE, *NEUTRAL))] == []
-    assert all(any(line.startswith(start) for line in lines) for start in DOCKERFILE)
+def stages(dockerfile: str) -> dict[str, str]:
+    """The text of each stage by its name: comments left out, each instruction on one line."""
+    text = re.sub(r"\\\n\s*", "", re.sub(r"^ *#.*\n", "", dockerfile, flags=re.MULTILINE))
+    return {
+        part.split("\n", 1)[0].rpartition(" ")[2]: part
+        for part in re.split(r"^(?=FROM )", text, flags=re.MULTILINE)[1:]
+    }
+
+
+def parts(stage: str) -> list[str]:
+    """The instructions of a stage; for RUN, each mount and each command."""
+    found = []
+    for line in stage.splitlines():
+        if line.startswith("RUN "):
+            mounts = re.match(r"RUN ((?:--mount=\S+ +)*)", line)
+            assert mounts
+            found += mounts[1].split()
+            found += [command.strip() for command in line[mounts.end() :].split("&&")]
+        elif line:
+            found.append(line)
+    return found
+
+
+def test_every_protecting_part_of_the_dockerfile_has_a_mutant(lab: Project) -> None:
+    text = lab.read("Dockerfile")
+    built = stages(text)
+    found = [part for stage in ("server", "kernel", "lab") for part in parts(built[stage])]
+    mutated = tuple(key.partition("\n")[0].rstrip() for key in MUTANTS)
+    assert [part for part in found if not part.startswith((*mutated, *NEUTRAL))] == []
+    assert [key for key in MUTANTS if key not in text] == []
+
+
+@pytest.fixture
+def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
+    """A copy of the shared lab's project to take things away from."""
+    project = copy_of(lab, tmp_path / "lab")
+    yield project
+    project.down("--rmi", "all")
 
 
 @pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=() if "USER" in line else pytest.mark.full) for line in DOCKERFILE]
+    "text", [pytest.param(text, marks=() if text.startswith("USER") else pytest.mark.full) for text in MUTANTS]
 )
-def test_a_line_of_the_dockerfile_less_is_noticed(mutant: Project, line: str) -> None:
-    replacement, fault = DOCKERFILE[line]
-    mutant.replace("Dockerfile", line, replacement)
-    if "--chmod" in line:
+def test_a_part_of_the_dockerfile_less_is_noticed(mutant: Project, text: str) -> None:
+    replacement, fault = MUTANTS[text]
+    mutant.replace("Dockerfile", text, replacement)
+    if "lab/server" in text:
         for file in [mutant.folder / "lab/server", *(mutant.folder / "lab/server").rglob("*")]:
             file.chmod(0o777)  # as on a host with a careless umask
-    mutant.compose("build")
+    if ".lock" not in text:
+        without_environments(mutant)
+    mutant.compose("build", "lab")
     assert fault in image_faults(mutant)
 
 
-# Commands of build.sh that protect, found by what they call: a new one without an entry here is noticed.
-PROTECTING = re.compile(r"--require-hashes|\bchmod\b|^\s*rm -r?f ", re.MULTILINE)
-BUILD_SH = {
-    "find / -xdev -type f -perm /6000": "setuid or setgid files",
-    "rm -rf /etc/apt/apt.conf.d/99-site-ca": "package lists and caches",
-    'rm -f "$1/.lock"': "files that the user can write",
-}
-LOCKED = {
-    'attempt "the package index" PIP_INDEX_URL python3 -m pip': "lab/locks/build.lock",
-    'attempt "the package index" PIP_INDEX_URL uv pip sync': "requirements.lock",
-}
-
-
-def commands(script: str) -> list[str]:
-    """The commands of a shell script's steps, each on one line."""
-    steps = re.sub(r"\\\n\s*", "", script).partition("case $step in")[2].partition("esac")[0]
-    return [line.strip() for line in steps.splitlines()]
-
-
-def drop(project: Project, start: str) -> None:
-    """Take the command that starts like this from build.sh."""
-    lines = re.sub(r"\\\n\s*", "", project.read("lab/build/build.sh")).splitlines(keepends=True)
-    kept = [line for line in lines if not line.strip().startswith(start)]
-    assert len(kept) == len(lines) - 1
-    (project.folder / "lab/build/build.sh").write_text("".join(kept))
-
-
-def test_every_protecting_command_of_the_build_has_a_mutant(lab: Project) -> None:
-    found = [line for line in commands(lab.read("lab/build/build.sh")) if PROTECTING.search(line)]
-    assert found
-    assert [line for line in found if not line.startswith((*BUILD_SH, *LOCKED))] == []
+# --- locks ------------------------------------------------------------------------------------------
+# The stage that installs a lock, by the lock.
+LOCKED = {"lab/locks/build.lock": "build", "lab/locks/server.lock": "server", "requirements.lock": "kernel"}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("command", BUILD_SH)
-def test_a_command_of_the_build_less_is_noticed(mutant: Project, command: str) -> None:
-    drop(mutant, command)
-    if ".lock" not in command:  # no need to make the environments again
-        without_environments(mutant)
-    mutant.compose("build")
-    assert BUILD_SH[command] in image_faults(mutant)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("command", LOCKED)
+@pytest.mark.parametrize("lock", LOCKED)
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without --require-hashes"])
-def test_only_what_was_locked_with_its_hash_is_installed(mutant: Project, command: str, checked: bool) -> None:
-    lock = LOCKED[command]
+def test_only_what_was_locked_with_its_hash_is_installed(mutant: Project, lock: str, checked: bool) -> None:
     plain = re.sub(r" *\\\n +--hash=\S+", "", mutant.read(lock))
     assert "--hash" not in plain
     (mutant.folder / lock).write_text(plain)
     if not checked:
-        (line,) = (line for line in commands(mutant.read("lab/build/build.sh")) if line.startswith(command))
-        script = re.sub(r"\\\n\s*", "", mutant.read("lab/build/build.sh"))
-        (mutant.folder / "lab/build/build.sh").write_text(script.replace(line, line.replace("--require-hashes", "")))
-    stage = {"lab/locks/build.lock": "build", "requirements.lock": "kernel"}[lock]
-    arguments = [f"--build-arg={name}={value}" for name, value in lab_arguments(mutant).items()]
+        mutant.replace("Dockerfile", " --require-hashes", "")
+    arguments = mutant.config()["services"]["lab"]["build"]["args"]
     certificates = mutant.config()["secrets"]["ca"]["file"]
     built = mutant.run(
-        "docker",
-        "build",
-        "--quiet",
-        f"--target={stage}",
-        f"--secret=id=ca,src={certificates}",
-        "--secret=id=index,env=PIP_INDEX_URL",
-        *arguments,
+        *("docker", "build", "--quiet", f"--target={LOCKED[lock]}"),
+        *(f"--secret=id=ca,src={certificates}", "--secret=id=index,env=PIP_INDEX_URL"),
+        *(f"--build-arg={name}={value}" for name, value in arguments.items()),
         ".",
         check=False,
     )
     assert (built.returncode == 0) is not checked
 
 
-def lab_arguments(project: Project) -> dict[str, str]:
-    return project.config()["services"]["lab"]["build"]["args"]
+# --- files of the checkout ----------------------------------------------------------------------------
+@pytest.mark.full
+def test_a_private_umask_builds_too(mutant: Project) -> None:
+    """A checkout under `umask 077`: the image, `make add` and `make sbom` read what they need."""
+    for path in [mutant.folder, *mutant.folder.rglob("*")]:
+        path.chmod(path.stat().st_mode & 0o700)
+    mutant.run("make", "up")
+    mutant.run("make", "add", "PKG=humanize")
+    mutant.run("make", "sbom")
+    assert "humanize==" in mutant.read("requirements.lock")
+    assert (mutant.folder / "sbom.cdx.json").exists()

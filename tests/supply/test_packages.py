@@ -72,11 +72,11 @@ def layers(project: Project) -> list[tuple[str, int]]:
 
 
 REFUSED = {
-    "polars>=": "'polars>=' names no package: write NAME or NAME>=VERSION, in quotes.",
-    "no-such-package-at-all": "no package is called 'no-such-package-at-all': look for its name in the package index.",
+    "polars>=": "'polars>=' is not a package name. Write NAME or NAME>=VERSION, in quotes.",
+    "no-such-package-at-all": "no package has the name 'no-such-package-at-all'. Look up its name in the package ",
     "numpy<2 pandas>=3": "no versions fit together: ",
-    "": 'which package? make add PKG="NAME"',
-    "--index=evil": "'--index=evil' names no package: write NAME or NAME>=VERSION, in quotes.",
+    "": 'no package is named. Run make add PKG="NAME".',
+    "--index=evil": "'--index=evil' is not a package name. Write NAME or NAME>=VERSION, in quotes.",
 }
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(project: Proje
 
 def test_only_what_is_listed_can_be_removed(project: Project) -> None:
     done = project.run("make", "--no-print-directory", "remove", "PKG=polars", check=False)
-    assert "labdock: 'polars' is not in pyproject.toml: " in done.stderr
+    assert "labdock: 'polars' is not in pyproject.toml. " in done.stderr
 
 
 # By what a hand made of pyproject.toml: what is seen, in the sentence that ends every command.

@@ -152,9 +152,7 @@ def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
     (file,) = index.glob(f"simple/{DAMAGED}/*.whl")
     file.write_bytes(b"<html>Sorry, not today.</html>")
     hashed = f"{DAMAGED}==1.0 --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
-    refusal = (
-        "the package index gave a damaged file ({}): try again, and if it stays so do not trust the package index."
-    )
+    refusal = "the package index has a damaged file ({}). Try again; if it stays so, do not trust the package index."
     try:
         assert said(project, "add", f"PKG={DAMAGED}") == f"labdock: {refusal.format(file.name)}"
         for lock, named in zip(locks, (file.name, DAMAGED), strict=True):
@@ -170,12 +168,12 @@ def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
 def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], site: Site) -> None:
     """uv shows an address that is none as it stands; the control lets it."""
     project, _ = built
-    script, lock = (project.read(name) for name in ("lab/build/build.sh", "requirements.lock"))
+    script, lock = (project.read(name) for name in ("lab/build/attempt.py", "requirements.lock"))
     unescaped = f"{site.url()} https://reader:{PASSWORD}@{site.address}/more/simple"
     try:
-        for mask, shown in ((script, False), (script.replace("sed -u 's#//[^[:space:]]*@#//#g'", "cat"), True)):
+        for mask, shown in ((script, False), (script.replace('re.sub(r"//\\S*@", "//", text)', "text"), True)):
             assert (mask != script) is shown
-            (project.folder / "lab/build/build.sh").write_text(mask)
+            (project.folder / "lab/build/attempt.py").write_text(mask)
             project.set_env(PIP_INDEX_URL=site.url())
             build(project, "lab")
             project.set_env(PIP_INDEX_URL=unescaped)
@@ -188,13 +186,13 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
         # Escaped as it should be, at an address where nobody answers.
         project.set_env(PIP_INDEX_URL=f"{site.url()} {site.url().replace(site.address, '127.0.0.1:9')}")
         both = f"cannot be reached (PIP_INDEX_URL is 'https://{site.address}/simple https://127.0.0.1:9/simple')"
-        (project.folder / "lab/build/build.sh").write_text(script)
+        (project.folder / "lab/build/attempt.py").write_text(script)
         assert both in said(project, "add", f"PKG={EXTRA}")
         (project.folder / "requirements.lock").write_text(f"# again\n{lock}")
         assert both in said(project, "up")
     finally:
         project.set_env(PIP_INDEX_URL=site.url())
-        (project.folder / "lab/build/build.sh").write_text(script)
+        (project.folder / "lab/build/attempt.py").write_text(script)
         (project.folder / "requirements.lock").write_text(lock)
 
 
@@ -218,7 +216,7 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
         (backend,) = there.folder.glob("lab/bundle/wheels/*_backend-*.whl")
         backend.unlink()
         log = build(there, f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={cache}-2", "lab", check=False)
-        assert "the bundle in lab/bundle does not hold what this step needs" in log
+        assert "the bundle in lab/bundle lacks what this step needs" in log
     finally:
         there.down("--rmi", "all")
         mine = ("--filter=type=exec.cachemount", f"--filter=description~={cache}")
@@ -245,7 +243,7 @@ def test_a_password_that_is_an_argument_is_found(built: tuple[Project, str]) -> 
 @pytest.mark.full
 def test_a_wrong_password_is_one_sentence(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
-    refusal = f"refuses your name or password (PIP_INDEX_URL is 'https://{site.address}/simple'): mend it in .env."
+    refusal = f"refuses your credentials (PIP_INDEX_URL is 'https://{site.address}/simple'). Fix them in .env."
     project.set_env(PIP_INDEX_URL=site.url("wrong"))
     try:
         # Where the cache does not hold the resolver's image, its build meets the refusal first, and says so too.
@@ -268,7 +266,7 @@ def test_without_its_ca_the_index_is_not_trusted(built: tuple[Project, str], sit
         assert "LAB_CA_BUNDLE" in said(project, "add", f"PKG={EXTRA}")
         (project.folder / "lab/locks/build.lock").write_text(f"# {site.bundle} without\n{text}")
         sentence = said(project, "add", f"PKG={EXTRA}")
-        assert "the certificate of the package index is not trusted (LAB_CA_BUNDLE adds 0): " in sentence
+        assert "the certificate of the package index is not trusted (LAB_CA_BUNDLE adds 0). " in sentence
     finally:
         (project.folder / "lab/locks/build.lock").write_text(text)
         project.set_env(LAB_CA_BUNDLE=str(site.bundle))

@@ -13,7 +13,7 @@ import pytest
 
 from engine.debian import Apt
 from engine.tools import Refused
-from tests.conftest import lacking
+from tests.conftest import Render, lacking
 from tests.support.mutants import copy_of, without_environments
 from tests.support.project import Project
 
@@ -73,7 +73,7 @@ def test_what_differs_is_named(system: Project) -> None:
 
 @pytest.mark.full
 def test_a_build_that_fails_says_why(system: Project) -> None:
-    system.replace("lab/build/build.sh", "set -eu\n", "set -eu\necho 'labdock: the disk is away.' >&2\nexit 1\n")
+    system.replace("Dockerfile", "WORKDIR /\n", "RUN echo 'labdock: the disk is away.' >&2; exit 1\nWORKDIR /\n")
     done = system.make("verify", check=False)
     assert "labdock: the image was not built: the disk is away." in done.stderr.splitlines()
     assert "sed: " not in done.stderr and not GREEN.search(done.stdout)
@@ -182,24 +182,25 @@ def test_tomorrow_the_distributions_part_is_the_same(
 ) -> None:
     system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
     if not dated:
-        system.replace("lab/build/build.sh", " SOURCE_DATE_EPOCH=315532800", "")
+        system.replace("lab/build/attempt.py", '{"SOURCE_DATE_EPOCH": "315532800"}', "{}")
     today = own_layers(system, tmp_path / "today", BASE)
     assert (own_layers(system, tmp_path / "tomorrow", tomorrow) == today) is dated
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("dated", [True, False], ids=["as delivered", "the control: with dates of its own"])
-def test_javas_certificates_are_the_same(system: Project, tmp_path: Path, dated: bool) -> None:
+def test_javas_certificates_are_the_same(new_project: Render, tmp_path: Path, dated: bool) -> None:
     """In the store that Debian makes for `environment: spark`; and Java reads it."""
-    system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
-    system.replace("Dockerfile", "system git openssh-client", "system openjdk-21-jre-headless")
+    spark = new_project(environment="spark")
+    without_environments(spark)
+    spark.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
     if not dated:
-        system.replace("lab/build/build.sh", "|| date_certificates", "|| true")
-    first = own_layers(system, tmp_path / "first", BASE)
-    assert (own_layers(system, tmp_path / "second", BASE) == first) is dated
-    system.compose("build", "lab")
-    image = system.config()["services"]["lab"]["image"]
+        spark.replace("Dockerfile", "python /date_java_certificates.py", "true")
+    first = own_layers(spark, tmp_path / "first", BASE)
+    assert (own_layers(spark, tmp_path / "second", BASE) == first) is dated
+    spark.compose("build", "lab")
+    image = spark.config()["services"]["lab"]["image"]
     count = "grep -c BEGIN /etc/ssl/certs/ca-certificates.crt; keytool -list -cacerts -storepass changeit"
-    said = system.run("docker", "run", "--rm", "--entrypoint=sh", image, "-c", count).stdout
+    said = spark.run("docker", "run", "--rm", "--entrypoint=sh", image, "-c", count).stdout
     assert f"Your keystore contains {said.split()[0]} entries" in said
     assert (said.count(", Jan 1, 1980, trustedCertEntry") == int(said.split()[0])) is dated

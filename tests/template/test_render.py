@@ -24,9 +24,10 @@ FILES = {
     *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
     *("data/.gitkeep", "notebooks/README.md", "secrets/.gitkeep"),
     *(
-        "lab/build/build.sh",
-        "lab/build/compile_bytecode.py",
-        "lab/build/packages.py",
+        *(
+            f"lab/build/{name}.py"
+            for name in ("attempt", "bundle", "compile_bytecode", "packages", "sbom", "split_layers")
+        ),
         "lab/locks/build.lock",
         "lab/locks/server.lock",
         "lab/runtime/empty-ca.pem",
@@ -38,7 +39,6 @@ FILES = {
         "lab/locks/required-packages.txt",
         "lab/bundle/.gitkeep",
         "lab/locks/sbom.lock",
-        "lab/build/sbom.py",
     ),
     *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
     *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
@@ -56,21 +56,17 @@ FILES = {
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
 
 # By environment, besides the example.
-OPTIONAL = {"spark": ["lab/server/spark/spark-defaults.conf"], "r": ["lab/server/kernels/ir/kernel.json"]}
+OPTIONAL = {
+    "spark": ["lab/build/date_java_certificates.py", "lab/server/spark/spark-defaults.conf"],
+    "r": ["lab/server/kernels/ir/kernel.json"],
+}
 
 # What the Dockerfile reads, and nothing else.
-CONTEXT = {
-    "lab/bundle/.gitkeep",
-    "lab/build/build.sh",
-    "lab/build/compile_bytecode.py",
-    "lab/build/packages.py",
-    "lab/locks/build.lock",
-    "lab/locks/sbom.lock",
-    "lab/build/sbom.py",
-    "lab/runtime/seccomp.json",
-    "lab/locks/server.lock",
-    "requirements.lock",
-} | {name for name in FILES if name.startswith("lab/server/")}
+CONTEXT = {"lab/bundle/.gitkeep", "lab/runtime/seccomp.json", "requirements.lock"} | {
+    name
+    for name in FILES
+    if name.startswith(("lab/build/", "lab/server/")) or re.fullmatch(r"lab/locks/.*\.lock", name)
+}
 # Written by a lab or its user; none of it may reach git or an image.
 PRIVATE = (
     ".env",

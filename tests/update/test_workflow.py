@@ -90,9 +90,9 @@ def test_a_conflict_fails_and_names_the_files(releases: Path, tmp_path: Path) ->
 
 @pytest.mark.full
 def test_a_rejected_piece_fails_too(runner: Runner) -> None:
-    runner.program("copier", "touch lab/build/build.sh.rej")
+    runner.program("copier", "touch lab/commands/up.sh.rej")
     status, said = take(runner)
-    assert status != 0 and said.endswith("Undecided: lab/build/build.sh.rej\n") and nothing_happened(runner)
+    assert status != 0 and said.endswith("Undecided: lab/commands/up.sh.rej\n") and nothing_happened(runner)
 
 
 @pytest.mark.full

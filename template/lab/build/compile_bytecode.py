@@ -1,8 +1,8 @@
-"""Bytecode for every module below a folder: `python3 compile_bytecode.py FOLDER`, a step of lab/build/build.sh.
+"""Write bytecode for every module below a folder: `compile_bytecode.py FOLDER`.
 
-A root file system that is read-only can cache none later. It is valid whatever the dates of the files are, the same
-whatever was compiled before it, and taken from the build's cache where an earlier build has compiled the same bytes at
-the same path.
+A read-only root filesystem can cache none later. The bytecode is valid whatever the files' dates are, and does not
+depend on what was compiled before it. If an earlier build compiled the same source at the same path, it comes from the
+build's cache. Packages' own tests (folders called `tests`) get none.
 """
 
 import hashlib
@@ -59,4 +59,5 @@ def compiled(source: Path) -> None:
 if __name__ == "__main__":
     CACHE.mkdir(parents=True, exist_ok=True)
     with multiprocessing.Pool() as pool:
-        pool.map(compiled, sorted(Path(sys.argv[1]).rglob("*.py")), chunksize=32)
+        sources = (path for path in sorted(Path(sys.argv[1]).rglob("*.py")) if "tests" not in path.parts)
+        pool.map(compiled, sources, chunksize=32)

@@ -14,10 +14,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from attempt import BUNDLE, Source, masked, python_settings, restored
+from attempt import reason as common_reason
+
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
-CERTIFICATES = Path("/run/ca.pem")  # the site's own (LAB_CA_BUNDLE), where there are some
-WHEELS = Path("/bundle/wheels")  # of a project that was restored from a bundle: no network is asked
-INDEX = "index"  # PIP_INDEX_URL, which may hold a password: it comes in the archive, so that no environment shows it
+CERTIFICATES = Path("/run/ca.pem")  # LAB_CA_BUNDLE
+WHEELS = BUNDLE / "wheels"
+INDEX = "index"  # PIP_INDEX_URL may hold a password: it comes in the archive, so that no environment shows it
 
 
 class Refused(Exception):
@@ -34,48 +37,31 @@ def uv(*arguments: str) -> None:
 def reason(said: str) -> str:
     """What uv `said`, in the user's terms."""
     if found := re.search(r"Failed to parse: `(.*?)`", said):
-        return f"'{found[1]}' names no package: write NAME or NAME>=VERSION, in quotes."
+        return f"'{found[1]}' is not a package name. Write NAME or NAME>=VERSION, in quotes."
     if found := re.search(r"The dependency `(.*?)` could not be found", said):
-        return f"'{found[1]}' is not in {PROJECT}: its dependencies are what `make remove` can take out."
-    if re.search(r"\b40[13] (Unauthorized|Forbidden)", said):
-        return f"the package index refuses your name or password (PIP_INDEX_URL is '{address()}'): mend it in .env."
+        return f"'{found[1]}' is not in {PROJECT}. `make remove` takes out only what stands in its dependencies."
     if found := re.search(r"Because (\S+) was not found in the package registry", said):
-        return f"no package is called '{found[1]}': look for its name in the package index."
+        return f"no package has the name '{found[1]}'. Look up its name in the package index."
     if found := re.search(r"Because (\S+) was not found in the provided package locations", said):
         name = found[1]
-        return f"'{name}' is not in lab/bundle, which this project was restored with: make a bundle with PKG={name}."
+        return f"'{name}' is not in lab/bundle, from which this project was restored. Make a bundle with PKG={name}."
     if "No solution found" in said:
         why = said.partition("dependencies")[2].lstrip(" :").rstrip(".")
         return f"no versions fit together: {why or said}."
-    if found := re.search(r"Failed to extract archive: (\S+)", said):
-        where = "lab/bundle" if WHEELS.exists() else "the package index"
-        return f"{where} gave a damaged file ({found[1]}): try again, and if it stays so do not trust {where}."
-    if "UnknownIssuer" in said or "certificate" in said:
-        return "the certificate of the package index is not trusted: name your site's CA bundle in .env, LAB_CA_BUNDLE."
-    if "Failed to fetch" in said or "error sending request" in said:
-        return f"the package index cannot be reached (PIP_INDEX_URL is '{address()}'): set it, or HTTPS_PROXY, in .env."
-    return f"uv says '{said}'."
-
-
-def masked(text: str) -> str:
-    """`text` without the name and password of any address."""
-    return re.sub(r"//\S*@", "//", text)
-
-
-def address() -> str:
-    """Every package index, for a message."""
-    return masked(" ".join(os.environ.get(name, "") for name in ("UV_DEFAULT_INDEX", "UV_INDEX")).strip())
+    addresses = " ".join(os.environ.get(name, "") for name in ("UV_DEFAULT_INDEX", "UV_INDEX")).strip()
+    source = Source("the package index", "PIP_INDEX_URL", masked(addresses), CERTIFICATES)
+    return common_reason(said, source) or f"uv failed: {said}."
 
 
 def listed() -> dict[str, Any]:
     """The table [project] of the user's list, which people edit by hand."""
-    mend = f"mend it, or run 'git checkout {PROJECT}' for its last state."
+    fix = f"Fix it, or run 'git checkout {PROJECT}' to get its last committed state."
     try:
         found = tomllib.loads(Path(PROJECT).read_text(encoding="utf-8")).get("project")
     except ValueError as error:  # no TOML, or no UTF-8
-        raise Refused(f"{PROJECT} cannot be read ({error}; is a comma or a quotation mark missing?): {mend}") from None
+        raise Refused(f"{PROJECT} cannot be read ({error}; is a comma or a quotation mark missing?). {fix}") from None
     if not isinstance(found, dict):
-        raise Refused(f"{PROJECT} has no table [project], which names your packages: {mend}")
+        raise Refused(f"{PROJECT} has no table [project], which names your packages. {fix}")
     return found
 
 
@@ -98,8 +84,7 @@ def resolve_here() -> dict[str, str]:
     here = Path("here.lock")
     here.write_bytes(Path(LOCK).read_bytes())
     layout = ("--generate-hashes", "--no-annotate", "--no-header")
-    bundle = ("--no-index", "--find-links", str(WHEELS))
-    uv("pip", "compile", *layout, *bundle, "--python", sys.executable, PROJECT, "--output-file", str(here))
+    uv("pip", "compile", *layout, "--python", sys.executable, PROJECT, "--output-file", str(here))
     return dict(entries(here.read_text(encoding="utf-8")))
 
 
@@ -139,15 +124,15 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
 def run(command: str, names: list[str]) -> bool:
     """Do what was asked in the current folder, and say what changed; whether the files are to be kept."""
     if command in ("add", "remove") and not names:
-        raise Refused(f'which package? make {command} PKG="NAME"')
-    if WHEELS.exists() and command in ("lock", "outdated"):
-        raise Refused("this project was restored with lab/bundle, which holds no newer versions: bring another bundle.")
+        raise Refused(f'no package is named. Run make {command} PKG="NAME".')
+    if restored() and command in ("lock", "outdated"):
+        raise Refused("this project was restored from lab/bundle, which has no newer versions. Make a new bundle.")
     listed()
     old = versions()
-    before = resolve_here() if WHEELS.exists() else {}
+    before = resolve_here() if restored() else {}
     if command in ("add", "remove"):
         uv(command, "--frozen", "--", *names)  # edits the list only
-    if WHEELS.exists():
+    if restored():
         merge(before, resolve_here())
     else:
         resolve(*(["--upgrade"] if command in ("lock", "outdated") else []))
@@ -162,14 +147,10 @@ def run(command: str, names: list[str]) -> bool:
 
 
 def main() -> None:
-    if CERTIFICATES.exists() and CERTIFICATES.stat().st_size:
-        os.environ["SSL_CERT_FILE"] = str(CERTIFICATES)
     os.chdir(tempfile.mkdtemp())
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         archive.extractall(filter="data")
-    if indexes := Path(INDEX).read_text(encoding="utf-8").split():
-        os.environ["UV_DEFAULT_INDEX"] = indexes[0]
-        os.environ["UV_INDEX"] = " ".join(indexes[1:])  # asked first
+    os.environ |= python_settings(Path(INDEX).read_text(encoding="utf-8").split(), CERTIFICATES)
     try:
         keep = run(sys.argv[1], sys.argv[2:])
     except Refused as refused:

@@ -40,7 +40,7 @@ start() {
 
 [ "${1:-}" = --no-build ] || echo "Building what changed; the first time takes minutes ..." >&2
 if [ "${1:-}" != --no-build ] && ! shown build; then
-    # The steps of the Dockerfile say themselves why they failed (lab/build/build.sh).
+    # The steps of the Dockerfile say themselves why they failed (lab/build/attempt.py).
     reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
     if [ -n "$reason" ]; then
         :

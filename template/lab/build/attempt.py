@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Run a command of the build with your site's settings: `attempt COMMAND [ARGUMENT ...]`.
+
+The settings are the certificates, package index, Debian mirrors and proxy in .env, or the bundle in lab/bundle. The
+command's output passes through, without credentials. If the command fails, the last line says why in one sentence.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE; empty if your site has none of its own
+INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL: a secret, since it may hold a password
+BUNDLE = Path("/bundle")
+SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+UNREACHABLE = (
+    r"could not resolve|could not connect|connection (refused|failed|reset|timed out)|timed? ?out|unreachable"
+    r"|name resolution|dns error|error sending request|failed to (establish|fetch)|unable to connect|proxy"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where packages come from: its name in sentences, the setting that holds its address, and that address."""
+
+    name: str
+    setting: str
+    address: str
+    certificates: Path = CERTIFICATES
+
+
+def restored() -> bool:
+    """Was the project restored from a bundle? Then the build uses no network."""
+    return os.path.exists(BUNDLE / "SHA256SUMS")  # noqa: PTH110 (unlike Path.exists, false if the folder is unreadable)
+
+
+def masked(text: str) -> str:
+    """`text` without the credentials of any address in it."""
+    return re.sub(r"//\S*@", "//", text)
+
+
+def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
+    """What pip and uv read: certificates, and the bundle or the indexes, the default one first.
+
+    pip and uv ask the other indexes before the default one.
+    """
+    found = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    if certificates.exists() and certificates.stat().st_size:
+        found |= {"SSL_CERT_FILE": str(certificates), "PIP_CERT": str(certificates)}
+    if addresses:
+        found |= {"PIP_INDEX_URL": addresses[0], "UV_DEFAULT_INDEX": addresses[0]}
+    if more := " ".join(addresses[1:]):
+        found |= {"PIP_EXTRA_INDEX_URL": more, "UV_INDEX": more}
+    if restored():
+        wheels = str(BUNDLE / "wheels")
+        found |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "UV_NO_INDEX": "1", "UV_FIND_LINKS": wheels}
+    return found
+
+
+def apt_settings(folder: Path) -> dict[str, str]:
+    """What apt reads: certificates, and the mirrors or the bundle. Its files are written to `folder`."""
+    sources = SOURCES.read_text(encoding="utf-8") if SOURCES.exists() else ""
+    if restored():
+        sources = f"Types: deb\nURIs: file:{BUNDLE}/debs\nSuites: ./\nTrusted: yes\n"
+    for uris, setting in ((r".*security.*", "DEBIAN_SECURITY_MIRROR"), (r"(?!.*security).*", "DEBIAN_MIRROR")):
+        if not restored() and (address := os.environ.get(setting)):
+            sources = re.sub(rf"^URIs: {uris}$", f"URIs: {address}", sources, flags=re.MULTILINE)
+    (folder / "sources").mkdir()
+    (folder / "sources/debian.sources").write_text(sources, encoding="utf-8")
+    configuration = f'Dir::Etc::SourceParts "{folder}/sources";\nAPT::Sandbox::User "root";\n'
+    if CERTIFICATES.exists() and CERTIFICATES.stat().st_size:
+        configuration += f'Acquire::https::CAInfo "{CERTIFICATES}";\n'
+    (folder / "apt.conf").write_text(configuration, encoding="utf-8")
+    # Packages that date what they make (users, caches) use the same date each time.
+    return {
+        "APT_CONFIG": str(folder / "apt.conf"),
+        "DEBIAN_FRONTEND": "noninteractive",
+        "SOURCE_DATE_EPOCH": "315532800",
+    }
+
+
+def reason(said: str, source: Source) -> str | None:
+    """Why a command that uses `source` failed and `said` this; None if its output does not show it."""
+    name = "the bundle in lab/bundle" if restored() else source.name
+    pinned = os.environ.get("DEBIAN_PINS")
+
+    def found(pattern: str) -> re.Match[str] | None:
+        return re.search(pattern, said, re.IGNORECASE | re.MULTILINE)
+
+    if found(r"no space left on device|os error 28"):
+        free = shutil.disk_usage("/").free // 10**9
+        return f"the disk is full ({free} GB are free). Free some space with 'docker system prune'."
+    if found(r"\b40[13] (error|client error|unauthorized|forbidden)"):
+        return f"{name} refuses your credentials ({source.setting} is '{source.address}'). Fix them in .env."
+    if gone := found(r"^E: Version '(.*)' for '(.*)' was not found"):
+        package = f"{gone[2]} {gone[1]}"
+        if pinned and restored():
+            return f"the bundle in lab/bundle lacks {package}. Take compose.pins.yaml from the bundle."
+        if pinned:
+            return f"the Debian mirror no longer has the pinned {package}. Run 'make pin' to update compose.pins.yaml."
+        return f"{name} no longer has your image's {package}. Run 'docker compose build --no-cache', then this again."
+    if pinned and found(r"unmet dependencies|held broken packages"):
+        return "the versions in compose.pins.yaml do not fit together any more. Run 'make pin' to update them."
+    if damaged := found(r"Failed to extract archive: (.*)|Wheel '(.*)' located at .* is invalid"):
+        return (
+            f"{name} has a damaged file ({damaged[1] or damaged[2]}). Try again; if it stays so, do not trust {name}."
+        )
+    if found(r"certificate|self.signed|UnknownIssuer"):
+        certificates = source.certificates
+        count = certificates.read_text(encoding="utf-8").count("BEGIN CERTIFICATE") if certificates.exists() else 0
+        return (
+            f"the certificate of {name} is not trusted (LAB_CA_BUNDLE adds {count}). "
+            "Set LAB_CA_BUNDLE in .env to a PEM file with your site's CA."
+        )
+    if found(r"hash(es)? mismatch|do not match the hashes|hash sum mismatch"):
+        return f"a file is not the one that was locked. Try again; if it stays so, do not trust {name}."
+    if restored():
+        return (
+            "the bundle in lab/bundle lacks what this step needs (see the lines above). "
+            "Make another bundle, or empty lab/bundle (keep .gitkeep) to build from the network."
+        )
+    if found(UNREACHABLE):
+        fix = f"Set {source.setting}, or HTTP_PROXY and HTTPS_PROXY, in .env."
+        return f"{name} cannot be reached ({source.setting} is '{source.address}'). {fix}"
+    if missing := found(r"^ERROR: No matching distribution found for (.*)"):
+        return f"{name} has no '{missing[1]}' for this platform and Python. Check its name and versions there."
+    return None
+
+
+def attempt(*command: str) -> int:
+    """Run `command`, show its output, and explain its failure; its exit status."""
+    addresses = INDEX.read_text(encoding="utf-8").split() if INDEX.exists() else []
+    source = Source("the package index", "PIP_INDEX_URL", masked(" ".join(addresses)))
+    # apt and curl read a proxy's name in lower case only.
+    proxies = {f"{name}_proxy": os.environ.get(f"{name.upper()}_PROXY", "") for name in ("http", "https", "no")}
+    environment = {**os.environ, **proxies, **python_settings(addresses, CERTIFICATES)}
+    with tempfile.TemporaryDirectory() as folder:
+        if command[0].startswith("apt"):
+            source = Source("the Debian mirror", "DEBIAN_MIRROR", masked(os.environ.get("DEBIAN_MIRROR", "")))
+            environment |= apt_settings(Path(folder))
+        log = Path(folder, "pip.log")  # pip reports a wrong password there and nowhere else
+        running = subprocess.Popen(
+            command,
+            env=environment | {"PIP_LOG": str(log)},
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        said = ""
+        for line in running.stdout or ():
+            said += masked(line)
+            print(masked(line), end="", flush=True)
+        if running.wait():
+            said += log.read_text(encoding="utf-8") if log.exists() else ""
+            why = reason(said, source) or f"'{masked(' '.join(command))}' failed. See the lines above."
+            print(f"labdock: {why}", file=sys.stderr)
+    return running.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(attempt(*sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Gather what `make bundle` adds to the wheels of the locks: packages for a later `make add`, and Debian packages.
+
+    bundle.py PARTS
+
+BUNDLE_PACKAGES names Python packages. BUNDLE_SYSTEM names the Debian packages in the lab's image, as
+NAME:ARCHITECTURE=VERSION; those that the base image lacks go to PARTS/debs, a repository that apt can read.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+from attempt import attempt
+
+LOCKS = Path("/build")
+
+
+def constraints(lock: str) -> str:
+    """A pip constraints file with the versions of a lock, without hashes; its path."""
+    text = (LOCKS / lock).read_text(encoding="utf-8")
+    file = Path("/tmp", f"{lock}.txt")
+    file.write_text("\n".join(re.findall(r"^([a-z0-9].*\S) *\\$", text, re.MULTILINE)), encoding="utf-8")
+    return str(file)
+
+
+def download(wheels: Path, lock: str, names: list[str]) -> None:
+    """Download packages and what they depend on, at the locked versions; exits if that fails."""
+    options = ("--quiet", "--prefer-binary", "--constraint", constraints(lock), "--dest", str(wheels))
+    if names and (status := attempt("pip", "download", *options, "--", *names)):
+        sys.exit(status)
+
+
+def build_requirements(source: Path) -> list[str]:
+    """What the package in a source archive is built with, from its pyproject.toml."""
+    with tarfile.open(source) as archive:
+        for member in archive:
+            if Path(member.name).parts[1:] == ("pyproject.toml",) and (file := archive.extractfile(member)):
+                return tomllib.loads(file.read().decode()).get("build-system", {}).get("requires", [])
+    return []
+
+
+def add_debs(debs: Path, installed: list[str]) -> None:
+    """Download the Debian packages that the base image lacks, and list them as apt expects."""
+    query = ("dpkg-query", "--show", "--showformat", "${Package}:${Architecture}=${Version}\n")
+    base = subprocess.run(query, check=True, text=True, capture_output=True).stdout.split()
+    missing = sorted({*installed} - {*base})
+    for command in (("update", "-qq", "--error-on=any"), ("download", "-qq", *missing)):
+        if status := attempt("apt-get", *command):
+            sys.exit(status)
+    with (debs / "Packages").open("w", encoding="utf-8") as listed:
+        for deb in sorted(debs.glob("*.deb")):
+            file = deb.rename(deb.with_name(deb.name.replace("%3a", "_")))  # apt would decode the name
+            fields = subprocess.run(("dpkg-deb", "--field", file), check=True, text=True, capture_output=True).stdout
+            content = file.read_bytes()
+            listed.write(f"{fields}Filename: ./{file.name}\nSize: {len(content)}\n")
+            listed.write(f"SHA256: {hashlib.sha256(content).hexdigest()}\n\n")
+
+
+def main() -> None:
+    """The command line."""
+    parts = Path(sys.argv[1])
+    wheels, debs = parts / "wheels", parts / "debs"
+    download(wheels, "requirements.lock", os.environ.get("BUNDLE_PACKAGES", "").split())
+    sources = sorted(wheels.glob("*.tar.gz"))
+    download(wheels, "build.lock", [name for source in sources for name in build_requirements(source)])
+    debs.mkdir()
+    os.chdir(debs)
+    add_debs(debs, os.environ.get("BUNDLE_SYSTEM", "").split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Move large packages out of a virtual environment: `split_layers.py ENVIRONMENT LARGE`.
+
+Packages of more than 10 MB go to the same path below LARGE. The image copies LARGE as a layer of its own, which stays
+the same when you add a small package, so that the engine neither compresses nor unpacks it again.
+"""
+
+import sys
+from pathlib import Path
+
+LEAST = 10_000_000  # bytes
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def split(environment: Path, large: Path) -> None:
+    """Move each package of more than `LEAST` bytes to the same path below `large`."""
+    large.mkdir()
+    for package in environment.glob("lib/python*/site-packages/*/"):
+        if size(package) > LEAST:
+            target = large / package.relative_to(environment)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            package.rename(target)
+
+
+if __name__ == "__main__":
+    split(Path(sys.argv[1]), Path(sys.argv[2]))

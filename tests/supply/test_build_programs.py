@@ -1,0 +1,204 @@
+"""The programs that the Dockerfile runs, each as a module: lab/build/*.py."""
+
+import importlib.util
+import sys
+import tarfile
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import ROOT
+
+BUILD = ROOT / "template/lab/build"
+
+
+def load(name: str) -> ModuleType:
+    """The module lab/build/NAME.py."""
+    (path,) = [path for path in BUILD.iterdir() if f"{name}.py" in path.name]
+    loader = SourceFileLoader(name, str(path))  # Copier's condition may stand in the file's name
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # packages.py and bundle.py import attempt
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """attempt.py on a machine without secrets, bundle and apt sources."""
+    module = load("attempt")
+    for name in ("CERTIFICATES", "INDEX", "BUNDLE", "SOURCES"):
+        monkeypatch.setattr(module, name, tmp_path / name)
+    for name in ("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR", "DEBIAN_PINS"):
+        monkeypatch.delenv(name, raising=False)
+    return module
+
+
+# --- attempt.py ---------------------------------------------------------------------------------------
+# What a tool prints, and a word of the sentence that explains it.
+FAILURES = {
+    "OSError: [Errno 28] No space left on device": "the disk is full (",
+    "write failed (os error 28)": "the disk is full (",
+    "403 Client Error: Forbidden for url: https://index.example/": "refuses your credentials (PIP_INDEX_URL is 'A')",
+    "HTTP status client error (401 Unauthorized) for url": "refuses your credentials",
+    "E: Version '1.0' for 'git' was not found": "no longer has your image's git 1.0",
+    "Failed to extract archive: numpy-2.whl": "has a damaged file (numpy-2.whl)",
+    "ERROR: Wheel 'uv' located at /tmp/uv.whl is invalid.": "has a damaged file (uv)",
+    "invalid peer certificate: UnknownIssuer": "the package index is not trusted (LAB_CA_BUNDLE adds 0)",
+    "SSL: CERTIFICATE_VERIFY_FAILED": "is not trusted",
+    "error: Hash mismatch for `uv==0.1`": "is not the one that was locked",
+    "E: Failed to fetch http://mirror.example  Hash Sum mismatch": "is not the one that was locked",
+    "dns error: failed to lookup address information": "the package index cannot be reached (PIP_INDEX_URL is 'A')",
+    "Temporary failure in name resolution": "cannot be reached",
+    "Could not connect to mirror.example:80": "cannot be reached",
+    "ERROR: No matching distribution found for nothing==9": "has no 'nothing==9' for this platform",
+}
+UNCLEAR = "Resolved 12 packages in 3ms\nerror: Failed to build `pyspark==4`"
+
+
+@pytest.mark.parametrize("said", FAILURES)
+def test_a_failure_is_explained(attempt: ModuleType, said: str) -> None:
+    found = attempt.reason(f"Resolved 12 packages\n{said}\n", attempt.Source("the package index", "PIP_INDEX_URL", "A"))
+    assert FAILURES[said] in found and found.endswith(".") and "\n" not in found
+
+
+def test_an_unclear_failure_gets_no_wrong_reason(attempt: ModuleType) -> None:
+    """The control: uv says "Resolved" in every log, and a failed build is no fault of the network."""
+    assert attempt.reason(UNCLEAR, attempt.Source("the package index", "PIP_INDEX_URL", "A")) is None
+
+
+def test_pins_that_are_gone_are_named(attempt: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = attempt.Source("the Debian mirror", "DEBIAN_MIRROR", "")
+    gone = "E: Version '1.0' for 'git' was not found"
+    broken = "E: Unable to correct problems, you have held broken packages."
+    assert "make pin" not in (attempt.reason(gone, source) or "") + (attempt.reason(broken, source) or "")
+    monkeypatch.setenv("DEBIAN_PINS", "git=1.0")
+    assert "the pinned git 1.0. Run 'make pin'" in attempt.reason(gone, source)
+    assert "Run 'make pin'" in attempt.reason(broken, source)
+    attempt.BUNDLE.mkdir()
+    (attempt.BUNDLE / "SHA256SUMS").touch()
+    assert "the bundle in lab/bundle lacks git 1.0" in attempt.reason(gone, source)
+
+
+def test_a_restored_project_uses_no_network(attempt: ModuleType) -> None:
+    assert "PIP_NO_INDEX" not in attempt.python_settings([], attempt.CERTIFICATES)
+    attempt.BUNDLE.mkdir()
+    (attempt.BUNDLE / "SHA256SUMS").touch()
+    found = attempt.python_settings([], attempt.CERTIFICATES)
+    assert found["PIP_NO_INDEX"] == found["UV_NO_INDEX"] == "1"
+    assert found["PIP_FIND_LINKS"] == found["UV_FIND_LINKS"] == str(attempt.BUNDLE / "wheels")
+
+
+def test_the_first_index_is_the_default_and_the_others_are_asked_first(attempt: ModuleType) -> None:
+    found = attempt.python_settings(["https://one", "https://two", "https://three"], attempt.CERTIFICATES)
+    assert found["UV_DEFAULT_INDEX"] == found["PIP_INDEX_URL"] == "https://one"
+    assert found["UV_INDEX"] == found["PIP_EXTRA_INDEX_URL"] == "https://two https://three"
+
+
+SOURCES = "Types: deb\nURIs: http://a.example/debian\n\nTypes: deb\nURIs: http://a.example/debian-security\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, SOURCES),
+        ({"DEBIAN_MIRROR": "http://m/d"}, SOURCES.replace("http://a.example/debian\n", "http://m/d\n")),
+        (
+            {"DEBIAN_SECURITY_MIRROR": "http://m/s"},
+            SOURCES.replace("http://a.example/debian-security\n", "http://m/s\n"),
+        ),
+    ],
+)
+def test_apt_uses_your_mirrors(
+    attempt: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: dict[str, str],
+    expected: str,
+) -> None:
+    attempt.SOURCES.write_text(SOURCES)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "apt"
+    folder.mkdir()
+    configuration = Path(attempt.apt_settings(folder)["APT_CONFIG"]).read_text()
+    assert (folder / "sources/debian.sources").read_text() == expected
+    assert f'Dir::Etc::SourceParts "{folder}/sources";' in configuration and "CAInfo" not in configuration
+
+
+def test_a_failed_command_ends_with_one_sentence_and_its_own_status(
+    attempt: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert attempt.attempt("sh", "-c", "echo 'at https://me:secret@index.example/x'; exit 3") == 3
+    shown = capfd.readouterr()
+    assert shown.out == "at https://index.example/x\n"
+    assert shown.err.startswith("labdock: '") and shown.err.endswith("failed. See the lines above.\n")
+    assert "secret" not in shown.err and shown.err.count("\n") == 1
+
+
+def test_a_command_that_succeeds_says_nothing_more(attempt: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    """The control."""
+    assert attempt.attempt("sh", "-c", "echo done") == 0
+    assert capfd.readouterr() == ("done\n", "")
+
+
+# --- split_layers.py ----------------------------------------------------------------------------------
+def test_large_packages_move_to_a_layer_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split_layers = load("split_layers")
+    monkeypatch.setattr(split_layers, "LEAST", 10)
+    packages = Path("lib/python3.13/site-packages")
+    for name, size in (("large", 11), ("small", 10)):
+        (tmp_path / "venv" / packages / name / "deep").mkdir(parents=True)
+        (tmp_path / "venv" / packages / name / "deep/file").write_bytes(b"x" * size)
+    split_layers.split(tmp_path / "venv", tmp_path / "large")
+    assert (tmp_path / "large" / packages / "large/deep/file").exists()
+    assert [path.name for path in (tmp_path / "venv" / packages).iterdir()] == ["small"]
+    assert [path.name for path in (tmp_path / "large" / packages).iterdir()] == ["large"]
+
+
+# --- date_java_certificates.py --------------------------------------------------------------------------
+def store(module: ModuleType, date: int) -> bytes:
+    """A JKS store with two certificates of this date."""
+    entry = module.CERTIFICATE + (1).to_bytes(2) + b"a" + date.to_bytes(8) + (5).to_bytes(2) + b"X.509"
+    entry += (3).to_bytes(4) + b"der"
+    content = bytes.fromhex("feedfeed") + (2).to_bytes(4) + (2).to_bytes(4) + entry * 2
+    return content + module.checksum(content)
+
+
+def test_certificates_of_any_date_become_the_same_store() -> None:
+    module = load("date_java_certificates")
+    assert store(module, 1) != store(module, 2)
+    assert module.dated(store(module, 1)) == module.dated(store(module, 2))
+    assert module.dated(store(module, 1)) == store(module, 315_532_800_000)
+
+
+def test_a_store_with_another_password_stays_as_it_is() -> None:
+    module = load("date_java_certificates")
+    other = store(module, 1)[:-1] + b"?"
+    assert module.dated(other) == other
+
+
+# --- bundle.py ------------------------------------------------------------------------------------------
+def test_what_builds_a_source_package_is_read_from_its_archive(attempt: ModuleType, tmp_path: Path) -> None:
+    bundle = load("bundle")
+    (tmp_path / "x-1").mkdir()
+    (tmp_path / "x-1/pyproject.toml").write_text('[build-system]\nrequires = ["setuptools>=80"]\n')
+    for name, members in (("with", ["x-1/pyproject.toml"]), ("without", [])):
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as archive:
+            for member in members:
+                archive.add(tmp_path / member, member)
+    assert bundle.build_requirements(tmp_path / "with.tar.gz") == ["setuptools>=80"]
+    assert bundle.build_requirements(tmp_path / "without.tar.gz") == []
+
+
+def test_constraints_are_the_versions_of_a_lock(
+    attempt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load("bundle")
+    monkeypatch.setattr(bundle, "LOCKS", tmp_path)
+    lock = "a==1 ; sys_platform == 'win32' \\\n    --hash=sha256:00\nb==2 \\\n    --hash=sha256:11\n"
+    (tmp_path / "x.lock").write_text(lock)
+    assert Path(bundle.constraints("x.lock")).read_text() == "a==1 ; sys_platform == 'win32'\nb==2"

@@ -1,0 +1,37 @@
+"""A package is installed as its wheel is: nothing of your environment is left out, packages' own tests included."""
+
+import pytest
+
+from tests.conftest import Render
+
+PROJECT = {
+    "dbt_project.yml": "name: iris\nprofile: iris\nversion: '1.0'\nconfig-version: 2\n",
+    "profiles.yml": "iris:\n  target: here\n  outputs: {here: {type: duckdb, path: iris.duckdb}}\n",
+    "models/flowers.sql": "select 1 as id union all select VALUE as id\n",
+    "models/schema.yml": (
+        "models:\n  - name: flowers\n    columns:\n      - name: id\n        data_tests: [not_null]\n"
+    ),
+}
+# dbt keeps its built-in tests, not_null among them, in a folder called `tests`.
+BUILD = """
+import os, pathlib, subprocess
+for name, text in FILES.items():
+    path = pathlib.Path("dbt", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+options = dict(cwd="dbt", text=True, capture_output=True, env=os.environ | {"DO_NOT_TRACK": "1"})
+done = subprocess.run(["dbt", "build", "--profiles-dir", "."], **options)
+print(done.returncode, done.stdout, done.stderr)
+"""
+
+
+@pytest.mark.full
+def test_dbt_finds_its_own_tests(new_project: Render) -> None:
+    project = new_project(environment="minimal")
+    project.run("make", "add", "PKG=dbt-core dbt-duckdb")
+    lab = project.up()
+    for value, status, result in (("2", "0", "PASS=2 WARN=0 ERROR=0"), ("null", "1", "not_null_flowers_id")):
+        files = {name: text.replace("VALUE", value) for name, text in PROJECT.items()}
+        said = lab.run(BUILD.replace("FILES", repr(files)))
+        assert said.startswith(status) and result in said, said
+    project.down()
