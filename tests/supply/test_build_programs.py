@@ -119,14 +119,29 @@ def test_apt_uses_your_mirrors(
     settings: dict[str, str],
     expected: str,
 ) -> None:
-    attempt.SOURCES.write_text(SOURCES)
+    attempt.SOURCES.mkdir()
+    (attempt.SOURCES / "debian.sources").write_text(SOURCES)
+    (attempt.SOURCES / "yours.sources").write_text("Types: deb\nURIs: http://yours.example\n")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "apt"
     folder.mkdir()
     configuration = Path(attempt.apt_settings(folder)["APT_CONFIG"]).read_text()
     assert (folder / "sources/debian.sources").read_text() == expected
+    assert (folder / "sources/yours.sources").exists()
     assert f'Dir::Etc::SourceParts "{folder}/sources";' in configuration and "CAInfo" not in configuration
+
+
+def test_apt_of_a_restored_project_reads_the_bundle_only(attempt: ModuleType, tmp_path: Path) -> None:
+    attempt.SOURCES.mkdir()
+    (attempt.SOURCES / "debian.sources").write_text(SOURCES)
+    attempt.BUNDLE.mkdir()
+    (attempt.BUNDLE / "SHA256SUMS").touch()
+    folder = tmp_path / "apt"
+    folder.mkdir()
+    configuration = Path(attempt.apt_settings(folder)["APT_CONFIG"]).read_text()
+    assert [path.name for path in (folder / "sources").iterdir()] == ["bundle.sources"]
+    assert 'Dir::Etc::SourceList "/dev/null";' in configuration
 
 
 def test_a_failed_command_ends_with_one_sentence_and_its_own_status(

@@ -17,7 +17,7 @@ from pathlib import Path
 CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE; empty if your site has none of its own
 INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL: a secret, since it may hold a password
 BUNDLE = Path("/bundle")
-SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+SOURCES = Path("/etc/apt/sources.list.d")
 UNREACHABLE = (
     r"could not resolve|could not connect|connection (refused|failed|reset|timed out)|timed? ?out|unreachable"
     r"|name resolution|dns error|error sending request|failed to (establish|fetch)|unable to connect|proxy"
@@ -64,24 +64,32 @@ def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
 
 def apt_settings(folder: Path) -> dict[str, str]:
     """What apt reads: certificates, and the mirrors or the bundle. Its files are written to `folder`."""
-    sources = SOURCES.read_text(encoding="utf-8") if SOURCES.exists() else ""
-    if restored():
-        sources = f"Types: deb\nURIs: file:{BUNDLE}/debs\nSuites: ./\nTrusted: yes\n"
-    for uris, setting in ((r".*security.*", "DEBIAN_SECURITY_MIRROR"), (r"(?!.*security).*", "DEBIAN_MIRROR")):
-        if not restored() and (address := os.environ.get(setting)):
-            sources = re.sub(rf"^URIs: {uris}$", f"URIs: {address}", sources, flags=re.MULTILINE)
-    (folder / "sources").mkdir()
-    (folder / "sources/debian.sources").write_text(sources, encoding="utf-8")
     configuration = f'Dir::Etc::SourceParts "{folder}/sources";\nAPT::Sandbox::User "root";\n'
+    if restored():
+        (folder / "sources").mkdir()
+        source = f"Types: deb\nURIs: file:{BUNDLE}/debs\nSuites: ./\nTrusted: yes\n"
+        (folder / "sources/bundle.sources").write_text(source, encoding="utf-8")
+        configuration += 'Dir::Etc::SourceList "/dev/null";\n'
+    else:
+        shutil.copytree(SOURCES, folder / "sources")
+        use_mirrors(folder / "sources/debian.sources")
     if CERTIFICATES.exists() and CERTIFICATES.stat().st_size:
         configuration += f'Acquire::https::CAInfo "{CERTIFICATES}";\n'
     (folder / "apt.conf").write_text(configuration, encoding="utf-8")
     # Packages that date what they make (users, caches) use the same date each time.
-    return {
-        "APT_CONFIG": str(folder / "apt.conf"),
-        "DEBIAN_FRONTEND": "noninteractive",
-        "SOURCE_DATE_EPOCH": "315532800",
-    }
+    epoch = {"SOURCE_DATE_EPOCH": "315532800"}
+    return epoch | {"APT_CONFIG": str(folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def use_mirrors(sources: Path) -> None:
+    """Put DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR into a copy of the base image's `sources`."""
+    if not sources.exists():
+        return
+    text = sources.read_text(encoding="utf-8")
+    for uris, setting in ((r".*security.*", "DEBIAN_SECURITY_MIRROR"), (r"(?!.*security).*", "DEBIAN_MIRROR")):
+        if address := os.environ.get(setting):
+            text = re.sub(rf"^URIs: {uris}$", f"URIs: {address}", text, flags=re.MULTILINE)
+    sources.write_text(text, encoding="utf-8")
 
 
 def reason(said: str, source: Source) -> str | None:
