@@ -157,3 +157,26 @@ def test_a_private_umask_builds_too(mutant: Project) -> None:
     mutant.run("make", "sbom")
     assert "humanize==" in mutant.read("requirements.lock")
     assert (mutant.folder / "sbom.cdx.json").exists()
+
+
+# --- the build's cache --------------------------------------------------------------------------------
+def rebuilt(project: Project) -> set[str]:
+    """The stages whose environment the next build installs again instead of taking it from the cache."""
+    log = project.compose("--progress", "plain", "build", "lab").stderr
+    steps = re.findall(r"^#(\d+) \[(server|kernel) \S+\] RUN ", log, re.MULTILINE)
+    assert {stage for _, stage in steps} == {"server", "kernel"}
+    return {stage for number, stage in steps if f"\n#{number} CACHED" not in log}
+
+
+@pytest.mark.full
+def test_a_change_rebuilds_only_what_depends_on_it(mutant: Project) -> None:
+    mutant.compose("build", "lab")
+    for program in ("bundle", "packages", "sbom"):
+        with (mutant.folder / f"lab/build/{program}.py").open("a") as file:
+            file.write("# changed\n")
+    with (mutant.folder / "lab/server/entrypoint.sh").open("a") as file:
+        file.write("# changed\n")
+    assert rebuilt(mutant) == set()
+    with (mutant.folder / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+    assert rebuilt(mutant) == {"kernel"}

@@ -193,7 +193,7 @@ FILES: dict[str, str] = {
     ),
     "programs or settings of another owner": "find /opt /etc /usr -xdev ! -uid 0 2>/dev/null",
     "build tools": "for tool in gcc cc make uv; do command -v $tool; done",
-    "package lists and caches": "find /var/lib/apt/lists /var/cache/apt /root/.cache -type f 2>/dev/null",
+    "package lists and caches": "find /var/lib/apt/lists /var/cache/apt /root/.cache -type f -size +0 2>/dev/null",
     "the build's certificates": "ls /run/secrets/ca /etc/apt/apt.conf.d/99-site-ca 2>/dev/null",
     "logs and backups of the build": "find /var/log /etc/passwd- /etc/shadow- -type f 2>/dev/null",
 }
