@@ -1,7 +1,6 @@
-"""What the docs tell people to type works: every block of POSIX shell on every page is run by a test.
+"""The commands of the docs work: a test runs every block of POSIX shell on every page.
 
-A test that types a page says so, `@pytest.mark.types("docs/…")`; the `reader` that it gets fails it where it leaves a
-block out.
+A test that types a page names it, `@pytest.mark.types("docs/…")`. Its `reader` fails the test if it leaves out a block.
 """
 
 import json
@@ -13,14 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT, git
 from tests.support import terminal
 from tests.support.reader import FENCE, Person, Reader, blocks, person
+from tools.address import TEMPLATE
 from tools.demo import running_lab
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "template/README.md.jinja"])
-LANGUAGES = {"sh", "powershell", "python", "ini"}
+IN_PROJECT = [*(ROOT / "template").rglob("README.md"), *(ROOT / "template").rglob("README.md.jinja")]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *IN_PROJECT])
+LANGUAGES = {"sh", "powershell", "python", "ini", "text"}
 COMMIT = "git init --quiet && git add --all && git commit --quiet --message start"
 DOWN = ("docker", "compose", "down", "--volumes", "--rmi", "all", "--timeout", "2")
 
@@ -30,13 +32,13 @@ def shown(page: Path) -> str:
 
 
 def untyped(pages: dict[str, str], tests: str) -> list[str]:
-    """The pages with a block of shell, and their text, that no test says it types."""
+    """The pages with a block of shell that no test names as typed."""
     said = re.findall(r'pytest\.mark\.types\("([^"]+)"\)', tests)
     return [page for page, text in pages.items() if blocks(text) and page not in said]
 
 
 def disguised(text: str) -> list[str]:
-    """The fences of a page that might hold commands which no test would see."""
+    """The fences of a page that could contain commands which no test sees."""
     fences = re.findall(r"^.*```.*$", text, re.MULTILINE)
     opening = {f"```{language}" for language in LANGUAGES}
     return [fence for fence in fences if fence not in opening and fence != "```"] + [
@@ -44,14 +46,14 @@ def disguised(text: str) -> list[str]:
     ]
 
 
-# --- nothing is left out ----------------------------------------------------------------------------
+# --- every page and block ----------------------------------------------------------------------------
 def test_every_page_with_commands_is_typed() -> None:
     pages = {shown(page): page.read_text(encoding="utf-8") for page in PAGES}
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
     assert untyped(pages, tests) == []
 
 
-def test_a_page_that_nobody_types_is_noticed() -> None:
+def test_a_page_without_a_test_is_noticed() -> None:
     pages = {"a.md": "```sh\nmake up\n```\n", "b.md": "```sh\nmake up\n```\n", "c.md": "```ini\nA=1\n```\n"}
     assert untyped(pages, '@pytest.mark.types("b.md")') == ["a.md"]
 
@@ -89,12 +91,13 @@ def somebody(engine: None, template: Path) -> Iterator[Person]:
 
 @pytest.fixture
 def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]:
-    """Somebody with the page of the test's marker, in a new project or, for the tutorial, with nothing yet."""
+    """A reader of the page in the test's marker, in a new project. For the tutorial, the folder is empty."""
     page = request.node.get_closest_marker("types").args[0]
     desk = folder = somebody.home / Path(page).name.partition(".")[0]
     if not page.startswith("docs/tutorial"):
         folder = somebody.project(desk / "iris-study")
-    text = (folder / "README.md" if page.startswith("template/") else ROOT / page).read_text(encoding="utf-8")
+    rendered = folder / page.removeprefix("template/").removesuffix(".jinja")
+    text = (rendered if page.startswith("template/") else ROOT / page).read_text(encoding="utf-8")
     found = somebody.read(text, folder)
     yield found
     for file in desk.glob("*/compose.yaml"):
@@ -103,7 +106,7 @@ def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]
 
 
 def run_a_notebook(reader: Reader) -> None:
-    """Leave the example as a run of all cells does: with an output, which holds data."""
+    """Change the example as a run of all cells does: it gets an output, which contains data."""
     file = reader.folder / "notebooks/iris.ipynb"
     notebook = json.loads(file.read_text())
     cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
@@ -112,13 +115,13 @@ def run_a_notebook(reader: Reader) -> None:
 
 
 def committed_without_outputs(reader: Reader) -> bool:
-    """Neither the history nor the folder, which is committed, holds what a notebook printed."""
+    """Neither git's history nor the folder contains what a notebook printed, and everything is committed."""
     assert "notebooks/iris.ipynb" in reader.run("git ls-files")
     return reader.run("git log --all --format=%h -S 'patient 7'; git status --porcelain") == ""
 
 
 def in_lab(reader: Reader, script: str) -> str:
-    """What a script in the reader's lab prints."""
+    """The output of a script in the reader's lab."""
     return reader.run(f"docker compose exec --no-TTY lab sh -c {shlex.quote(script)}")
 
 
@@ -134,13 +137,19 @@ def test_the_tutorial_leads_to_the_plot(reader: Reader) -> None:
     reader.type(until="jupyter_token")
     forward = (reader.home / "ssh.log").read_text()
     assert re.search(r"^localforward (\d+) \[127\.0\.0\.1\]:\1$", forward, re.MULTILINE)
-    # Where the page says "Run All Cells", which this stands for.
+    # This replaces "Run All Cells" in the browser.
     notebook = reader.folder / "notebooks/iris.ipynb"
     assert "image/png" not in notebook.read_text()
     running_lab(reader.folder).run_notebook("notebooks/iris.ipynb")
     assert "image/png" in notebook.read_text()
     assert notebook.stat().st_uid == (reader.folder / ".env").stat().st_uid
-    reader.type(until="make down")
+    # The file on the reader's own computer.
+    (reader.folder / "measurements.csv").write_text("a,b\n")
+    reader.type(until="scp")
+    assert in_lab(reader, "cat ~/data/measurements.csv") == "a,b\n"
+    printed = reader.type(until="make down").splitlines()
+    (shown,) = blocks((ROOT / "docs/tutorial/first-lab.md").read_text(), "text")
+    assert [line for line in shown.splitlines() if line not in printed] == []
     assert reader.run("docker compose ps --all --quiet") == ""
 
 
@@ -194,7 +203,7 @@ def test_packages(reader: Reader) -> None:
 
 @pytest.fixture
 def postgres(engine: None) -> Iterator[None]:
-    """The image that the page names: the real one, or a stand-in where no registry has it."""
+    """The image that the page names: the real one, or a stand-in if no registry has it."""
     image = "postgres:17"
     has = subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
     pulled = not has and subprocess.run(["docker", "pull", "--quiet", image], capture_output=True).returncode == 0
@@ -216,14 +225,14 @@ def test_services(postgres: None, reader: Reader) -> None:
     printed = reader.type(until="psql")
     assert "(1 row)" in printed
     assert not re.search(r"->5432", printed), "the database is published"
-    # Whether the project is in git, the page does not say. Once it is, git takes the folder and nothing that is in it.
+    # In git, the project contains the folder `db` and nothing that is in it.
     assert reader.run("git init --quiet && git add --all && git ls-files db secrets").split() == [
         "db/.gitignore",
         "secrets/.gitkeep",
     ]
     assert (reader.folder / "db/pgdata/PG_VERSION").stat().st_uid == reader.folder.stat().st_uid
     reader.run(" ".join(DOWN[:4]))
-    (reader.folder / "compose.override.yaml").write_text("services: {}\n")  # its image is removed by who brought it
+    (reader.folder / "compose.override.yaml").write_text("services: {}\n")  # the fixture removes its image
 
 
 @pytest.mark.full
@@ -248,7 +257,7 @@ def test_backup(reader: Reader) -> None:
     token = (old / "secrets/jupyter_token").read_text()
     reader.type(until="kept.tar")
     assert ((old.parent / "lab-backup.tar.gz").stat().st_mode & 0o777) == 0o600
-    # What is taken over by hand is still to be had, and nothing has started without it.
+    # The page prints what to copy by hand, and nothing has started yet.
     assert "LAB_UMASK=027" in reader.type(until="make env").splitlines()
     assert reader.folder != old and reader.run("docker compose ps --all --quiet") == ""
     reader.run("echo LAB_UMASK=027 >>.env")
@@ -279,7 +288,7 @@ def test_update(reader: Reader) -> None:
     reader.type(until="git commit")
     assert committed_without_outputs(reader)
     run_a_notebook(reader)
-    # The hook ends the next commit of an output, too.
+    # The hook also stops the next commit of an output.
     assert "notebook-outputs" in reader.run("! git commit --all --message 'with an output' 2>&1")
     reader.run("git checkout --quiet notebooks")
     reader.type(until="check-update")
@@ -302,22 +311,34 @@ def test_vs_code(reader: Reader) -> None:
 
 # --- this repository's README -----------------------------------------------------------------------
 @pytest.fixture
-def cloner(engine: None, template: Path, tmp_path: Path) -> Iterator[Reader]:
-    """Whoever runs the tests, in a clean clone with nothing prepared."""
-    folder = tmp_path / "labdock"
+def cloner(engine: None, template: Path, somebody: Person, tmp_path: Path) -> Iterator[Reader]:
+    """The user who runs the tests, with the stand-ins, a home of their own and a clean clone."""
+    folder = tmp_path / "clones/labdock"
     git("clone", "--quiet", str(template), str(folder), cwd=template)
-    # `make test` here is this very suite, so it is collected and not run again.
-    environment = {"HOME": str(tmp_path), "JUPYTER_PORT": "0", "PYTEST_ADDOPTS": "--collect-only --quiet"}
+    # `make test` is this suite, so pytest only collects it.
+    environment = {**somebody.environment, "HOME": str(tmp_path), "PYTEST_ADDOPTS": "--collect-only --quiet"}
     found = Reader(blocks((ROOT / "README.md").read_text(encoding="utf-8")), folder, environment)
     yield found
-    if (folder / "demo").exists():
-        subprocess.run(DOWN, cwd=folder / "demo", capture_output=True)
+    for project in (folder / "demo", tmp_path / "my-lab"):
+        if project.exists():
+            subprocess.run(DOWN, cwd=project, capture_output=True)
     found.done()
+
+
+def updates_from(project: Path) -> str:
+    """Where `copier update` looks for releases of the template."""
+    return yaml.safe_load((project / ".copier-answers.yml").read_text())["_src_path"]
 
 
 @pytest.mark.full
 @pytest.mark.types("README.md")
-def test_the_readme(cloner: Reader) -> None:
+def test_the_readme(cloner: Reader, template: Path) -> None:
+    clone, cloner.folder = cloner.folder, cloner.home
+    assert "Address: http://127.0.0.1:" in cloner.type(until="gh:")
+    assert updates_from(cloner.home / "my-lab") == TEMPLATE
+    assert "up-to-date" in cloner.run("uvx copier check-update 2>&1")
+    cloner.folder = clone
+    cloner.type(until="git remote")
+    assert updates_from(clone.parent / "my-lab") == str(template)
     cloner.type()
-    assert "image/png" in (cloner.folder / "demo/notebooks/iris.ipynb").read_text()
-    assert (cloner.folder.parent / "iris-study/compose.yaml").exists()
+    assert "image/png" in (clone / "demo/notebooks/iris.ipynb").read_text()

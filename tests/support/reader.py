@@ -1,7 +1,8 @@
-"""Somebody who types what a page says: an ordinary user with a home, block after block, to the last one.
+"""A reader who types the commands of a page, block by block to the last one, as an ordinary user with a home.
 
-What cannot be done for the sake of a test is done by stand-ins, first on PATH, that still read every argument: `ssh`
-parses them and connects nowhere, `sudo apt-get` finds the packages and installs none, `pipx` installs below the home.
+Some commands cannot run in a test. Stand-ins, first on PATH, replace them and still check every argument: `ssh` parses
+them and connects to nothing, `scp` copies on this machine, `sudo apt-get` finds the packages and installs none, `pipx`
+and `uvx` install below the home.
 """
 
 import os
@@ -15,9 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine import site
+from tools.address import CLONE, TEMPLATE
+
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ADDRESS = "https://git.example/labdock.git"  # what the docs call this repository
-NOBODY = "nobody"  # whom root types as: an ordinary user that every machine has
+NOBODY = "nobody"  # root types as this ordinary user, which every machine has
 STANDINS = {
     "ssh": 'exec "{ssh}" -G "$@" >>"$HOME/ssh.log"',
     "sudo": """[ "$1" = apt-get ] || {{ echo "no stand-in for: $*" >&2; exit 1; }}
@@ -25,6 +28,13 @@ shift
 [ "$1" = update ] || set -- --simulate "$@"
 mkdir -p "$HOME/apt/lists/partial" "$HOME/apt/archives/partial"
 exec apt-get -o Dir::State::Lists="$HOME/apt/lists" -o Dir::Cache="$HOME/apt" "$@" """,
+    # The reader's own computer and the machine are one here, and the current folder is the project.
+    "scp": """[ $# = 2 ]
+case $2 in *@*:*/) cp "$1" "./${{2#*:*/}}" ;; *) exit 1 ;; esac""",
+    # Nobody is at the terminal to answer Copier's questions.
+    "uvx": """[ -x "$HOME/uv/bin/uvx" ] || {{ python3 -m venv "$HOME/uv"; "$HOME/uv/bin/pip" install --quiet uv; }}
+[ "$1 ${{2:-}}" != "copier copy" ] || set -- "$@" --defaults --data project_name="My lab"
+exec "$HOME/uv/bin/uvx" "$@" """,
     "pipx": """[ "$1" = install ] && shift || exit 0
 [ -d "$HOME/pipx" ] || python3 -m venv "$HOME/pipx"
 "$HOME/pipx/bin/pip" install --quiet --disable-pip-version-check "$@"
@@ -41,15 +51,15 @@ def blocks(text: str, language: str = "sh") -> list[str]:
 
 @dataclass
 class Reader:
-    """Types the `left` blocks into a shell that stands in `folder`, which is carried on from block to block."""
+    """Types the `left` blocks into a shell in `folder`. Each block starts in the folder where the last one ended."""
 
     left: list[str]
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = ()  # what makes the shell somebody else's
+    command: tuple[str, ...] = ()  # runs the shell as another user
 
     def type(self, until: str = "") -> str:
-        """Type on, up to and with the block that holds `until`, or the last; what it all printed."""
+        """Type all blocks up to the one that contains `until`, or to the last. Return what they printed."""
         assert self.left and any(until in block for block in self.left), f"no block that holds {until!r} is left"
         printed = ""
         while self.left:
@@ -61,7 +71,7 @@ class Reader:
 
     @property
     def home(self) -> Path:
-        """Where their own settings lie."""
+        """The home of the user who types."""
         return Path(self.environment["HOME"])
 
     def done(self) -> None:
@@ -69,7 +79,7 @@ class Reader:
         assert not self.left, f"a block is left out: {self.left}"
 
     def run(self, script: str) -> str:
-        """Run a script where the last one ended; what it printed. It has to succeed."""
+        """Run a script in the current folder and return what it printed. It must succeed."""
         ended = self.home / "pwd"
         done = subprocess.run(
             [*self.command, "sh", "-euc", f"{script}\npwd >'{ended}'"],
@@ -87,7 +97,7 @@ class Reader:
 
 @dataclass
 class Person:
-    """An ordinary user: a home with stand-ins, and a copy of the template where the docs say it is."""
+    """An ordinary user with stand-ins. Their git takes the template's address for a copy of this template."""
 
     home: Path
     template: Path
@@ -95,7 +105,7 @@ class Person:
     command: tuple[str, ...]
 
     def read(self, text: str, folder: Path) -> Reader:
-        """This person, with a page and in a folder of their own."""
+        """This person, with a page to type, in a folder that belongs to them."""
         folder.mkdir(parents=True, exist_ok=True)
         self.own(folder)
         return Reader(blocks(text), folder, self.environment, self.command)
@@ -104,18 +114,18 @@ class Person:
         """A project of theirs with default answers, not started."""
         maker = self.read("", folder.parent)
         maker.run("command -v copier >/dev/null || pipx install copier")
-        maker.run(f'copier copy --defaults --data project_name="Iris study" {ADDRESS} {folder.name}')
+        maker.run(f'copier copy --defaults --data project_name="Iris study" {TEMPLATE} {folder.name}')
         return folder
 
     def own(self, folder: Path) -> None:
-        """Make a folder theirs, where root made it."""
+        """Give them a folder that root created."""
         if self.command:
             subprocess.run(["chown", "-R", NOBODY, folder], check=True)
 
 
 @contextmanager
 def person(template: Path) -> Iterator[Person]:
-    """Whoever runs the tests, or `NOBODY` where that is root; all that is theirs is removed in the end."""
+    """The user who runs the tests, or `NOBODY` if that is root. Their home is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="reader-") as folder:
         home = Path(folder)
         home.chmod(0o755)
@@ -125,7 +135,7 @@ def person(template: Path) -> Iterator[Person]:
             (home / "stand-ins" / name).chmod(0o755)
         copy = home / "labdock.git"
         subprocess.run(["git", "clone", "--quiet", "--bare", template, copy], check=True)
-        (home / ".gitconfig").write_text(GITCONFIG.format(copy, ADDRESS))
+        (home / ".gitconfig").write_text(GITCONFIG.format(copy, CLONE))
         (home / "copier.yml").write_text("{}\n")
         environment = {
             "HOME": folder,
@@ -135,6 +145,8 @@ def person(template: Path) -> Iterator[Person]:
             "TMPDIR": "/tmp",
             "JUPYTER_PORT": "0",  # any free one
         }
+        if index := site.settings().get("PIP_INDEX_URL"):
+            environment["UV_DEFAULT_INDEX"] = index  # uv does not read pip's settings
         command: tuple[str, ...] = ()
         if os.geteuid() == 0:
             user = pwd.getpwnam(NOBODY)
