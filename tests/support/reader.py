@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import site
 from tools.address import CLONE, TEMPLATE
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -145,7 +144,7 @@ def person(template: Path) -> Iterator[Person]:
             "TMPDIR": "/tmp",
             "JUPYTER_PORT": "0",  # any free one
         }
-        if index := site.settings().get("PIP_INDEX_URL"):
+        if index := os.environ.get("PIP_INDEX_URL"):
             environment["UV_DEFAULT_INDEX"] = index  # uv does not read pip's settings
         command: tuple[str, ...] = ()
         if os.geteuid() == 0:
