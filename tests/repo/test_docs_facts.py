@@ -75,7 +75,7 @@ def rendered() -> dict[str, Row]:
         packages = set(re.findall(r'^    "(.+)",$', listed.render(answers), re.MULTILINE))
         debian, example = (
             environment.from_string(settings[computed]["default"]).render(answers).strip()
-            for computed in ("distribution_packages", "example")
+            for computed in ("debian_packages", "example")
         )
         found[name] = (packages, set(debian.split()), f"{example}.ipynb")
     return found
