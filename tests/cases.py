@@ -67,6 +67,6 @@ REJECTED: dict[str, tuple[Answers, str]] = {
     "unknown Python": ({"python_version": "3.11"}, "3.11"),
     "TensorFlow without wheels": ({"environment": "tensorflow", "python_version": "3.14"}, "no wheels for Python 3.14"),
     "unknown environment": ({"environment": "julia"}, "julia"),
-    "unknown graphics processor": ({"gpu": "voodoo"}, "voodoo"),
+    "unknown GPU": ({"gpu": "voodoo"}, "voodoo"),
     "unknown licence": ({"license": "GPL"}, "GPL"),
 }

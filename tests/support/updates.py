@@ -1,4 +1,4 @@
-"""A project in use, and `copier update` on it."""
+"""A project that its user has changed, and `copier update` on it."""
 
 import re
 from pathlib import Path
@@ -11,41 +11,45 @@ from tests.cases import CASES
 from tests.conftest import CANDIDATE, ROOT, git
 from tests.support.project import Project
 
-# tag -> commit, oldest first
+# tag -> commit, the oldest first
 RELEASES = {
     line.split()[2]: line.split()[0]
     for line in git("log", "--format=%H %s", "--reverse", "--grep=^release: v", cwd=ROOT).splitlines()
 }
 
-# The user's, as copier.yml lists them; in folders of theirs, every file is.
+# What belongs to the user, as copier.yml lists it: every file in these folders, and these files.
 FOLDERS = ("notebooks/", "data/", "secrets/")
-FILES = ("pyproject.toml", "requirements.lock", "compose.override.yaml")
-THEIRS = ("notebooks/iris.ipynb", *FILES)
-# And the user's that no template ever held.
+FILES = ("README.md", "pyproject.toml", "requirements.lock", "compose.override.yaml")
+USER_FILES = ("notebooks/iris.ipynb", *FILES)
+# Files of the user that are in no template.
 PRIVATE = {".env": "LAB_UID=4321\nMINE=1\n", "secrets/jupyter_token": "t" * 64, "data/patients.csv": "id\n7\n"}
 
-# What users change in the template's files, at a place that the template leaves as it is; and a file they delete.
+# Changes of a user in the template's files, in lines that no release changed, and a file that the user deletes.
 EDITS = {
-    "README.md": ("## Start\n", "Ask Ada for the data.\n\n## Start\n"),
+    ".gitignore": ("/.venv*/\n.DS_Store\n", "/.venv*/\n.DS_Store\n/mine/\n"),
     "Dockerfile": ("WORKDIR /\n", "WORKDIR /\nENV MINE=1\n"),
 }
 DELETED = ".gitattributes"
 OVERRIDE = "services: {lab: {environment: {MINE_TOO: '1'}}}"
-ADDED = "toolz"  # a package that needs no other
+ADDED = "toolz"  # a package without dependencies
+NOTE = "\n## Data\n\nAsk Ada for the data.\n"  # what the user adds to README.md
 
-# Two releases made for tests, and what the newer one changes at the Dockerfile's first line.
+# Two releases that exist in tests only, and the line that the newer one adds at the top of the Dockerfile.
 OLD, NEW = "998.0.0", CANDIDATE
-COMMENT = "# Two environments are built side by side, in a release to come."
+COMMENT = "# A comment of the newer release."
 IRIS = "{% if environment == 'science' %}iris.ipynb{% endif %}"
 
 
 def edit(folder: Path, path: str, old: str, new: str) -> None:
-    """Replace `old`, which must be there, in a file of a template."""
+    """Replace `old` in a file of a folder. Fails if the file does not contain it."""
     Project(folder, {}).replace(path, old, new)
 
 
 def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> Path:
-    """The template with two tags: OLD as it is, NEW with changes in the machinery and in the user's files."""
+    """The template with two tags: OLD is this tree, NEW changes files of the template and of the user.
+
+    `spoil_settings` removes the lines of copier.yml that exclude the user's files from an update.
+    """
     git("clone", "--quiet", "--no-tags", str(template), str(folder), cwd=template)
     if spoil_settings:
         settings = (folder / "copier.yml").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -56,6 +60,8 @@ def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> P
     git("tag", OLD, cwd=folder)
     edit(folder, "template/Dockerfile.jinja", "# The lab's image.", f"{COMMENT}\n# The lab's image.")
     edit(folder, f"template/notebooks/{IRIS}", "Iris: from measurements", "Irises: from measurements")
+    edit(folder, "template/README.md.jinja", "This page is yours", "This page is still yours")
+    edit(folder, "template/lab/README.md.jinja", "# Manual of the lab", "# New manual of the lab")
     edit(folder, "template/pyproject.toml.jinja", '    "seaborn",\n', '    "seaborn",\n    "xarray",\n')
     edit(folder, "locks/science.lock", "asttokens==", "asttokens-next==")
     edit(folder, "template/lab/locks/server.lock", "jupyterlab==", "jupyterlab==999.")  # a fix of the server
@@ -69,7 +75,7 @@ def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> P
 
 
 def start(source: Path, folder: Path, version: str, **answers: Any) -> Project:
-    """A project of a release, in git, with the files that a lab in use holds."""
+    """A project of a release, committed to git, with the files that a used lab contains."""
     data = {"project_name": "Iris study", **answers}
     copier.run_copy(str(source), folder, data=data, defaults=True, quiet=True, vcs_ref=version)
     project = Project(folder, answers_of(folder))
@@ -80,12 +86,12 @@ def start(source: Path, folder: Path, version: str, **answers: Any) -> Project:
 
 
 def answers_of(folder: Path) -> dict[str, Any]:
-    """What Copier remembers of a project, `_commit` included."""
+    """The answers file of a project, with `_commit`."""
     return yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8"))
 
 
 def work_on(project: Project, delete_example: bool) -> None:
-    """Change all that users change, and commit it. The lab still builds and runs."""
+    """Change everything that users change, and commit it. The lab still builds and runs."""
     (example,) = (project.folder / "notebooks").glob("*.ipynb")
     text = example.read_text(encoding="utf-8")
     (example.parent / "mine.ipynb").write_text(text.replace("# ", "# My own ", 1), encoding="utf-8")
@@ -98,24 +104,26 @@ def work_on(project: Project, delete_example: bool) -> None:
     with (project.folder / "requirements.lock").open("a") as lock:
         lock.writelines(re.findall(rf"^{ADDED}==.*\n(?: .*\n)+", every, re.MULTILINE))
     project.replace("compose.override.yaml", "services: {}", OVERRIDE)
-    edit_machinery(project)
+    with (project.folder / "README.md").open("a", encoding="utf-8") as readme:
+        readme.write(NOTE)
+    edit_template_files(project)
     project.commit()
 
 
-def edit_machinery(project: Project) -> None:
-    """Change files of the template's as users do."""
+def edit_template_files(project: Project) -> None:
+    """Change and delete files of the template, as users do."""
     for path, (old, new) in EDITS.items():
         project.replace(path, old, new)
     (project.folder / DELETED).unlink()
 
 
 def update(project: Project, **answers: Any) -> None:
-    """`copier update --defaults`, with these answers instead of the old ones, trusting nothing."""
+    """`copier update --defaults` with these new answers, without `--trust`."""
     copier.run_update(project.folder, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
 
 
-def undecided(project: Project) -> set[str]:
-    """Files that an update left for the user to decide: unmerged in git, or beside a rejected piece."""
+def conflicts(project: Project) -> set[str]:
+    """Files that an update left with a conflict: unmerged in git, or ending in `.rej`."""
     unmerged = project.run("git", "ls-files", "--unmerged", "-z").stdout.split("\0")
     rejected = {name for name in project.files() if name.endswith(".rej")}
     return {entry.split("\t")[1] for entry in unmerged if entry} | rejected
@@ -129,29 +137,29 @@ def contents(project: Project, *paths: str) -> dict[str, bytes]:
     return {path: (project.folder / path).read_bytes() for path in (*paths, *PRIVATE)}
 
 
-def is_theirs(name: str) -> bool:
-    """Does this file belong to the user?"""
+def is_user_file(name: str) -> bool:
+    """Whether this file belongs to the user."""
     return name.startswith(FOLDERS) or name in FILES or name in PRIVATE
 
 
-def theirs(project: Project) -> dict[str, bytes]:
-    """Every file of the user's, and its bytes."""
-    return {name: (project.folder / name).read_bytes() for name in project.files() if is_theirs(name)}
+def user_files(project: Project) -> dict[str, bytes]:
+    """Every file of the user, with its bytes."""
+    return {name: (project.folder / name).read_bytes() for name in project.files() if is_user_file(name)}
 
 
-def machinery(project: Project) -> dict[str, str]:
-    """Every file of the template's, and its text."""
-    return {name: project.read(name) for name in project.files() if not is_theirs(name)}
+def template_files(project: Project) -> dict[str, str]:
+    """Every file of the template, with its text."""
+    return {name: project.read(name) for name in project.files() if not is_user_file(name)}
 
 
-# --- what a release could render ----------------------------------------------------------------------
+# --- the cases of a release ----------------------------------------------------------------------
 def settings_of(tag: str) -> dict[str, Any]:
     """copier.yml of a release."""
     return yaml.safe_load(git("show", f"{RELEASES[tag]}:copier.yml", cwd=ROOT))
 
 
 def offers(settings: dict[str, Any], name: str, answer: Any) -> bool:
-    """Does this copier.yml ask the question `name`, and take `answer`?"""
+    """Whether this copier.yml asks the question `name` and accepts `answer`."""
     question = settings.get(name, {"when": False})
     choices = question.get("choices")
     choices = choices.values() if isinstance(choices, dict) else choices
@@ -159,6 +167,6 @@ def offers(settings: dict[str, Any], name: str, answer: Any) -> bool:
 
 
 def renderable(tag: str) -> list[str]:
-    """The cases that a release could render, as its own copier.yml says."""
+    """The cases that a release can render, judged by its own copier.yml."""
     settings = settings_of(tag)
     return [case for case, answers in CASES.items() if all(offers(settings, *answer) for answer in answers.items())]

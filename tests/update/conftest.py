@@ -1,4 +1,4 @@
-"""Two releases made for tests, and a project of the older one."""
+"""Two releases that exist in tests only, and a project of the older one."""
 
 from pathlib import Path
 

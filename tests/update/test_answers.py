@@ -1,4 +1,4 @@
-"""Every answer, changed by an update and changed back: the project is what it was."""
+"""An update changes each answer and changes it back. The project is then the same as before."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +10,14 @@ import yaml
 from tests.cases import CASES
 from tests.conftest import CANDIDATE, ROOT, Render
 from tests.support.project import Project
-from tests.support.updates import PRIVATE, machinery, start, theirs, undecided, update
+from tests.support.updates import PRIVATE, conflicts, start, template_files, update, user_files
 
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 IN_MAKE_TEST = {("use_github_actions", False)}
 
 
 def others(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(question, answer) for each answer that is not the default; of free text, what the cases have."""
+    """(question, answer) for each answer but the default. For free text, these are the answers in the cases."""
     for name, question in settings.items():
         if name.startswith("_") or question.get("when") is False:
             continue
@@ -32,7 +32,7 @@ OTHERS = sorted(others(SETTINGS), key=str)
 
 
 def tree(project: Project) -> str:
-    """git's name for all that the last commit holds."""
+    """The hash of all files in the last commit."""
     return project.run("git", "rev-parse", "HEAD^{tree}").stdout
 
 
@@ -44,25 +44,25 @@ def test_an_answer_changes_and_changes_back(
     template: Path, render: Render, tmp_path: Path, name: str, answer: Any
 ) -> None:
     project = start(template, tmp_path / "lab", CANDIDATE)
-    before, mine, default = tree(project), theirs(project), project.answers[name]
+    before, kept, default = tree(project), user_files(project), project.answers[name]
 
     update(project, **{name: answer})
-    assert undecided(project) == set()
+    assert conflicts(project) == set()
     project.commit()
-    assert tree(project) != before and theirs(project) == mine
-    # The slug, once made from the name, is an answer of its own.
+    assert tree(project) != before and user_files(project) == kept
+    # After the first copy, the slug is an answer of its own and no longer follows the name.
     fresh = render(
         folder=tmp_path / "fresh", **{name: answer, "project_slug": project.answers["project_slug"]} | {name: answer}
     )
-    assert machinery(project) == machinery(fresh)
+    assert template_files(project) == template_files(fresh)
 
     update(project, **{name: default})
-    assert undecided(project) == set()
+    assert conflicts(project) == set()
     project.commit()
-    assert tree(project) == before and theirs(project) == mine
+    assert tree(project) == before and user_files(project) == kept
 
 
-def test_every_question_is_switched(questions: dict[str, Any]) -> None:
+def test_every_question_gets_another_answer(questions: dict[str, Any]) -> None:
     assert {name for name, _ in OTHERS} == questions.keys()
     assert set(OTHERS) >= IN_MAKE_TEST
     asked = {"colour": {"choices": {"Red": "red", "Green": "green"}, "type": "str", "default": "red"}}
@@ -71,11 +71,11 @@ def test_every_question_is_switched(questions: dict[str, Any]) -> None:
 
 
 @pytest.mark.full
-def test_an_answer_over_an_edit_of_the_user_is_a_conflict(template: Path, tmp_path: Path) -> None:
-    """The control: a switch can fail."""
+def test_an_answer_that_changes_an_edited_line_is_a_conflict(template: Path, tmp_path: Path) -> None:
+    """The control: the test above can fail."""
     project = start(template, tmp_path / "lab", CANDIDATE)
     project.replace("Dockerfile", "python:3.13-slim", "python:3.13.1-slim")
     project.commit()
     update(project, python_version="3.14")
-    assert undecided(project) == {"Dockerfile"}
+    assert conflicts(project) == {"Dockerfile"}
     assert PRIVATE.keys() <= project.files()

@@ -1,4 +1,4 @@
-"""Where the user and the template changed the same lines: Copier exits 0, so the project itself says it, in words."""
+"""The user and the template changed the same lines. Copier exits with 0, so `make up` and `make doctor` report it."""
 
 import re
 import sys
@@ -8,26 +8,26 @@ import pytest
 
 from tests.support.project import Project
 from tests.support.refusal import refused
-from tests.support.updates import COMMENT, THEIRS, contents, undecided, update
+from tests.support.updates import COMMENT, USER_FILES, conflicts, contents, update
 
 MINE = "# My own first line."
 
 
 @pytest.fixture
 def torn(old: Project) -> Project:
-    """A project that changed the Dockerfile where the newer release does, before its update."""
+    """A project before its update. It changed the Dockerfile's first line, and so does the newer release."""
     old.replace("Dockerfile", "# The lab's image.", f"{MINE}\n# The lab's image.")
     old.commit()
     return old
 
 
 def said(project: Project) -> list[str]:
-    """What `make up` and `make doctor` find of an update that is not finished."""
+    """The problems that `make up` and `make doctor` find in an unfinished update."""
     return project.run("sh", "-euc", ". lab/commands/lib/all.sh; check_merged").stdout.splitlines()
 
 
 def solve(project: Project) -> None:
-    """Keep both changes."""
+    """Keep both changes and remove the markers."""
     text = project.read("Dockerfile")
     kept = re.sub(r"^(<<<<<<<|=======|>>>>>>>).*\n", "", text, flags=re.MULTILINE)
     assert kept != text and MINE in kept and COMMENT in kept
@@ -35,11 +35,11 @@ def solve(project: Project) -> None:
 
 
 def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project) -> None:
-    torn.environment["LAB_NAME"] = "torn"  # apart from other labs
+    torn.environment["LAB_NAME"] = "torn"  # no other lab has this name
     done = torn.run(sys.executable, "-m", "copier", "update", "--defaults")
     message = done.stderr.partition("up to date")[2].strip()
     assert "git status" in message and "Unmerged paths" in message and "make up" in message.splitlines()[-1]
-    assert undecided(torn) == {"Dockerfile"}
+    assert conflicts(torn) == {"Dockerfile"}
 
     conflict = (
         "Dockerfile holds a conflict ('<<<<<<<' to '>>>>>>>'): keep what is right, then run 'git add Dockerfile'."
@@ -47,15 +47,14 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
     assert refused(torn) == f"labdock: {conflict}"
     assert f"MEND  {conflict}" in torn.make("doctor", check=False).stdout.splitlines()
     torn.run("git", "add", "Dockerfile")
-    assert said(torn) == [conflict], "added with its markers"
+    assert said(torn) == [conflict], "git add does not hide the markers"
     torn.run("git", "restore", "--staged", "Dockerfile")
     solve(torn)
     assert said(torn) == []
     assert "ok    no update waits for a decision of yours" in torn.make("doctor", check=False).stdout.splitlines()
 
 
-def test_a_file_that_git_calls_unmerged_is_named(torn: Project) -> None:
-    """Markers are gone, and nobody told git."""
+def test_an_unmerged_file_without_markers_is_named(torn: Project) -> None:
     update(torn)
     solve(torn)
     assert said(torn) == ["Dockerfile is unmerged in git: look at it, then run 'git add Dockerfile'."]
@@ -68,21 +67,21 @@ def test_a_file_that_git_calls_unmerged_is_named(torn: Project) -> None:
 
 
 @pytest.mark.full
-def test_an_update_can_be_taken_back(torn: Project) -> None:
-    before, text = torn.files(), contents(torn, "Dockerfile", *THEIRS)
+def test_an_update_can_be_undone(torn: Project) -> None:
+    before, text = torn.files(), contents(torn, "Dockerfile", *USER_FILES)
     update(torn)
     (torn.folder / "new").write_text("a file of the newer release\n")
     torn.run("git", "reset", "--hard", "--quiet")
     torn.run("git", "clean", "-fd", "--quiet")
-    assert torn.files() == before and contents(torn, "Dockerfile", *THEIRS) == text
+    assert torn.files() == before and contents(torn, "Dockerfile", *USER_FILES) == text
     assert said(torn) == []
 
 
 @pytest.mark.full
-def test_a_rejected_piece_is_named(torn: Project) -> None:
-    """What `copier update --conflict rej` leaves."""
+def test_a_rejected_change_is_named(torn: Project) -> None:
+    """`copier update --conflict rej` writes it to a file."""
     copier.run_update(torn.folder, defaults=True, overwrite=True, quiet=True, conflict="rej")
-    assert undecided(torn) == {"Dockerfile.rej"}
+    assert conflicts(torn) == {"Dockerfile.rej"}
     assert said(torn) == [
         "Dockerfile.rej is what an update could not put into Dockerfile: do it by hand, then run 'rm Dockerfile.rej'."
     ]
@@ -90,7 +89,7 @@ def test_a_rejected_piece_is_named(torn: Project) -> None:
     assert said(torn) == []
 
 
-def test_every_folder_of_the_template_is_looked_at(old: Project) -> None:
+def test_conflicts_are_found_in_every_folder_of_the_template(old: Project) -> None:
     paths = {
         "lab/commands/new.sh",
         ".github/workflows/lab.yml",
@@ -104,8 +103,8 @@ def test_every_folder_of_the_template_is_looked_at(old: Project) -> None:
     assert {sentence.split()[0] for sentence in said(old)} == paths
 
 
-def test_what_is_no_conflict_is_not_named(old: Project) -> None:
-    """The control; folders of the user's may be large and hold anything."""
+def test_markers_in_the_users_folders_are_no_conflict(old: Project) -> None:
+    """The control: these folders may be large and contain anything."""
     for path in ("data/a.rej", "notebooks/deep/b.txt", "mine/c.rej", "lab/bundle/d.rej"):
         (old.folder / path).parent.mkdir(exist_ok=True)
         (old.folder / path).write_text("<<<<<<< before updating\n")
@@ -113,7 +112,7 @@ def test_what_is_no_conflict_is_not_named(old: Project) -> None:
     assert said(old) == []
 
 
-def test_a_project_without_git_is_looked_at_too(old: Project) -> None:
+def test_conflicts_are_found_without_git(old: Project) -> None:
     (old.folder / ".git").rename(old.folder / "data/.git")
     old.environment["GIT_CEILING_DIRECTORIES"] = str(old.folder.parent)
     assert said(old) == []

@@ -1,4 +1,4 @@
-"""From every release to this tree, for every case that it could render: what a lab in use keeps and what it gets."""
+"""Updates from every release to this tree, for every case of that release: what a project keeps and what it gets."""
 
 import re
 from pathlib import Path
@@ -11,19 +11,19 @@ from tests.support.updates import (
     DELETED,
     EDITS,
     RELEASES,
-    edit_machinery,
-    machinery,
+    conflicts,
+    edit_template_files,
     offers,
     renderable,
     start,
-    theirs,
-    undecided,
+    template_files,
     update,
+    user_files,
     version,
     work_on,
 )  # fmt: skip
 
-# (release, case): the default one in `make test`
+# (release, case). `make test` runs the default case.
 MATRIX = [
     pytest.param(tag, case, marks=() if case == "default" else pytest.mark.full)
     for tag in RELEASES
@@ -32,18 +32,20 @@ MATRIX = [
 
 
 @pytest.mark.parametrize(("tag", "case"), MATRIX)
-def test_a_lab_in_use_is_updated(template: Path, render: Render, tmp_path: Path, tag: str, case: str) -> None:
+def test_an_update_keeps_user_files_and_renews_the_others(
+    template: Path, render: Render, tmp_path: Path, tag: str, case: str
+) -> None:
     project = start(template, tmp_path / "lab", tag, **CASES[case])
     work_on(project, delete_example=True)
-    before, answers = theirs(project), project.answers
+    before, answers = user_files(project), project.answers
     update(project)
-    assert undecided(project) == set()
-    assert theirs(project) == before
+    assert conflicts(project) == set()
+    assert user_files(project) == before
 
     fresh = render(folder=tmp_path / "fresh", **CASES[case])
     assert fresh.answers.items() >= {**answers, "_commit": CANDIDATE}.items()
-    edit_machinery(fresh)
-    assert machinery(project) == machinery(fresh)
+    edit_template_files(fresh)
+    assert template_files(project) == template_files(fresh)
     assert not (project.folder / DELETED).exists()
     for path, (_, edited) in EDITS.items():
         assert edited in project.read(path)
@@ -55,34 +57,34 @@ def test_a_lab_in_use_is_updated(template: Path, render: Render, tmp_path: Path,
 
 @pytest.mark.full
 @pytest.mark.parametrize("tag", RELEASES)
-def test_an_edited_example_is_kept(template: Path, tmp_path: Path, tag: str) -> None:
+def test_an_edited_example_stays(template: Path, tmp_path: Path, tag: str) -> None:
     project = start(template, tmp_path / "lab", tag)
     work_on(project, delete_example=False)
-    before = theirs(project)
+    before = user_files(project)
     update(project)
-    assert undecided(project) == set() and version(project) == CANDIDATE
-    assert theirs(project) == before and "# Our " in project.read("notebooks/iris.ipynb")
+    assert conflicts(project) == set() and version(project) == CANDIDATE
+    assert user_files(project) == before and "# Our " in project.read("notebooks/iris.ipynb")
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("tag", RELEASES)
-def test_an_edit_where_the_template_changed_too_is_left_to_the_user(template: Path, tmp_path: Path, tag: str) -> None:
-    """The control: the checks above can fail."""
+def test_a_change_of_the_same_line_is_a_conflict(template: Path, tmp_path: Path, tag: str) -> None:
+    """The control: the tests above can fail."""
     project = start(template, tmp_path / "lab", tag)
     lines = project.read("Dockerfile").splitlines(keepends=True)
     (project.folder / "Dockerfile").write_text("".join(line for line in lines if not line.startswith("#")))
     project.commit()
     update(project)
-    assert undecided(project) == {"Dockerfile"}
+    assert conflicts(project) == {"Dockerfile"}
 
 
-def test_git_holds_every_release_of_the_changelog() -> None:
-    """Without them, in a shallow clone, nothing above would run."""
+def test_git_contains_every_release_of_the_changelog() -> None:
+    """In a shallow clone, the tests above would have no case."""
     released = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert released and {f"v{number}" for number in released} == RELEASES.keys()
 
 
-def test_a_release_renders_what_it_asks_for_and_offers() -> None:
+def test_the_cases_of_a_release_are_those_that_it_offers() -> None:
     settings = {
         "colour": {"choices": {"Red": "red"}},
         "size": {"choices": ["s", "l"]},

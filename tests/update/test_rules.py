@@ -1,4 +1,4 @@
-"""What a release may do to old projects (CONTRIBUTING.md): each rule, and a template that breaks it."""
+"""The rules for what a release may change in old projects (CONTRIBUTING.md), and templates that break each rule."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ LATEST = list(RELEASES)[-1:]
 
 # --- the rules ------------------------------------------------------------------------------------------
 def broken(source: Path, tag: str, case: str, folder: Path) -> list[str]:
-    """The rules that `source` breaks for a project of release `tag`, but for what its changes call removed."""
+    """What an update to `source` removes from a project of release `tag`, if CHANGELOG.md does not announce it."""
     project = start(source, folder / "lab", tag, **CASES[case])
     files, settings = project.files(), names(project)
     update(project)
@@ -35,17 +35,17 @@ def broken(source: Path, tag: str, case: str, folder: Path) -> list[str]:
 
 
 def names(project: Project) -> set[str]:
-    """The settings of sample.env."""
+    """The names of the settings in sample.env."""
     return set(re.findall(r"^([A-Z_]+)=", project.read("sample.env"), re.MULTILINE))
 
 
 def lost(project: Project, name: str, value: Any) -> bool:
-    """Has an update taken an answer away? Copier does where the question or the choice is gone, without a word."""
+    """Whether an update dropped an answer. Copier does so silently if the question or the choice is gone."""
     return not name.startswith("_") and answers_of(project.folder).get(name) != value
 
 
 def new_questions(source: Path, tag: str) -> dict[str, list[Any]]:
-    """The questions that `tag` did not ask and that have choices: the default, then the others."""
+    """The questions with choices that are new since `tag`: for each, the default and then the other choices."""
     settings = yaml.safe_load((source / "copier.yml").read_text(encoding="utf-8"))
     found = {}
     for name in settings.keys() - settings_of(tag).keys():
@@ -58,7 +58,7 @@ def new_questions(source: Path, tag: str) -> dict[str, list[Any]]:
 
 
 def hasty(source: Path, tag: str, name: str, folder: Path) -> bool:
-    """Would another choice than the default of this new question change an old project less?"""
+    """Whether another choice than the default of this new question changes an old project less."""
     before = start(source, folder / "before", tag).folder
     changes = []
     for choice in new_questions(source, tag)[name]:
@@ -70,7 +70,7 @@ def hasty(source: Path, tag: str, name: str, folder: Path) -> bool:
 
 
 def changed_lines(before: Path, after: Path) -> tuple[int, int]:
-    """How many lines `after` lacks and adds, but for locks, whose lines change with every release of a package."""
+    """The number of lines that `after` lacks, and that it adds. Locks do not count: every new package changes them."""
     for folder in (before, after):
         for path in (folder / ".copier-answers.yml", folder / ".git", *folder.rglob("*.lock")):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -87,18 +87,18 @@ def changed_lines(before: Path, after: Path) -> tuple[int, int]:
         for case in renderable(tag)
     ],
 )
-def test_nothing_is_taken_from_an_old_project(template: Path, tmp_path: Path, tag: str, case: str) -> None:
+def test_an_update_removes_nothing_from_an_old_project(template: Path, tmp_path: Path, tag: str, case: str) -> None:
     assert broken(template, tag, case, tmp_path) == []
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("tag", RELEASES)
-def test_a_new_question_leaves_old_projects_as_they_were(template: Path, tmp_path: Path, tag: str) -> None:
+def test_the_default_of_a_new_question_changes_old_projects_least(template: Path, tmp_path: Path, tag: str) -> None:
     asked = new_questions(template, tag)
     assert {name for name in asked if hasty(template, tag, name, tmp_path / name)} == set()
 
 
-# --- templates that break them ------------------------------------------------------------------------
+# --- templates that break the rules ------------------------------------------------------------------------
 Change = Callable[[Project], object]
 
 
@@ -108,7 +108,7 @@ def replaced(path: str, old: str, new: str) -> Change:
 
 @pytest.fixture
 def spoilt(template: Path, tmp_path: Path) -> Iterator[Callable[[Change], Path]]:
-    """Make a template in which something was changed since this tree."""
+    """Make a template with a change since this tree."""
 
     def run(change: Change) -> Path:
         folder = tmp_path / "spoilt"
@@ -126,14 +126,14 @@ def without_makefile(source: Project) -> None:
     (source.folder / "template/Makefile").unlink()
 
 
-def without_makefile_as_announced(source: Project) -> None:
+def without_makefile_announced(source: Project) -> None:
     without_makefile(source)
     source.replace("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n### Removed\n\n- `Makefile`: type it all.\n")
 
 
 BREAKING: dict[str, tuple[Change, list[str]]] = {
     "a file": (without_makefile, ["file Makefile"]),
-    "a file, as announced": (without_makefile_as_announced, []),
+    "an announced file": (without_makefile_announced, []),
     "a setting": (replaced("template/sample.env.jinja", "LAB_PIDS=512", "LAB_PROCESSES=512"), ["setting LAB_PIDS"]),
     "a choice": (replaced("copier.yml", "    BSD 3-Clause: BSD-3-Clause\n", ""), ["answer license"]),
     "a question": (
@@ -146,7 +146,7 @@ BREAKING: dict[str, tuple[Change, list[str]]] = {
 
 @pytest.mark.full
 @pytest.mark.parametrize("what", BREAKING)
-def test_a_release_that_takes_something_away_is_noticed(
+def test_a_release_that_removes_something_is_noticed(
     spoilt: Callable[[Change], Path], tmp_path: Path, what: str
 ) -> None:
     change, expected = BREAKING[what]
@@ -163,7 +163,7 @@ with_manners:
 
 
 def question(default: str) -> Change:
-    """A new question that decides about a file of every old project."""
+    """Add a question that decides whether a project has the Makefile."""
 
     def change(source: Project) -> None:
         source.replace("copier.yml", "\n# --- extras", QUESTION.format(default=default))
@@ -176,8 +176,8 @@ def question(default: str) -> Change:
 
 HASTY: dict[str, tuple[str, Change, bool]] = {
     "a file that stays": ("with_manners", question("false"), False),
-    "a file that goes": ("with_manners", question("true"), True),
-    "a device": ("gpu", replaced("copier.yml", "nvidia\n  default: none", "nvidia\n  default: nvidia"), True),
+    "a file that disappears": ("with_manners", question("true"), True),
+    "a GPU": ("gpu", replaced("copier.yml", "nvidia\n  default: none", "nvidia\n  default: nvidia"), True),
     "other packages": ("environment", replaced("copier.yml", "  default: science\n", "  default: minimal\n"), True),
 }
 
@@ -187,7 +187,7 @@ HASTY: dict[str, tuple[str, Change, bool]] = {
 def test_a_default_that_changes_old_projects_is_noticed(
     spoilt: Callable[[Change], Path], tmp_path: Path, what: str
 ) -> None:
-    """Judged from the first release, which asked neither for an environment nor for a device."""
+    """The first release asked for neither an environment nor a GPU."""
     name, change, expected = HASTY[what]
     first = next(iter(RELEASES))
     assert not offers(settings_of(first), name, None)

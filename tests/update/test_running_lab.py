@@ -1,6 +1,6 @@
-"""A lab of every release, in use and changed by its user, is updated to this tree and runs on with all of it.
+"""A running lab of every release, changed by its user, is updated to this tree. It then runs with all changes.
 
-Every case that the release could render; what needs a graphics processor is started by nobody here.
+These tests start every case of the release, except the cases that need a GPU.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from tests.cases import CASES, EXAMPLES
 from tests.conftest import CANDIDATE, Render, require_python
 from tests.support.refusal import answers
-from tests.support.updates import ADDED, RELEASES, renderable, theirs, undecided, update, version, work_on
+from tests.support.updates import ADDED, RELEASES, conflicts, renderable, update, user_files, version, work_on
 
 SAVED = {"type": "file", "format": "text", "content": "made before"}
 SEEN = f"import os, {ADDED}; print(os.environ['MINE'], os.environ['MINE_TOO'], 'the same packages')"
@@ -23,7 +23,7 @@ MATRIX = [
 
 
 @pytest.mark.parametrize(("tag", "case"), MATRIX)
-def test_a_lab_in_use_runs_on_after_the_update(
+def test_a_lab_runs_after_the_update_with_its_users_changes(
     engine: None, new_project: Render, tmp_path: Path, tag: str, case: str
 ) -> None:
     require_python(CASES[case])
@@ -34,12 +34,12 @@ def test_a_lab_in_use_runs_on_after_the_update(
     lab.request("PUT", "contents/notebooks/kept.txt", json=SAVED)
     assert lab.run(SEEN) == "1 1 the same packages\n"
     project.commit()
-    before = theirs(project)
+    before = user_files(project)
     assert {".env", "secrets/jupyter_token", "notebooks/kept.txt"} <= before.keys()
 
     update(project)
-    assert undecided(project) == set() and version(project) == CANDIDATE
-    assert theirs(project) == before
+    assert conflicts(project) == set() and version(project) == CANDIDATE
+    assert user_files(project) == before
     lab = project.up()
     assert answers(lab) == 200
     assert lab.request("GET", "contents/notebooks/kept.txt").json()["content"] == "made before"

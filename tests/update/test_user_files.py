@@ -1,58 +1,62 @@
-"""`copier update`: the machinery arrives; what belongs to the user stays as it is, deletions included."""
+"""`copier update` renews the template's files. The user's files keep their edits, and deleted ones stay deleted."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cases import Answers
+from tests.conftest import CANDIDATE, git
 from tests.support.doctor import mend
 from tests.support.project import Project
 from tests.support.updates import (
     COMMENT,
     FILES,
     NEW,
+    NOTE,
     OLD,
-    THEIRS,
+    RELEASES,
+    USER_FILES,
+    conflicts,
     contents,
     edit,
     releases_of,
     start,
-    undecided,
     update,
     version,
 )
 
 
 def assert_updated(project: Project) -> None:
-    assert undecided(project) == set()
+    assert conflicts(project) == set()
     assert version(project) == NEW
     assert project.read("Dockerfile").count(COMMENT) == 1
 
 
 # --- the user's files -------------------------------------------------------------------------------
-def test_edits_stay_byte_for_byte(old: Project) -> None:
+def test_edited_files_keep_every_byte(old: Project) -> None:
     edit(old.folder, "notebooks/iris.ipynb", "centimetres", "inches")
     edit(old.folder, "pyproject.toml", '    "pandas",\n', '    "pandas",\n    "polars",\n')
     edit(old.folder, "requirements.lock", "asttokens==", "mine==")
     edit(old.folder, "compose.override.yaml", "services: {}", "services: {lab: {environment: {MINE: '1'}}}")
     old.commit()
-    before = contents(old, *THEIRS)
+    before = contents(old, *USER_FILES)
     update(old)
     assert_updated(old)
-    assert contents(old, *THEIRS) == before
+    assert contents(old, *USER_FILES) == before
 
 
-def test_untouched_files_of_the_user_do_not_change_either(old: Project) -> None:
-    before, files = contents(old, *THEIRS), old.files()
+def test_unchanged_files_of_the_user_stay(old: Project) -> None:
+    before, files = contents(old, *USER_FILES), old.files()
     update(old)
     assert_updated(old)
-    assert contents(old, *THEIRS) == before
+    assert contents(old, *USER_FILES) == before
     assert old.files() == files, "no new example arrives"
 
 
 def test_deleted_files_stay_deleted(old: Project) -> None:
-    for path in THEIRS:
+    for path in USER_FILES:
         (old.folder / path).unlink()
     for folder in ("notebooks", "data", "secrets"):
         shutil.rmtree(old.folder / folder)
@@ -67,23 +71,84 @@ def test_without_its_settings_deleted_files_would_come_back(template: Path, tmp_
     source = releases_of(template, tmp_path / "spoilt", spoil_settings=True)
     project = start(source, tmp_path / "lab", OLD)
     (project.folder / "notebooks/iris.ipynb").unlink()
+    (project.folder / "README.md").unlink()
     project.commit()
     update(project)
-    assert {"notebooks/iris.ipynb", "notebooks/second.ipynb"} & project.files()
+    assert {"README.md", "notebooks/iris.ipynb", "notebooks/second.ipynb"} <= project.files()
 
 
-# --- the machinery ----------------------------------------------------------------------------------
-def test_a_conflict_shows(old: Project) -> None:
-    """The proof that the checks above can fail: the user and the template changed the same line."""
+# --- README.md ----------------------------------------------------------------------------------------
+README_EDITS: dict[str, Callable[[str], str] | None] = {
+    "unchanged": lambda text: text,
+    "note at the end": lambda text: text + NOTE,
+    "note at the start": lambda text: f"Ask Ada for the data.\n\n{text}",
+    "other text": lambda text: "# Iris at our institute\n",
+    "deleted": None,
+}
+IN_MAKE_TEST = ("note at the end", "deleted")
+
+
+def with_readme(source: Path, folder: Path, tag: str, what: str) -> Project:
+    """A project of a release, after a change of its README.md."""
+    project = start(source, folder, tag)
+    readme, change = project.folder / "README.md", README_EDITS[what]
+    if change is None:
+        readme.unlink()
+    else:
+        readme.write_text(change(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    project.commit()
+    return project
+
+
+def bytes_of(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
+
+
+@pytest.mark.parametrize("tag", [*RELEASES, OLD])
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=() if what in IN_MAKE_TEST else pytest.mark.full) for what in README_EDITS]
+)
+def test_an_update_never_changes_the_readme(
+    template: Path, releases: Path, tmp_path: Path, tag: str, what: str
+) -> None:
+    """A release before lab/README.md had the manual in README.md. It stays there, too."""
+    project = with_readme(releases if tag == OLD else template, tmp_path / "lab", tag, what)
+    before = bytes_of(project.folder / "README.md")
+    update(project)
+    assert conflicts(project) == set()
+    assert bytes_of(project.folder / "README.md") == before
+    assert project.read("lab/README.md").startswith("# New manual" if tag == OLD else "# Manual of the lab")
+
+
+@pytest.mark.full
+def test_without_its_settings_the_readme_would_change(template: Path, tmp_path: Path) -> None:
+    """The control: a copier.yml that does not name README.md, for a project of the oldest release."""
+    source = tmp_path / "spoilt"
+    git("clone", "--quiet", str(template), str(source), cwd=tmp_path)
+    settings = (source / "copier.yml").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in settings if "/README.md" not in line or "lab/README.md" in line]
+    assert len(settings) - len(kept) == 2
+    (source / "copier.yml").write_text("".join(kept), encoding="utf-8")
+    Project(source, {}).commit()
+    git("tag", "--force", CANDIDATE, cwd=source)
+    project = with_readme(source, tmp_path / "lab", next(iter(RELEASES)), "note at the start")
+    before = bytes_of(project.folder / "README.md")
+    update(project)
+    assert conflicts(project) or bytes_of(project.folder / "README.md") != before
+
+
+# --- the template's files ----------------------------------------------------------------------------------
+def test_a_change_of_the_same_line_is_a_conflict(old: Project) -> None:
+    """The control: the tests above can fail."""
     edit(old.folder, "Dockerfile", "# The lab's image.", "# My own first line.\n# The lab's image.")
     old.commit()
     update(old)
-    assert undecided(old) == {"Dockerfile"}
+    assert conflicts(old) == {"Dockerfile"}
     assert "# My own first line." in old.read("Dockerfile") and COMMENT in old.read("Dockerfile")
 
 
 def pin(project: Project) -> str:
-    """What `make pin` writes; the whole file."""
+    """Write pins as `make pin` does. Returns the text of the file."""
     edit(project.folder, "compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@sha256:{'a' * 64}")
     edit(project.folder, "compose.pins.yaml", '""', '"git=1:2.47.3-0+deb13u1"')
     project.commit()
@@ -97,51 +162,51 @@ def test_pins_survive(old: Project) -> None:
     assert old.read("compose.pins.yaml") == before
 
 
-def test_pins_of_another_python_are_a_conflict(old: Project) -> None:
+def test_another_python_conflicts_with_pins(old: Project) -> None:
     pin(old)
     update(old, python_version="3.14")
-    assert undecided(old) == {"compose.pins.yaml"}
+    assert conflicts(old) == {"compose.pins.yaml"}
 
 
-def test_without_pins_another_python_arrives(old: Project) -> None:
+def test_without_pins_an_update_changes_the_python(old: Project) -> None:
     update(old, python_version="3.14")
-    assert undecided(old) == set()
+    assert conflicts(old) == set()
     assert "python:3.14-slim-trixie}" in old.read("compose.pins.yaml")
 
 
-def test_a_fix_of_the_servers_packages_arrives(old: Project) -> None:
-    before = contents(old, *THEIRS)
+def test_an_update_brings_new_packages_of_the_server(old: Project) -> None:
+    before = contents(old, *USER_FILES)
     assert "jupyterlab==999." not in old.read("lab/locks/server.lock")
     update(old)
     assert "jupyterlab==999." in old.read("lab/locks/server.lock")
-    assert contents(old, *THEIRS) == before
+    assert contents(old, *USER_FILES) == before
 
 
-# --- what the machinery needs of the user's packages ------------------------------------------------
+# --- the packages that the template needs ------------------------------------------------
 def needs(project: Project) -> list[str]:
-    """What `make doctor` says of the user's packages."""
+    """The lines of `make doctor` about the user's packages."""
     said = project.make("doctor", check=False).stdout.splitlines()
     return [line for line in said if "requirements.lock" in line]
 
 
-# What a project was, what it becomes, and what that needs.
+# Answers before the update, answers after it, and the package that the lab then needs.
 SCIENCE, TENSORFLOW = {"environment": "science"}, {"environment": "tensorflow"}
 NVIDIA = {**TENSORFLOW, "gpu": "nvidia"}
 SWITCHES = [
     pytest.param(SCIENCE, TENSORFLOW, "tensorflow", id="another environment"),
-    pytest.param(SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="and a graphics processor"),
-    pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a graphics processor alone"),
+    pytest.param(SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="another environment and a GPU"),
+    pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a GPU alone"),
 ]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("was", "becomes", "needed"), SWITCHES)
-def test_another_answer_names_the_command_that_brings_it(
+def test_doctor_names_the_command_that_adds_a_needed_package(
     engine: None, releases: Path, tmp_path: Path, was: Answers, becomes: Answers, needed: str
 ) -> None:
     project = start(releases, tmp_path / "lab", OLD, **was)
     assert needs(project) == ["ok    requirements.lock holds what the lab needs"]
-    files = FILES if was == TENSORFLOW else THEIRS
+    files = FILES if was == TENSORFLOW else USER_FILES
     before = contents(project, *files)
     update(project, **becomes)
     assert_updated(project)
@@ -156,8 +221,8 @@ def test_another_answer_names_the_command_that_brings_it(
     assert f'"{needed}' in project.read("pyproject.toml")
 
 
-def test_a_graphics_processor_alone_is_noticed(releases: Path, tmp_path: Path) -> None:
-    """The same, where no engine is."""
+def test_the_missing_package_for_a_gpu_is_named(releases: Path, tmp_path: Path) -> None:
+    """The same as above, without an engine."""
     project = start(releases, tmp_path / "lab", OLD, **TENSORFLOW)
     check = ("sh", "-c", ". lab/commands/lib/all.sh; check_packages")
     assert project.run(*check).stdout == ""
@@ -166,7 +231,7 @@ def test_a_graphics_processor_alone_is_noticed(releases: Path, tmp_path: Path) -
 
 
 @pytest.mark.full
-def test_an_old_lock_lacks_what_new_machinery_needs(engine: None, old: Project) -> None:
+def test_a_lock_without_a_needed_package_is_noticed(engine: None, old: Project) -> None:
     edit(old.folder, "requirements.lock", "\nipykernel==", "\nanother==")
     old.commit()
     update(old)

@@ -150,4 +150,4 @@ def test_the_classic_interface(untouched: Project, visitor: Visitor) -> None:
     visit.page = opened.value
     run_and_edit(visit, "classic")
     assert set(visit.complaints) <= CLASSIC_FAULTS
-    assert "errors of its own" in untouched.read("sample.env")
+    assert "browser's console" in untouched.read("sample.env")
