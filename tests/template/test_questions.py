@@ -1,4 +1,4 @@
-"""What copier.yml asks, derives and refuses, with Copier itself as the judge."""
+"""The questions of copier.yml: what they ask, compute and refuse. Copier itself renders each answer."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 # Copier demands --trust for each of these.
 UNSAFE = ("_tasks", "_migrations", "_jinja_extensions")
 
-# What a folder, a Compose project and an image reference accept, as their own specifications write it.
+# Names that Compose accepts for a project, and Docker for an image, from their specifications.
 COMPOSE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGE_NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 SLUGS = {
@@ -37,9 +37,9 @@ SLUGS = {
 }
 
 
-# --- what is asked ----------------------------------------------------------------------------------
+# --- questions ----------------------------------------------------------------------------------
 def missing_choices(questions: Questions, cases: dict[str, Answers]) -> set[tuple[str, Any]]:
-    """(question, choice) that no case renders; for free text (question, None) where every case has the default."""
+    """(question, choice) for each choice without a case, and (question, None) for free text that no case answers."""
     missing: set[tuple[str, Any]] = set()
     for name, question in questions.items():
         choices = question.get("choices")
@@ -56,7 +56,7 @@ def missing_choices(questions: Questions, cases: dict[str, Answers]) -> set[tupl
 
 
 def poorly_asked(questions: Questions) -> set[str]:
-    """Questions without a type, help of one sentence, or a default or placeholder."""
+    """Questions that lack a type, a help text of one sentence, or both default and placeholder."""
     return {
         name
         for name, question in questions.items()
@@ -66,11 +66,11 @@ def poorly_asked(questions: Questions) -> set[str]:
     }
 
 
-def test_every_choice_is_rendered(questions: Questions) -> None:
+def test_every_choice_has_a_case(questions: Questions) -> None:
     assert missing_choices(questions, CASES) == set()
 
 
-def test_a_missing_choice_is_noticed() -> None:
+def test_a_choice_without_a_case_is_noticed() -> None:
     asked: Questions = {
         "colour": {"type": "str", "choices": ["red", "green"], "default": "red"},
         "size": {"type": "str", "choices": {"Small": "s", "Large": "l"}},
@@ -81,7 +81,7 @@ def test_a_missing_choice_is_noticed() -> None:
     assert missing == {("colour", "green"), ("size", "l"), ("sealed", False), ("title", None)}
 
 
-def test_every_question_explains_itself(questions: Questions) -> None:
+def test_every_question_has_type_help_and_default(questions: Questions) -> None:
     assert poorly_asked(questions) == set()
     good = {"type": "str", "help": "Which one?", "default": ""}
     bad = {
@@ -107,13 +107,13 @@ def test_copying_runs_no_code() -> None:
     assert SETTINGS.keys().isdisjoint(UNSAFE)
 
 
-# --- what is refused --------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------
 def written(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_a_wrong_answer_is_refused_in_words(name: str, template: Path, tmp_path: Path) -> None:
+def test_a_wrong_answer_is_refused_with_a_sentence(name: str, template: Path, tmp_path: Path) -> None:
     answers, word = REJECTED[name]
     data = {"project_name": "Iris study", **answers}
     with pytest.raises(ValueError) as refusal:
@@ -123,7 +123,7 @@ def test_a_wrong_answer_is_refused_in_words(name: str, template: Path, tmp_path:
 
 
 @pytest.mark.parametrize("name", SLUGS)
-def test_the_derived_slug_names_a_folder_an_image_and_a_compose_project(render: Render, name: str) -> None:
+def test_the_default_slug_is_valid_for_a_folder_an_image_and_compose(render: Render, name: str) -> None:
     slug = render(project_name=name).answers["project_slug"]
     assert slug == SLUGS[name]
     assert COMPOSE_NAME.fullmatch(slug) and IMAGE_NAME.fullmatch(f"{slug}-lab") and len(slug) <= 40
@@ -137,22 +137,22 @@ def test_compose_takes_a_slug_that_yaml_reads_as_something_else(engine: None, re
 
 
 @pytest.mark.parametrize("name", ["con", "AUX", "Com1", "lpt9"])
-def test_a_name_that_windows_keeps_is_refused_with_another(render: Render, name: str) -> None:
-    with pytest.raises(ValueError, match=f"Windows keeps .* for example {name.lower()}-lab"):
+def test_a_name_that_windows_reserves_is_refused(render: Render, name: str) -> None:
+    with pytest.raises(ValueError, match=f"Windows reserves .* for example {name.lower()}-lab"):
         render(project_name=name)
     assert render(project_name=name, project_slug=f"{name.lower()}-lab").answers["project_name"] == name
 
 
 # --- Copier's own command line ----------------------------------------------------------------------
 def copy(source: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """`copier copy` as a user types it, with nobody there to answer."""
+    """`copier copy` as a user types it. Nobody answers its questions."""
     command = [sys.executable, "-m", "copier", "copy", *options, str(source), str(folder)]
     return subprocess.run(command, text=True, capture_output=True, stdin=subprocess.DEVNULL)
 
 
 @pytest.fixture
 def variant(template: Path, tmp_path: Path) -> Path:
-    """A copy of the template, no repository, for a test to spoil."""
+    """A copy of the template without git, which a test may change."""
     folder = tmp_path / "variant"
     folder.mkdir()
     shutil.copy2(template / "copier.yml", folder)
@@ -160,7 +160,7 @@ def variant(template: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_name_is_all_that_copier_needs(template: Path, tmp_path: Path) -> None:
+def test_copier_needs_only_a_name(template: Path, tmp_path: Path) -> None:
     ref = ("--vcs-ref", CANDIDATE)
     done = copy(template, tmp_path / "lab", "--defaults", "--data", "project_name=Iris study", *ref)
     assert done.returncode == 0, done.stderr
@@ -172,8 +172,8 @@ def test_a_name_is_all_that_copier_needs(template: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("key", ["_tasks", "_jinja_extensions"])
-def test_a_template_that_runs_code_would_be_refused(variant: Path, tmp_path: Path, key: str) -> None:
-    """The proof that the copy above shows something: no --trust, so nothing that needs it."""
+def test_copier_refuses_a_template_that_runs_code(variant: Path, tmp_path: Path, key: str) -> None:
+    """The control of the test above: without `--trust`, Copier refuses a template that needs it."""
     with (variant / "copier.yml").open("a") as settings:
         settings.write(f"\n{key}: [touch ran]\n")
     done = copy(variant, tmp_path / "lab", "--defaults", "--data", "project_name=Iris study")

@@ -1,4 +1,4 @@
-"""What a rendered project holds, case by case, and what git and the image build see of it."""
+"""The files of a rendered project in every case, their contents, and what git and the image build see of them."""
 
 import json
 import re
@@ -17,57 +17,39 @@ from tests.cases import EXAMPLES
 from tests.conftest import ROOT, Render, git
 from tests.support.project import Project
 
-FILES = {
-    *("README.md", "Dockerfile", "compose.yaml", "compose.override.yaml", "compose.pins.yaml", "sample.env"),
+# The files outside of lab/ that every project has. Tools and users rely on these names.
+FILES = [
+    ".copier-answers.yml",
+    ".devcontainer/devcontainer.json",
+    ".dockerignore",
+    ".gitattributes",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "Dockerfile",
     "Makefile",
-    *("pyproject.toml", "requirements.lock", ".copier-answers.yml", ".pre-commit-config.yaml"),
-    *(".dockerignore", ".gitattributes", ".gitignore", ".devcontainer/devcontainer.json"),
-    *("data/.gitkeep", "notebooks/README.md", "secrets/.gitkeep"),
-    *(
-        *(
-            f"lab/build/{name}.py"
-            for name in ("attempt", "bundle", "compile_bytecode", "packages", "sbom", "split_layers")
-        ),
-        "lab/locks/build.lock",
-        "lab/locks/server.lock",
-        "lab/runtime/empty-ca.pem",
-    ),
-    "lab/runtime/empty-git/.gitkeep",
-    *(
-        "lab/runtime/seccomp.json",
-        "lab/runtime/podman.yaml",
-        "lab/locks/required-packages.txt",
-        "lab/bundle/.gitkeep",
-        "lab/locks/sbom.lock",
-    ),
-    *("lab/server/contents.py", "lab/server/entrypoint.sh", "lab/server/healthcheck.sh"),
-    *("lab/server/jupyter_server_config.py", "lab/server/kernels/python3/kernel.json", "lab/server/migrated"),
-    *("lab/server/labconfig/page_config.json", "lab/server/labconfig/default_setting_overrides.json"),
-    *("lab/server/workspace.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
-    "lab/server/ipython/startup/umask.py",
-    *(f"lab/commands/lib/{name}.sh" for name in ("all", "checks", "engine", "settings")),
-    *(f"lab/commands/{name}.sh" for name in ("bundle", "doctor", "env", "newest", "open", "packages", "pin")),
-    *(
-        f"lab/commands/{name}.sh"
-        for name in ("reset", "restore", "rotate", "run", "sbom", "test", "up", "url", "verify")
-    ),
-    *("tests/requirements.lock", "tests/test_lab.py"),
+    "README.md",
+    "compose.override.yaml",
+    "compose.pins.yaml",
+    "compose.yaml",
+    "data/.gitkeep",
+    "notebooks/README.md",
+    "pyproject.toml",
+    "requirements.lock",
+    "sample.env",
+    "secrets/.gitkeep",
+    "tests/requirements.lock",
+    "tests/test_lab.py",
+]
+WORKFLOWS = {".github/dependabot.yml", ".github/workflows/lab.yml", ".github/workflows/update.yml"}
+# The files in lab/ that only one environment has. All other files of template/lab are in every project.
+OPTIONAL = {
+    "lab/build/date_java_certificates.py": "spark",
+    "lab/server/kernels/ir/kernel.json": "r",
+    "lab/server/spark/spark-defaults.conf": "spark",
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
 
-# By environment, besides the example.
-OPTIONAL = {
-    "spark": ["lab/build/date_java_certificates.py", "lab/server/spark/spark-defaults.conf"],
-    "r": ["lab/server/kernels/ir/kernel.json"],
-}
-
-# What the Dockerfile reads, and nothing else.
-CONTEXT = {"lab/bundle/.gitkeep", "lab/runtime/seccomp.json", "requirements.lock"} | {
-    name
-    for name in FILES
-    if name.startswith(("lab/build/", "lab/server/")) or re.fullmatch(r"lab/locks/.*\.lock", name)
-}
-# Written by a lab or its user; none of it may reach git or an image.
+# Files that a lab or its user writes. None may get into git or an image.
 PRIVATE = (
     ".env",
     ".env.new",
@@ -77,13 +59,13 @@ PRIVATE = (
     "data/deep/er.parquet",
     "sbom.cdx.json",
 )
-# What a bundle brings: not for git, and only the parts that a rebuild reads are for the build.
+# Files of a bundle. git ignores them, and a build sees only those that a rebuild reads.
 BUNDLED = ("lab/bundle/SHA256SUMS", "lab/bundle/wheels/any.whl", "lab/bundle/debs/Packages")
 PACKED = ("lab/bundle/images.tar", "iris-study-bundle.tar")
 
 
 def plant(project: Project, *paths: str) -> None:
-    """Put a file at each path."""
+    """Write a file at each path."""
     for path in paths:
         (project.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (project.folder / path).write_text("private\n")
@@ -91,56 +73,65 @@ def plant(project: Project, *paths: str) -> None:
 
 @pytest.fixture
 def copied(case: Project, tmp_path: Path) -> Project:
-    """The case's project in a folder of the test's own."""
+    """A copy of the case's project that a test may change."""
     return Project(shutil.copytree(case.folder, tmp_path / "lab"), case.answers)
 
 
 # --- files ------------------------------------------------------------------------------------------
-def test_a_project_is_exactly_these_files(case: Project) -> None:
-    expected = set(FILES)
-    if case.answers["license"] != "none":
-        expected.add("LICENSE")
-    if case.answers["use_github_actions"]:
-        expected |= {".github/dependabot.yml", ".github/workflows/lab.yml", ".github/workflows/update.yml"}
-    environment = case.answers["environment"]
-    expected |= {f"notebooks/{EXAMPLES[environment]}.ipynb", *OPTIONAL.get(environment, ())}
+def lab_files(environment: str) -> set[str]:
+    """The files in lab/ of a project with this environment: those of template/lab without Jinja in their names."""
+    listed = git("ls-files", "--cached", "--others", "--exclude-standard", "template/lab", cwd=ROOT).splitlines()
+    names = {
+        re.sub(r"\{% if .*? %\}(.*?)\{% endif %\}", r"\1", name.removeprefix("template/")).removesuffix(".jinja")
+        for name in listed
+        if (ROOT / name).exists()
+    }
+    assert names >= OPTIONAL.keys()
+    return {name for name in names if OPTIONAL.get(name, environment) == environment}
+
+
+def test_a_project_has_exactly_these_files(case: Project) -> None:
+    answers = case.answers
+    expected = {*FILES, *lab_files(answers["environment"]), f"notebooks/{EXAMPLES[answers['environment']]}.ipynb"}
+    expected |= WORKFLOWS if answers["use_github_actions"] else set()
+    expected |= {"LICENSE"} if answers["license"] != "none" else set()
     assert case.files() == expected
 
 
-def blemishes(text: bytes) -> set[str]:
-    """What no file of a project shows: carriage returns, blanks at a line's end, an open last line, Jinja."""
-    faults = {
+def faults_of(text: bytes) -> set[str]:
+    """Faults that no file of a project has."""
+    patterns = {
         "carriage return": rb"\r",
-        "white space at a line's end": rb"[ \t]+$",
+        "space at the end of a line": rb"[ \t]+$",
         "no newline at the end": rb"[^\n]\Z",
         "empty line at the end": rb"\n\n\Z",
-        # Not ${{ GitHub's expressions }} and {{.Docker's formats}}.
+        # GitHub's ${{ expressions }} and Docker's {{.Formats}} are no Jinja.
         "Jinja": rb"(?<!\$)\{\{(?!\.)|\{%|\{#",
     }
-    return {fault for fault, pattern in faults.items() if re.search(pattern, text, re.MULTILINE)}
+    return {fault for fault, pattern in patterns.items() if re.search(pattern, text, re.MULTILINE)}
 
 
 def test_every_file_is_clean(case: Project) -> None:
-    assert {name: found for name in case.files() if (found := blemishes((case.folder / name).read_bytes()))} == {}
+    assert {name: found for name in case.files() if (found := faults_of((case.folder / name).read_bytes()))} == {}
     assert not [name for name in case.files() if re.search(r"jinja|\{", name)]
 
 
-def test_a_blemish_is_noticed() -> None:
-    assert blemishes(b"") == blemishes(b"name: ${{ github.ref }}\n{{.Health}}\n") == set()
-    assert blemishes(b"a\r\n") == {"carriage return"}
-    assert blemishes(b"a \nb\n") == {"white space at a line's end"}
-    assert blemishes(b"a") == {"no newline at the end"}
-    assert blemishes(b"a\n\n") == {"empty line at the end"}
+def test_each_fault_is_noticed() -> None:
+    assert faults_of(b"") == faults_of(b"name: ${{ github.ref }}\n{{.Health}}\n") == set()
+    assert faults_of(b"a\r\n") == {"carriage return"}
+    assert faults_of(b"a \nb\n") == {"space at the end of a line"}
+    assert faults_of(b"a") == {"no newline at the end"}
+    assert faults_of(b"a\n\n") == {"empty line at the end"}
     for left in (b"{{ name }}\n", b"{% if x %}\n", b"{# note #}\n"):
-        assert blemishes(left) == {"Jinja"}
+        assert faults_of(left) == {"Jinja"}
 
 
 # --- contents ---------------------------------------------------------------------------------------
-def test_the_answers_file_holds_answers_only(case: Project, questions: dict[str, object]) -> None:
+def test_the_answers_file_has_only_answers(case: Project, questions: dict[str, object]) -> None:
     assert case.answers.keys() == {*questions, "_commit", "_src_path"}
 
 
-def test_the_dockerfile_starts_from_the_asked_python(case: Project) -> None:
+def test_the_dockerfile_uses_the_chosen_python(case: Project) -> None:
     base = f"python:{case.answers['python_version']}-slim-trixie"
     assert re.findall(r"^ARG PYTHON_IMAGE=(.*)$", case.read("Dockerfile"), re.MULTILINE) == [base]
     assert set(re.findall(r"^FROM (\S+)", case.read("Dockerfile"), re.MULTILINE)) == {"${PYTHON_IMAGE}", "build"}
@@ -150,13 +141,13 @@ def test_the_dockerfile_starts_from_the_asked_python(case: Project) -> None:
     assert [case.service(name)["extends"] for name in ("lab", "packages")] == [extended] * 2
 
 
-def test_a_graphics_processor_is_reserved_where_it_was_asked_for(case: Project) -> None:
+def test_a_gpu_is_reserved_if_it_was_chosen(case: Project) -> None:
     devices = case.service().get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
     expected = [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
     assert devices == (expected if case.answers["gpu"] == "nvidia" else [])
 
 
-def test_the_package_list_is_valid_and_fits_the_answers(case: Project) -> None:
+def test_pyproject_is_valid_and_matches_the_answers(case: Project) -> None:
     project = tomllib.loads(case.read("pyproject.toml"))["project"]
     answers = case.answers
     assert project["name"] == answers["project_slug"]
@@ -175,7 +166,7 @@ def test_the_package_list_is_valid_and_fits_the_answers(case: Project) -> None:
     )
 
 
-def test_the_licence_names_its_holder(case: Project) -> None:
+def test_the_licence_names_the_copyright_holder(case: Project) -> None:
     holder = case.answers["author_name"] or f"the authors of {case.answers['project_name']}"
     expected = {
         "MIT": ("MIT License", f"Copyright (c) {holder}\n"),
@@ -187,33 +178,33 @@ def test_the_licence_names_its_holder(case: Project) -> None:
 
 
 def different_settings(compose: str, sample: str) -> set[str]:
-    """Variables that only one of compose.yaml and sample.env names."""
+    """Variables that are only in compose.yaml or only in sample.env."""
     used = set(re.findall(r"(?:(?<!\$)\$\{?|^    environment: )([A-Za-z_][A-Za-z0-9_]*)", compose, re.MULTILINE))
     return used ^ set(re.findall(r"^([A-Za-z_]\w*)=", sample, re.MULTILINE))
 
 
-def test_sample_env_names_every_setting(case: Project) -> None:
+def test_sample_env_has_every_setting(case: Project) -> None:
     compose, sample = case.read("compose.yaml") + case.read("compose.pins.yaml"), case.read("sample.env")
     assert different_settings(compose, sample) == set()
     assert different_settings(compose + "# ${LAB_NEW:-1}\n", sample) == {"LAB_NEW"}
     assert different_settings(compose, sample + "LAB_OLD=1\n") == {"LAB_OLD"}
 
 
-def test_the_notebook_carries_no_outputs(case: Project) -> None:
+def test_the_example_has_no_outputs(case: Project) -> None:
     cells = json.loads(case.read(f"notebooks/{EXAMPLES[case.answers['environment']]}.ipynb"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert code and all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
 
 
 def lock_faults(lock: str) -> list[str]:
-    """Lines that name a host or an option, and entries that are not one version with a hash."""
+    """Lines with a host or an option, and entries without an exact version and a hash."""
     entries = re.sub(r"\\\n\s*", "", lock).splitlines()
     entry = r"[a-z0-9-]+==[\w.+!]+ ?(; [^#@\\]+ )?(--hash=sha256:[0-9a-f]{64} ?)+"
     return [line[:60] for line in entries if not re.fullmatch(entry, line) or "://" in line]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_names_no_host_and_hashes_every_entry(lock: str) -> None:
+def test_a_lock_has_no_host_and_a_hash_for_every_entry(lock: str) -> None:
     text = (ROOT / lock).read_text()
     assert text and lock_faults(text) == []
 
@@ -230,8 +221,8 @@ def test_a_faulty_lock_is_noticed() -> None:
         assert lock_faults(good + bad) != []
 
 
-# --- what leaves the folder -------------------------------------------------------------------------
-def test_git_takes_the_project_and_nothing_private(copied: Project) -> None:
+# --- git and the image build -------------------------------------------------------------------------
+def test_git_takes_the_project_and_no_private_file(copied: Project) -> None:
     work = ("notebooks/x.ipynb", "compose.prod.yaml", "notebooks/data/notes.md")
     out = (*PRIVATE, *BUNDLED, *PACKED, "notebooks/.ipynb_checkpoints/x.ipynb")
     plant(copied, *out, *work)
@@ -244,7 +235,7 @@ def test_git_takes_the_project_and_nothing_private(copied: Project) -> None:
     assert ignored == list(PRIVATE)
 
 
-def test_without_its_gitignore_git_would_take_all(copied: Project) -> None:
+def test_without_gitignore_git_takes_private_files(copied: Project) -> None:
     plant(copied, *PRIVATE)
     (copied.folder / ".gitignore").write_text("")
     copied.run("git", "init", "--quiet")
@@ -252,8 +243,18 @@ def test_without_its_gitignore_git_would_take_all(copied: Project) -> None:
     assert set(copied.run("git", "ls-files").stdout.split()) >= set(PRIVATE)
 
 
+def dockerfile_inputs(project: Project) -> set[str]:
+    """The files that COPY and bind mounts of the Dockerfile take from the project's folder."""
+    dockerfile = project.read("Dockerfile").replace("\\\n", " ")
+    mounts = [dict(re.findall(r"(\w+)=([^,]+)", options)) for options in re.findall(r"--mount=(\S+)", dockerfile)]
+    sources = [mount["source"] for mount in mounts if mount["type"] == "bind" and "from" not in mount]
+    for copied in re.findall(r"^COPY (?!.*--from=)(.*)", dockerfile, re.MULTILINE):
+        sources += [word for word in copied.split() if not word.startswith("--")][:-1]
+    return {file for file in project.files() for source in sources if f"{file}/".startswith(f"{source}/")}
+
+
 def build_context(project: Project) -> set[str]:
-    """The files that a build of the project's folder sees: an image that takes all of them."""
+    """The files that a build of the project's folder sees. An image that copies all of them lists them."""
     (project.folder / "Everything").write_text("FROM scratch\nCOPY . /\n")
     command = ("docker", "buildx", "build", "--quiet", "--file", "Everything", "--output", "type=tar,dest=../seen", ".")
     project.run(*command)
@@ -261,11 +262,13 @@ def build_context(project: Project) -> set[str]:
         return {member.name for member in seen if member.isfile()}
 
 
-def test_a_build_sees_nothing_private(engine: None, render: Render, tmp_path: Path) -> None:
+def test_a_build_sees_only_what_the_dockerfile_reads(engine: None, render: Render, tmp_path: Path) -> None:
     project = render(folder=tmp_path / "lab")
+    inputs = dockerfile_inputs(project)
+    assert {"requirements.lock", "lab/locks/server.lock", "lab/server/entrypoint.sh"} <= inputs
     plant(project, *PRIVATE, *PACKED, "notebooks/mine.ipynb", "lab/server/__pycache__/contents.pyc", ".git/config")
-    assert build_context(project) == CONTEXT
+    assert build_context(project) == inputs
     plant(project, *BUNDLED)
-    assert build_context(project) == CONTEXT | {*BUNDLED}
+    assert build_context(project) == inputs | {*BUNDLED}
     (project.folder / ".dockerignore").write_text("")
     assert build_context(project) >= {*PRIVATE, ".git/config"}
