@@ -9,7 +9,8 @@ import yaml
 SILENT = {
     ".gitkeep": "Keeps the folder in git, where what lies in it is not.",
     "LICENSE": "The licence that you answered.",
-    "README.md": "How to run the lab, what is promised, and what is not.",
+    "README.md": "What the project is and how to start it.",
+    "lab/README.md": "The manual of the lab.",
     "lab/locks/build.lock": "What the image is built with: uv, and what builds pyspark; versions and hashes.",
     "lab/locks/required-packages.txt": "The packages that the lab needs in yours; `make up` and `make doctor` check.",
     "lab/runtime/empty-ca.pem": "Empty: the certificates of a site that has none.",

@@ -1,4 +1,4 @@
-"""Does the running lab keep its promises? `make test` says; run it after changing Dockerfile or Compose files."""
+"""Tests of the running lab: `make test`. Run them after you change the Dockerfile or a Compose file."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def container() -> dict:
 
 @pytest.fixture(scope="session")
 def host(container: dict) -> testinfra.host.Host:
-    """Runs commands in the lab."""
+    """The lab, to run commands in it."""
     return testinfra.get_host(f"docker://{container['Id']}")
 
 
@@ -41,7 +41,7 @@ def address() -> str:
 
 @pytest.fixture(scope="session")
 def status(host: testinfra.host.Host) -> dict[str, str]:
-    """What the kernel says of the container's first process."""
+    """What Linux reports about the container's first process: name -> value."""
     lines = host.check_output("cat /proc/1/status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
@@ -49,7 +49,7 @@ def status(host: testinfra.host.Host) -> dict[str, str]:
 def test_nothing_runs_as_root(host: testinfra.host.Host) -> None:
     owners = host.check_output("stat -c %u:%g /proc/[0-9]* 2>/dev/null || true").split()
     assert set(owners) == {f"{host.check_output('id -u')}:{host.check_output('id -g')}"}
-    # Under an engine without root, 0 in there is another id out here: an ordinary user's.
+    # In a rootless engine, id 0 in the container is an ordinary user on the machine.
     maps = [host.check_output(f"cat /proc/self/{kind}").split()[:2] for kind in ("uid_map", "gid_map")]
     assert all(
         part != "0" or (inside, outside != "0") == ("0", True)
@@ -67,7 +67,7 @@ def test_the_lab_cannot_gain_privileges(host: testinfra.host.Host, status: dict[
     assert host.check_output("find / -xdev -type f -perm /6000 2>/dev/null || true") == ""
 
 
-def test_the_lab_makes_no_system_call_but_its_own(container: dict, host: testinfra.host.Host, status: dict) -> None:
+def test_only_allowed_system_calls_work(container: dict, host: testinfra.host.Host, status: dict) -> None:
     profile = json.dumps(json.loads((ROOT / "lab/runtime/seccomp.json").read_text()), separators=(",", ":"))
     assert container["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true", f"seccomp={profile}"]
     assert status["Seccomp"] == "2"
@@ -75,18 +75,18 @@ def test_the_lab_makes_no_system_call_but_its_own(container: dict, host: testinf
     assert "Operation not permitted" in tried.stderr
 
 
-def test_nothing_of_the_host_is_shared(container: dict) -> None:
+def test_the_lab_shares_nothing_with_the_host(container: dict) -> None:
     settings = container["HostConfig"]
     assert settings["Privileged"] is False
     assert not any(settings[kind] for kind in ("CapAdd", "Devices", "GroupAdd"))
-    # But a graphics processor, where compose.yaml reserves one.
+    # The only exception is a GPU that compose.yaml reserves.
     reserved = json.loads(compose("config", "--format", "json"))["services"]["lab"].get("deploy", {})
     assert bool(settings["DeviceRequests"]) == bool(reserved.get("resources", {}).get("reservations"))
     kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode")
     assert not any(settings[kind].startswith(("host", "container:")) for kind in kinds)
 
 
-# What belongs to the host itself, wherever it lies in there; mounts of your own data are yours to decide.
+# Folders of the host's system. No mount may contain them; other mounts are your decision.
 SYSTEM = (
     "/boot",
     "/dev",
@@ -102,19 +102,19 @@ SYSTEM = (
 )
 
 
-def test_no_mount_shows_the_hosts_system(container: dict) -> None:
+def test_no_mount_contains_the_hosts_system(container: dict) -> None:
     binds = {m["Destination"]: m["Source"] for m in container["Mounts"] if m["Type"] == "bind"}
-    binds.pop("/run/ca.pem", None)  # your site's certificates (LAB_CA_BUNDLE)
+    binds.pop("/run/ca.pem", None)  # your certificates (LAB_CA_BUNDLE)
     assert not [source for source in binds.values() if source in ("/", "/home", "/var", "/var/lib")]
     assert not [source for source in binds.values() if any(f"{source}/".startswith(f"{top}/") for top in SYSTEM)]
     assert not [source for source in binds.values() if source.endswith(".sock")]
-    # Of secrets/ the token only, and of git nothing that can be changed.
+    # Only the token of secrets/ is mounted, and git's folder is read-only.
     assert binds["/run/secrets/jupyter_token"] == str(ROOT / "secrets/jupyter_token")
     assert str(ROOT / "secrets") not in binds.values() and str(ROOT) not in binds.values()
     assert not [mount for mount in container["Mounts"] if mount["Destination"] == "/workspace/.git" and mount["RW"]]
 
 
-def test_everything_is_limited(container: dict) -> None:
+def test_memory_cpus_processes_and_logs_are_limited(container: dict) -> None:
     settings = container["HostConfig"]
     assert 0 < settings["Memory"] == settings["MemorySwap"]
     assert (settings["PidsLimit"] or 0) > 0
@@ -125,14 +125,14 @@ def test_everything_is_limited(container: dict) -> None:
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/run/lab", "/run/try", "home"])
-def test_scratch_space_is_sized_and_gives_no_power(host: testinfra.host.Host, home: str, folder: str) -> None:
+def test_temporary_folders_are_limited_and_safe(host: testinfra.host.Host, home: str, folder: str) -> None:
     path = home if folder == "home" else folder
     options = host.check_output(f"grep ' {path} ' /proc/mounts").split()[3].split(",")
     assert {"nosuid", "nodev"} <= set(options) and any(option.startswith("size=") for option in options)
-    assert folder in ("home", "/run/try") or "noexec" in options  # programs start from these two
+    assert folder in ("home", "/run/try") or "noexec" in options  # programs may start from these two
 
 
-def test_somebody_watches_its_health(container: dict) -> None:
+def test_the_health_check_passes(container: dict) -> None:
     assert container["State"].get("Health", {}).get("Status") == "healthy"
 
 
@@ -142,7 +142,7 @@ def test_the_root_is_read_only(host: testinfra.host.Host) -> None:
 
 
 @pytest.mark.parametrize("folder", ["data", "notebooks"])
-def test_the_mounts_are_yours_and_writable(host: testinfra.host.Host, home: str, folder: str) -> None:
+def test_the_mounts_belong_to_you_and_are_writable(host: testinfra.host.Host, home: str, folder: str) -> None:
     assert host.check_output(f"stat -c %u {home}/{folder}") == host.check_output("id -u")
     assert host.run(f"t=$(mktemp {home}/{folder}/.test-XXXXXX) && rm $t").rc == 0
 
@@ -152,8 +152,8 @@ def test_the_token_cannot_be_changed(host: testinfra.host.Host) -> None:
     assert host.run("test -w /run/secrets/jupyter_token || test -w /run/secrets").rc != 0
 
 
-def test_the_token_shows_nowhere_else(container: dict, host: testinfra.host.Host) -> None:
-    """Neither in what the engine shows, nor in the log, nor in what a process was started with."""
+def test_the_token_is_in_its_file_only(container: dict, host: testinfra.host.Host) -> None:
+    """The engine, the log and the processes in the lab do not show it."""
     token = (ROOT / "secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
     history = ["docker", "history", "--no-trunc", container["Image"]]
     shown = [json.dumps(container), subprocess.run(history, check=True, text=True, capture_output=True).stdout]
@@ -162,31 +162,31 @@ def test_the_token_shows_nowhere_else(container: dict, host: testinfra.host.Host
     assert not [text for text in (*shown, compose("logs", "lab"), started) if token in text]
 
 
-def test_the_image_is_out_of_its_users_reach(container: dict) -> None:
-    """No file of interpreters, environments and configuration could be written even if the root were not read-only."""
+def test_the_user_cannot_change_the_image(container: dict) -> None:
+    """The user cannot write to programs, packages and settings, even if the root filesystem were writable."""
     if container["Config"]["User"].startswith("0:"):
-        pytest.skip("in an engine without root the image's files are its user's: only the read-only root keeps them")
+        pytest.skip("in a rootless engine the user owns the image's files, and only the read-only root protects them")
     command = ["docker", "run", "--rm", "--network=none", f"--user={container['Config']['User']}", "--entrypoint=find"]
-    there = "/opt/labdock/entrypoint.sh"  # shows that the search took place
+    there = "/opt/labdock/entrypoint.sh"  # proves that the search ran
     where = ["/opt", "/etc", "/usr", "(", "!", "-type", "l", "-writable", "-o", "-path", there, ")", "-print"]
     done = subprocess.run([*command, container["Image"], *where], check=False, text=True, capture_output=True)
     assert done.stdout == f"{there}\n"
 
 
-def test_what_prepares_the_lab_has_no_network() -> None:
+def test_prepare_has_no_network() -> None:
     found = compose("ps", "--all", "--quiet", "prepare")
     seen = json.loads(subprocess.run(["docker", "inspect", found], check=True, capture_output=True).stdout)[0]
     assert seen["HostConfig"]["NetworkMode"] == "none"
 
 
-def test_a_foreign_page_changes_nothing(address: str) -> None:
-    """Cookies alone do not do; they are not sent from elsewhere; a foreign name of this address is refused."""
+def test_another_website_cannot_use_the_lab(address: str) -> None:
+    """Another website cannot send the cookie, write with the cookie alone, or use another name for this address."""
     token = (ROOT / "secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
     browser = requests.Session()
     entered = browser.get(f"{address}/login", params={"token": token}, timeout=30)
     cookies = " ".join(answer.headers.get("Set-Cookie", "") for answer in (*entered.history, entered))
     assert "username-" in cookies and "SameSite=Strict" in cookies
-    assert browser.get(f"{address}/api/contents", timeout=30).status_code == 200  # the cookie does let its user in
+    assert browser.get(f"{address}/api/contents", timeout=30).status_code == 200  # the cookie works for its own user
     assert browser.post(f"{address}/api/contents/notebooks", json={}, timeout=30).status_code == 403
     headers = {"Authorization": f"token {token}", "Host": "rebound.example"}
     assert requests.get(f"{address}/api/contents", headers=headers, timeout=30).status_code == 403
@@ -214,8 +214,8 @@ def test_only_the_token_opens_the_lab(address: str) -> None:
         assert requests.get(f"{address}/api/contents", headers=headers, timeout=30).status_code == expected
 
 
-def test_the_port_is_open_where_you_said(container: dict) -> None:
-    """On this machine alone, unless JUPYTER_BIND names another address."""
+def test_the_port_is_open_on_the_chosen_address_only(container: dict) -> None:
+    """This machine only, unless JUPYTER_BIND is another address."""
     settings = dict(line.split("=", 1) for line in compose("config", "--environment").splitlines() if "=" in line)
     bindings = [binding for ports in container["HostConfig"]["PortBindings"].values() for binding in ports]
     assert {binding["HostIp"] for binding in bindings} == {settings.get("JUPYTER_BIND") or "127.0.0.1"}

@@ -34,31 +34,31 @@ USER 1000:1000
 """
 # One thing at a time, and the test that notices it.
 ALONE = {
-    "seccomp: unconfined": ("security_opt: [seccomp=unconfined]", "test_the_lab_makes_no_system_call_but_its_own"),
+    "seccomp: unconfined": ("security_opt: [seccomp=unconfined]", "test_only_allowed_system_calls_work"),
     "seccomp: the engine's": (
         "security_opt: !override [no-new-privileges:true]",
-        "test_the_lab_makes_no_system_call_but_its_own",
+        "test_only_allowed_system_calls_work",
     ),
-    "privileged": ("privileged: true", "test_nothing_of_the_host_is_shared"),
-    "capability": ("cap_add: [NET_ADMIN]", "test_nothing_of_the_host_is_shared"),
-    "host's processes": ("pid: host", "test_nothing_of_the_host_is_shared"),
+    "privileged": ("privileged: true", "test_the_lab_shares_nothing_with_the_host"),
+    "capability": ("cap_add: [NET_ADMIN]", "test_the_lab_shares_nothing_with_the_host"),
+    "host's processes": ("pid: host", "test_the_lab_shares_nothing_with_the_host"),
     "writable root": ("read_only: false", "test_the_root_is_read_only"),
     "capabilities": ("cap_drop: !reset []", "test_the_lab_has_no_capability"),
     "new privileges": (
         "security_opt: !override [seccomp=./lab/runtime/seccomp.json]",
         "test_the_lab_cannot_gain_privileges",
     ),
-    "the host's settings": ('volumes: ["/etc:/srv/etc:ro"]', "test_no_mount_shows_the_hosts_system"),
+    "the host's settings": ('volumes: ["/etc:/srv/etc:ro"]', "test_no_mount_contains_the_hosts_system"),
     "secrets": ('volumes: ["./secrets:/run/secrets"]', "test_the_token_cannot_be_changed"),
-    "core dumps": ("ulimits: {core: 1000}", "test_everything_is_limited"),
-    "log": ("logging: !override {driver: json-file}", "test_everything_is_limited"),
+    "core dumps": ("ulimits: {core: 1000}", "test_memory_cpus_processes_and_logs_are_limited"),
+    "log": ("logging: !override {driver: json-file}", "test_memory_cpus_processes_and_logs_are_limited"),
     "scratch": (
         'tmpfs: !override ["/tmp:exec", "/run/lab", "/run/try", "/home/jovyan"]',
-        "test_scratch_space_is_sized_and_gives_no_power",
+        "test_temporary_folders_are_limited_and_safe",
     ),
-    "memory": ("memswap_limit: -1", "test_everything_is_limited"),
-    "processes": ("pids_limit: -1", "test_everything_is_limited"),
-    "every address": ('ports: !override ["0.0.0.0:0:8888"]', "test_the_port_is_open_where_you_said"),
+    "memory": ("memswap_limit: -1", "test_memory_cpus_processes_and_logs_are_limited"),
+    "processes": ("pids_limit: -1", "test_memory_cpus_processes_and_logs_are_limited"),
+    "every address": ('ports: !override ["0.0.0.0:0:8888"]', "test_the_port_is_open_on_the_chosen_address_only"),
 }
 
 

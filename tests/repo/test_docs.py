@@ -14,7 +14,7 @@ from tests.support.updates import FILES, FOLDERS
 from tools import files, reference
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-IN_PROJECT = ROOT / "template/README.md.jinja"
+IN_PROJECT = ROOT / "template/lab/README.md.jinja"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -156,6 +156,11 @@ def test_the_readme_of_a_project_says_whose_a_file_is() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert dead_links(page.read_text(encoding="utf-8"), page) == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "lab/README.md", "notebooks/README.md"])
+def test_links_of_a_project_lead_to_files_and_headings(case: Project, page: str) -> None:
+    assert dead_links(case.read(page), case.folder / page) == []
 
 
 def test_a_dead_link_is_noticed() -> None:
