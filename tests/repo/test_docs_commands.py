@@ -92,7 +92,7 @@ def somebody(engine: None, template: Path) -> Iterator[Person]:
 def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]:
     """A reader of the page in the test's marker, in a new project. For the tutorial, the folder is empty."""
     page = request.node.get_closest_marker("types").args[0]
-    desk = folder = somebody.home / Path(page).name.partition(".")[0]
+    desk = folder = somebody.home / page.partition(".")[0].replace("/", "-")
     if not page.startswith("docs/tutorial"):
         folder = somebody.project(desk / "iris-study")
     rendered = folder / page.removeprefix("template/").removesuffix(".jinja")
