@@ -3,6 +3,7 @@
 
 check_mounts() {
     [ "$(uname)" != Darwin ] || return 0 # Docker Desktop gives every file to the lab's user
+    [ -z "$(check_ids)" ] || return 0
     uid=$(setting LAB_UID)
     gid=$(setting LAB_GID)
     if [ "$uid" = 0 ] && [ "$(engine_kind)" = rootless ]; then
