@@ -45,8 +45,11 @@ FILES = {
     *("lab/server/labconfig/page_config.json", "lab/server/labconfig/default_setting_overrides.json"),
     *("lab/server/workspace.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
     "lab/server/ipython/startup/umask.py",
-    *(f"lab/commands/lib/{name}.sh" for name in ("all", "checks", "engine", "settings")),
-    *(f"lab/commands/{name}.sh" for name in ("bundle", "doctor", "env", "newest", "open", "packages", "pin")),
+    *(".devcontainer/open.sh", ".devcontainer/open.cmd", "lab/server/checks.sh"),
+    *(f"lab/commands/lib/{name}.sh" for name in ("all", "build", "engine", "progress", "settings", "start")),
+    *(f"lab/commands/lib/checks/{name}.sh" for name in ("engine", "files", "settings")),
+    *(f"lab/commands/doctor/{name}.sh" for name in ("disk", "env_file", "files", "lab", "mounts", "notes", "settings")),
+    *(f"lab/commands/{name}.sh" for name in ("bundle", "doctor", "env", "packages", "pin")),
     *(
         f"lab/commands/{name}.sh"
         for name in ("reset", "restore", "rotate", "run", "sbom", "test", "up", "url", "verify")
