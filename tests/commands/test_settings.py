@@ -56,7 +56,8 @@ def test_the_defaults_of_sample_env_are_those_of_compose_yaml(engine: None, proj
     names = re.findall(r"^(\w+)=.", project.read("sample.env"), re.MULTILINE)
     assert {"LAB_UID", "JUPYTER_USERNAME", "LAB_UMASK", "JUPYTER_UI", "LAB_MEMORY", "LAB_CPUS"} <= set(names)
     for name in names:
-        project.set_env(**{name: "7"})
+        value = "127.0.0.7" if name == "JUPYTER_BIND" else "7"
+        project.set_env(**{name: value})
         assert project.config() != without, name
         (project.folder / ".env").write_text(project.read("sample.env"))
 
@@ -79,6 +80,22 @@ def test_a_cpu_limit_may_be_a_fraction(engine: None, project: Project, cpus: str
 )  # fmt: skip
 def test_sizes_in_bytes(project: Project, size: str, number: int) -> None:
     assert project.run("sh", "-c", f". lab/commands/lib/all.sh; bytes {size}").stdout == f"{number}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        *[(name, True) for name in ("jovyan", "Ada.L-1_", "0x", ".ada", "a" * 32)],
+        *[(name, False) for name in ("", "root", ".", "..", "1234", "-ada", "a b", "x:y", "a/b", "ä", "a" * 33)],
+        *[(name, False) for name in ("ada\n", "ada\n../x", "\nada")],
+    ],
+)
+def test_user_names(project: Project, name: str, valid: bool) -> None:
+    """The rule of host and container, whatever the caller's locale is."""
+    for language in ("C", "C.UTF-8"):
+        project.environment["LC_ALL"] = language
+        printed = project.run("sh", "-euc", '. lab/server/checks.sh; username_problem "$1"', "sh", name).stdout
+        assert (printed == "") is valid
 
 
 @pytest.mark.parametrize("line", ["LAB_NAME=mine", "LAB_NAME=", ""])

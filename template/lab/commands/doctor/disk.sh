@@ -24,5 +24,5 @@ engine_folder() {
 
 # free_space FOLDER: in whole gigabytes; nothing if this machine does not have the folder (Docker Desktop, DOCKER_HOST).
 free_space() {
-    df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print int($4 / 2 ^ 20) }'
+    df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print int($4 / 1048576) }'
 }

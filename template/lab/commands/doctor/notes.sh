@@ -2,10 +2,10 @@
 # shellcheck shell=sh
 
 print_notes() {
+    echo "note  'copier check-update' tells you if the template has a newer version."
     note_repositories
     note_env
     note_engine
-    echo "note  'copier check-update' tells you if the template has a newer version."
 }
 
 # note_repositories: git repositories in the mounts. Code in the lab can make one, and git on the host then runs programs

@@ -56,8 +56,13 @@ bytes() {
     echo "$1" | awk '{
         unit = tolower($1)
         gsub(/[0-9.]|b$/, "", unit)
-        bytes = $1 * (unit == "g" ? 2 ^ 30 : unit == "m" ? 2 ^ 20 : unit == "k" ? 2 ^ 10 : 1)
-        printf "%.0f\n", bytes < 2 ^ 60 ? int(bytes) : 2 ^ 60
+        factor = 1
+        if (unit == "k") factor = 1024
+        if (unit == "m") factor = 1024 * 1024
+        if (unit == "g") factor = 1024 * 1024 * 1024
+        bytes = $1 * factor
+        if (bytes > 1152921504606846976) bytes = 1152921504606846976
+        printf "%.0f\n", int(bytes)
     }'
 }
 
