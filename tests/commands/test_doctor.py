@@ -130,6 +130,14 @@ def test_doctor_finds(sound: Project, fault: str) -> None:
     assert words in "".join(problems(sound))
 
 
+def test_doctor_makes_every_check_if_compose_refuses_the_files(sound: Project) -> None:
+    before = doctor(sound)["ok"]
+    written("compose.override.yaml", "services: []")(sound)
+    printed = doctor(sound)
+    assert len(printed["FIX"]) == 1
+    assert len(printed["ok"]) == len(before) - 1 and printed["ok"][-1] == "the lab answers, or is stopped"
+
+
 def test_several_lines_of_env_are_fixed_one_after_the_other(sound: Project) -> None:
     """Each command names a line by its number, so no command may move another line."""
     before = sound.read(".env")

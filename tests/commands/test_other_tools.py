@@ -76,7 +76,7 @@ def test_env_doctor_and_help_print_the_same(engine: None, project: Project, path
         told = [project.make("help").stdout, project.make("env").stdout, project.read(".env")]
         told.append(str(doctor(project)))
         (project.folder / "secrets/jupyter_token").write_bytes("\ufeffshort\r\n".encode())
-        project.set_env(LAB_NAME="iris-study-000000", LAB_MEMORY="0g", LAB_CPUS="1.5", LAB_UMASK="9", JUPYTER_UI="x")
+        project.set_env(LAB_NAME="iris-study-000000", LAB_MEMORY="0g", LAB_PIDS="1", LAB_UMASK="9", JUPYTER_UI="x")
         project.set_env(PIP_INDEX_URL="https://a:b@one/simple https://a:b/c@two", LAB_UDI="5")
         with (project.folder / ".env").open("a") as env:
             env.write("LAB_NOTE='two\nlines'\n")

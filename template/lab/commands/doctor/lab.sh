@@ -4,7 +4,7 @@
 # It asks the lab itself: the engine notices a frozen server late, and a paused one never. A restart would end notebook
 # kernels and their unsaved work, so the user decides about it.
 check_lab() {
-    state=$(docker compose ps --all --format '{{.State}} {{.Health}}' lab 2>/dev/null)
+    state=$(docker compose ps --all --format '{{.State}} {{.Health}}' lab 2>/dev/null) || return 0 # check_config reports it
     case $state in
     paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;
     restarting*) echo "the lab stops after each start. 'make logs' shows the reason." && return ;;
