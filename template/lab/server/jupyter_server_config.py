@@ -17,7 +17,7 @@ home = Path(os.environ["HOME"])
 token = Path("/run/secrets/jupyter_token").read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 characters = b"".join(token.split())
 if len(characters) < 32 or not all(33 <= character <= 126 for character in characters):
-    raise SystemExit(f"labdock: secrets/jupyter_token holds {len(characters)} characters. It needs 32 ASCII characters.")
+    raise SystemExit(f"labdock: secrets/jupyter_token holds {len(characters)} characters. It needs 32 ASCII ones.")
 c.IdentityProvider.token = token.decode()
 # Jupyter writes the token into two files, with which other programs find the server. Here it does not.
 ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda self: None
@@ -52,8 +52,8 @@ c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 
 # --- front end ---------------------------------------------------------------------------------------
-# Front-end extensions of your packages, such as ipympl's. The server's own come first and win. Extensions in home or in a
-# mount are not served. Server extensions of your packages are not loaded.
+# Front-end extensions of your packages, such as ipympl's. The server's own come first and win. The server does not serve
+# extensions in home or in a mount, and it does not load server extensions of your packages.
 c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), "/opt/venv/share/jupyter/labextensions"]
 
 
