@@ -7,6 +7,7 @@ import yaml
 
 # Files that cannot say it themselves, by what their name in a project starts with.
 SILENT = {
+    ".devcontainer/open.cmd": "Runs on Windows before an editor opens the lab, if there is no `sh`.",
     ".gitkeep": "Keeps the folder in git, where what lies in it is not.",
     "LICENSE": "The licence that you answered.",
     "README.md": "What the project is and how to start it.",

@@ -118,7 +118,7 @@ def test_memory_cpus_processes_and_logs_are_limited(container: dict) -> None:
     settings = container["HostConfig"]
     assert 0 < settings["Memory"] == settings["MemorySwap"]
     assert (settings["PidsLimit"] or 0) > 0
-    assert settings["CpuQuota"] or settings["NanoCpus"]
+    assert settings["CpuQuota"] > 0 or settings["NanoCpus"] > 0
     limits = {limit["Name"]: limit["Hard"] for limit in settings["Ulimits"] or []}
     assert limits.get("core") == 0 and limits.get("nofile", 0) > 0
     assert {"max-size", "max-file"} <= (settings["LogConfig"]["Config"] or {}).keys()

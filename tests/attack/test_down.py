@@ -57,7 +57,7 @@ def test_a_frozen_server_is_reported_and_left_alone(twin: Project) -> None:
         kernel.execute(f"{frozen}\n{work}")
         becomes(twin, "unhealthy")
         said = lab_line(twin)
-        assert said.startswith("MEND ") and said.endswith("run 'docker compose restart lab'.")
+        assert said.startswith("FIX ") and said.endswith("run 'docker compose restart lab'.")
         file = twin.folder / "data/kept.txt"
         before = int(file.read_text() or 0)
         until(lambda: int(file.read_text() or 0) > before, "the kernel works on")

@@ -19,7 +19,7 @@ UP = 12  # more folders than any file of the image lies deep
 # What each file outside of home holds.
 OUTSIDE = {
     "etc/passwd.image": b"root:x:0:0:",
-    "opt/labdock/entrypoint.sh": b"Checks what the lab stands on",
+    "opt/labdock/entrypoint.sh": b"Checks settings, ids, mounts and token",
     "tmp/outside.txt": b"kept outside of home",
 }
 MINE = "kept in the lab"

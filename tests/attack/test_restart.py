@@ -60,5 +60,5 @@ def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     assert state["State"]["Status"] == "running" and state["RestartCount"] == 0
     becomes(refusing, "unhealthy")
     said = refusing.make("doctor", check=False).stdout
-    assert "MEND  the lab refused to start: secrets/jupyter_token holds 0 characters" in said
+    assert "FIX   the lab refused to start: secrets/jupyter_token holds 0 characters" in said
     assert "Then run 'make up'." in said

@@ -82,7 +82,7 @@ def test_env_never_overwrites(project: Project, kind: str) -> None:
     else:
         env.symlink_to("elsewhere")
     before = project.files()
-    assert "left as it is" in project.make("env").stdout
+    assert "already exists and was not changed" in project.make("env").stdout
     assert project.files() == before
     assert env.is_symlink() or env.read_bytes() == b"LAB_UID=7\r\nMINE='kept'"
 

@@ -1,4 +1,4 @@
-"""Settings: the scripts read them as Compose does."""
+"""Settings: the commands read them as Compose does, and the defaults are the same everywhere."""
 
 import json
 import re
@@ -28,13 +28,13 @@ LINES = [
 
 
 def seen(project: Project) -> tuple[str, str]:
-    """LAB_UID as the scripts see it, and as Compose puts it into compose.yaml."""
-    script = project.run("sh", "-c", ". lab/commands/lib/all.sh; setting LAB_UID 1000").stdout.strip()
+    """LAB_UID as the commands read it, and as Compose puts it into compose.yaml."""
+    script = project.run("sh", "-c", ". lab/commands/lib/all.sh; setting LAB_UID").stdout.strip()
     return script, project.config()["services"]["lab"]["user"].split(":")[0]
 
 
 @pytest.mark.parametrize("lines", LINES)
-def test_scripts_see_what_compose_sees(engine: None, project: Project, lines: str) -> None:
+def test_commands_read_what_compose_reads(engine: None, project: Project, lines: str) -> None:
     (project.folder / ".env").write_bytes(f"{lines}\n".encode())
     script, compose = seen(project)
     assert script == compose
@@ -48,8 +48,58 @@ def test_the_shell_comes_before_the_file(engine: None, project: Project, value: 
     assert seen(project) == (value or "1000",) * 2
 
 
+def test_the_defaults_of_sample_env_are_those_of_compose_yaml(engine: None, project: Project) -> None:
+    """`setting` takes a default from sample.env. The control is a changed default."""
+    without = project.config()
+    (project.folder / ".env").write_text(project.read("sample.env"))
+    assert project.config() == without
+    names = re.findall(r"^(\w+)=.", project.read("sample.env"), re.MULTILINE)
+    assert {"LAB_UID", "JUPYTER_USERNAME", "LAB_UMASK", "JUPYTER_UI", "LAB_MEMORY", "LAB_CPUS"} <= set(names)
+    for name in names:
+        value = "127.0.0.7" if name == "JUPYTER_BIND" else "7"
+        project.set_env(**{name: value})
+        assert project.config() != without, name
+        (project.folder / ".env").write_text(project.read("sample.env"))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "percent", "quota"), [("", "", 200000), ("3", "", 300000), ("2", "150", 150000), ("1.5", "5", 5000)]
+)
+def test_a_cpu_limit_may_be_a_fraction(engine: None, project: Project, cpus: str, percent: str, quota: int) -> None:
+    project.set_env(LAB_CPUS=cpus, LAB_CPU_PERCENT=percent)
+    assert {service["cpu_quota"] for service in project.config()["services"].values()} == {quota}
+    assert project.run("sh", "-c", ". lab/commands/lib/all.sh; check_limits").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "number"),
+    [
+        ("4g", 4 * 2**30), ("1.5G", 3 * 2**29), ("800mb", 800 * 2**20), ("64k", 65536), ("100b", 100), ("0.5b", 0),
+        ("0g", 0), ("lots", 0), ("4", 0), ("-4g", 0), ("4gg", 0), ("9999999999999g", 2**60),
+    ],
+)  # fmt: skip
+def test_sizes_in_bytes(project: Project, size: str, number: int) -> None:
+    assert project.run("sh", "-c", f". lab/commands/lib/all.sh; bytes {size}").stdout == f"{number}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        *[(name, True) for name in ("jovyan", "Ada.L-1_", "0x", ".ada", "a" * 32)],
+        *[(name, False) for name in ("", "root", ".", "..", "1234", "-ada", "a b", "x:y", "a/b", "ä", "a" * 33)],
+        *[(name, False) for name in ("ada\n", "ada\n../x", "\nada")],
+    ],
+)
+def test_user_names(project: Project, name: str, valid: bool) -> None:
+    """The rule of host and container, whatever the caller's locale is."""
+    for language in ("C", "C.UTF-8"):
+        project.environment["LC_ALL"] = language
+        printed = project.run("sh", "-euc", '. lab/server/checks.sh; username_problem "$1"', "sh", name).stdout
+        assert (printed == "") is valid
+
+
 @pytest.mark.parametrize("line", ["LAB_NAME=mine", "LAB_NAME=", ""])
-def test_scripts_know_the_names_of_the_images(engine: None, project: Project, line: str) -> None:
+def test_commands_know_the_names_of_the_images(engine: None, project: Project, line: str) -> None:
     (project.folder / ".env").write_text(f"{line}\n")
     services = json.loads(project.compose("--profile", "*", "config", "--format", "json").stdout)["services"]
     for name in ("lab", "packages", "bundle"):
@@ -58,7 +108,7 @@ def test_scripts_know_the_names_of_the_images(engine: None, project: Project, li
 
 
 def test_nothing_asks_compose_for_the_image_of_one_service(rendered: Project) -> None:
-    """It names those of the services that this one waits for too, in any order."""
+    """It also prints the images of the services that this one waits for, in any order."""
     asked = re.compile(r"config --images +[^|\s]")
     for path in ("lab/commands/*.sh", "tests/*.py", ".github/workflows/*.yml"):
         files = list(rendered.folder.glob(path))
@@ -67,7 +117,7 @@ def test_nothing_asks_compose_for_the_image_of_one_service(rendered: Project) ->
 
 
 def test_a_proxy_has_both_its_names(engine: None, project: Project) -> None:
-    """In all that runs in the lab: what the engine starts beside the server has Compose's environment alone."""
+    """A process that the engine starts in the lab has only the environment that Compose gives it."""
     proxies = {"HTTP_PROXY": "http://proxy:1", "HTTPS_PROXY": "http://proxy:2", "NO_PROXY": "here"}
     project.environment |= proxies
     environment = project.config()["services"]["lab"]["environment"]

@@ -1,4 +1,4 @@
-"""What `make up` and `make url` show: progress to who looks on, the address last."""
+"""What `make up` and `make url` print: progress on a terminal, and the address last."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def on_a_terminal(project: Project) -> tuple[str, str]:
     with subprocess.Popen(command, cwd=project.folder, text=True, stdout=subprocess.PIPE, stderr=inside) as process:
         os.close(inside)
         shown = b""
-        with suppress(OSError):  # how Linux says that nobody writes any more
+        with suppress(OSError):  # Linux: nobody writes any more
             while data := os.read(terminal, 65536):
                 shown += data
         os.close(terminal)
@@ -39,7 +39,7 @@ def test_up_prints_the_address_last(lab: Project) -> None:
     lines = done.stdout.splitlines()
     assert lines[-1].split() == ["Address:", f"{lab.lab().address}/lab"]
     assert "\x1b" not in "".join(lines)
-    said = "labdock: requirements.lock lacks toolz>=1, which this lab needs: run 'make add PKG=\"toolz>=1\"'."
+    said = "labdock: requirements.lock lacks toolz>=1, which the lab needs. Run 'make add PKG=\"toolz>=1\"'."
     assert done.stderr.splitlines()[-1] == said
 
 
@@ -60,4 +60,4 @@ def test_url_of_a_lab_that_runs(lab: Project) -> None:
 def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:
     done = project.make("url", check=False)
     assert done.returncode != 0 and done.stdout == ""
-    assert done.stderr.splitlines()[0] == "labdock: the lab is not running: start it with 'make up'."
+    assert done.stderr.splitlines()[0] == "labdock: the lab is not running. Start it with 'make up'."

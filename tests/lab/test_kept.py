@@ -89,6 +89,6 @@ def test_what_another_uid_put_in_ones_place_is_refused(fresh_lab: Project) -> No
     """Two uids share the volume: none may lay a trap for the other, and the sentence names the way out."""
     fresh_lab.lab().run("import os; os.mkdir('/var/lib/lab/9999')")
     done = become(fresh_lab, "9999:9999", check=False)
-    assert "labdock: what the lab keeps for uid 9999 belongs to uid 1000: 'make reset' starts anew." in done.stderr
+    assert "labdock: the lab's own files for uid 9999 belong to uid 1000. Run 'make reset'" in done.stderr
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING

@@ -1,4 +1,4 @@
-"""What went wrong is mended, and the lab works again; where a lab may stand and be moved to."""
+"""After a problem is fixed, the lab works again. And a lab works in any folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,15 +47,15 @@ def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None
 
 
 def test_a_lab_that_is_started_alone_without_its_token_stays_down(fresh_lab: Project) -> None:
-    """The engine leaves a folder in its place, which `prepare` takes away; one that holds something is refused."""
+    """The engine makes a folder in its place. `prepare` removes it if it is empty, and refuses it if not."""
     token, lab = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container()["Id"]
     fresh_lab.run("docker", "stop", "--time", "2", lab)
     token.unlink()
     assert fresh_lab.run("docker", "start", lab, check=False).returncode != 0
     assert token.is_dir()
     (token / "something").touch()
-    refused(fresh_lab, "secrets/jupyter_token is a folder: delete it")
-    assert "MEND  secrets/jupyter_token is a folder: run 'rm -r " in fresh_lab.make("doctor", check=False).stdout
+    refused(fresh_lab, "secrets/jupyter_token is a folder. Run 'rm -r")
+    assert "FIX   secrets/jupyter_token is a folder. Run 'rm -r " in fresh_lab.make("doctor", check=False).stdout
     (token / "something").unlink()
     assert answers(fresh_lab.up()) == 200
     assert token.is_file()

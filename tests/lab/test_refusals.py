@@ -1,4 +1,4 @@
-"""What is wrong ends `make up` with one sentence and its mend; nothing serves, loops or is lost."""
+"""A problem ends `make up` with one line that says how to fix it. Nothing serves, restarts forever or is lost."""
 
 import os
 import shutil
@@ -21,13 +21,13 @@ TOKEN = "0123456789abcdef" * 2  # as short as a token may be
 
 @pytest.fixture(scope="module")
 def project(new_project: Render) -> Project:
-    """A project that tests spoil and mend again; its image is built once."""
+    """A project that tests break and fix again. Its image is built once."""
     return new_project()
 
 
 @pytest.fixture
 def spoilt(project: Project) -> Iterator[Project]:
-    """The same, with .env and the shell's settings put back after the test."""
+    """The same project. The test's changes to .env and the shell's settings are undone."""
     text = project.read(".env")
     yield project
     (project.folder / ".env").write_text(text)
@@ -50,7 +50,7 @@ def test_no_docker(spoilt: Project, tmp_path: Path) -> None:
     spoilt.environment["PATH"] = path
     *_, said, _ = done.stderr.splitlines()
     assert done.returncode != 0
-    assert said.startswith("labdock: docker is not found: install Docker Engine 25 or later")
+    assert said.startswith("labdock: docker is not found. Install Docker Engine 25 or later")
     assert left(spoilt) == []
 
 
@@ -58,7 +58,7 @@ def test_no_engine_answers(spoilt: Project) -> None:
     done = spoilt.run("env", "DOCKER_HOST=tcp://127.0.0.1:1", "make", "up", check=False)
     *_, said, _ = done.stderr.splitlines()
     assert done.returncode != 0
-    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1: start it")
+    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1. Start it.")
 
 
 def test_an_engine_that_the_user_may_not_use(project: Project) -> None:
@@ -75,7 +75,7 @@ def test_an_engine_that_the_user_may_not_use(project: Project) -> None:
         )
     *_, said, _ = done.stderr.splitlines()
     assert done.returncode != 0
-    assert said.startswith("labdock: your user may not use the Docker engine: run 'sudo usermod -aG docker")
+    assert said.startswith("labdock: your user may not use the Docker engine. Run 'sudo usermod -aG docker")
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_too_old(spoilt: Project, fake_docker: Callable[..., str], what: str) ->
     major, minor = NEEDS[what]
     old = (major, minor - 1) if minor else (major - 1, 9)
     spoilt.environment["PATH"] = fake_docker(**{what: old})
-    said = refused(spoilt, "is {}.{}.0".format(*old), f"{major}.{minor} or later", "update it")
+    said = refused(spoilt, "is {}.{}.0".format(*old), f"{major}.{minor} or later", "Update it")
     assert what in said.lower()
     spoilt.environment["PATH"] = fake_docker()
     assert "ok    engine" in spoilt.make("doctor").stdout
@@ -118,27 +118,30 @@ WRONG = [
     ],
     ("LAB_UMASK", "9", "such as 022"),
     ("JUPYTER_UI", "labs", "lab or notebook"),
-    ("JUPYTER_BIND", "everywhere", "mend .env"),
-    ("LAB_CPUS", "1.5", "whole number"),
-    ("LAB_MEMORY", "lots", "4g"),
-    ("LAB_PIDS", "3", "32"),
-    ("LAB_SCRATCH", "50%", "500m"),
+    ("JUPYTER_BIND", "everywhere", "Fix .env"),
+    # The engine takes 0, less than a byte and too large a number for no limit.
+    *[("LAB_MEMORY", value, "4g") for value in ("lots", "0g", "0", "0.1b", "-1g", "99999999999999g")],
+    *[("LAB_SCRATCH", value, "500m") for value in ("50%", "0g", "17179869184g")],
+    *[("LAB_PIDS", value, "32") for value in ("3", "0", "-1")],
+    *[("LAB_CPUS", value, "from 1 to 9999") for value in ("0", "-1", "0.0", "many")],
+    ("LAB_CPUS", "1.5", "Run 'echo LAB_CPU_PERCENT=150 >>.env'"),
+    *[("LAB_CPU_PERCENT", value, "from 1 to 999999") for value in ("0", "-1", "1.5")],
     ("LAB_CA_BUNDLE", "/nowhere/ca.pem", "PEM file"),
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "mend"), WRONG)
-def test_a_wrong_setting(spoilt: Project, name: str, value: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(name, raising=False)  # a CA of this machine's
+@pytest.mark.parametrize(("name", "value", "fix"), WRONG)
+def test_a_wrong_setting(spoilt: Project, name: str, value: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name, raising=False)  # this machine may need a CA
     spoilt.set_env(**{name: value})
-    # Compose, which judges an address, does not say whose it is.
-    refused(spoilt, value, mend, ".env", *([] if name == "JUPYTER_BIND" else [name]))
+    # Compose checks the address, and does not name the setting.
+    refused(spoilt, value, fix, ".env", *([] if name == "JUPYTER_BIND" else [name]))
 
 
 def test_an_env_file_that_cannot_be_read(spoilt: Project) -> None:
     with (spoilt.folder / ".env").open("a") as env:
         env.write("two words\n")
-    refused(spoilt, "key cannot contain a space", "mend .env")
+    refused(spoilt, "key cannot contain a space", "Fix .env")
 
 
 def test_empty_counts_as_unset(spoilt: Project) -> None:
@@ -162,7 +165,7 @@ def test_the_entrypoint_refuses_a_real_root(lab: Project, user: str) -> None:
 def test_root_does_not_serve_under_plain_compose_either(spoilt: Project) -> None:
     spoilt.environment["LAB_UID"] = "0"
     assert spoilt.compose("up", "--detach", check=False).returncode != 0
-    assert "labdock: the lab would run as root (uid 0): put your own uid into .env" in spoilt.logs()
+    assert "labdock: the lab would run as root (uid 0). Set LAB_UID in .env" in spoilt.logs()
     assert [c["State"]["Running"] for c in spoilt.containers()] == [False, False]
 
 
@@ -182,37 +185,38 @@ def test_what_is_no_id_does_not_serve_under_plain_compose(spoilt: Project, uid: 
         ("JUPYTER_USERNAME", "root", "not a user name"),
         ("JUPYTER_USERNAME", "A B", "not a user name"),
         ("JUPYTER_USERNAME", "1234", "a number"),
+        ("JUPYTER_USERNAME", "a" * 33, "at most 32"),
         ("LAB_UMASK", "9", "such as 022"),
-        ("JUPYTER_UI", "x", "put lab or notebook"),
+        ("JUPYTER_UI", "x", "Set it to lab or notebook"),
     ],
 )
 def test_the_entrypoint_refuses_what_compose_does_not_judge(lab: Project, name: str, value: str, said: str) -> None:
-    """Its control is every start; and each sentence names the value."""
+    """The control is every start. Each line names the value."""
     done = lab.compose("run", "--rm", "--no-deps", "--env", f"{name}={value}", "prepare", check=False)
     assert done.returncode == 1
-    (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("labdock: "))
-    assert sentence.startswith(f"labdock: {name} is '{value}'") and said in sentence
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("labdock: "))
+    assert line.startswith(f"labdock: {name} is '{value}'") and said in line
 
 
 # --- mounts ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("folder", ["data", pytest.param("notebooks", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
-    ("owner", "mode", "mend"),
+    ("owner", "mode", "fix"),
     [
-        ("4321:4322", 0o755, "put LAB_UID=4321 and LAB_GID=4322 into .env, or run 'sudo chown -R {lab} {folder}'"),
-        ("0:0", 0o755, "run 'sudo chown -R {lab} data notebooks secrets'"),
-        ("{lab}", 0o500, "run 'chmod u+rwx {folder}'"),
+        ("4321:4322", 0o755, "Set LAB_UID=4321 and LAB_GID=4322 in .env, or run 'sudo chown -R {lab} {folder}'"),
+        ("0:0", 0o755, "Run 'sudo chown -R {lab} data notebooks secrets'"),
+        ("{lab}", 0o500, "Run 'chmod u+rwx {folder}'"),
     ],
     ids=["another user's", "root's", "read-only"],
 )
-def test_a_mount_that_cannot_be_written(spoilt: Project, folder: str, owner: str, mode: int, mend: str) -> None:
+def test_a_mount_that_cannot_be_written(spoilt: Project, folder: str, owner: str, mode: int, fix: str) -> None:
     only_root()
     lab = owned(spoilt)
     path = spoilt.folder / folder
     try:
         spoilt.run("chown", owner.format(lab=lab), folder)
         path.chmod(mode)
-        refused(spoilt, f"cannot write {folder}/", mend.format(lab=lab, folder=folder))
+        refused(spoilt, f"cannot write {folder}/", fix.format(lab=lab, folder=folder))
     finally:
         spoilt.run("chown", "-R", lab, folder)
         path.chmod(0o755)
@@ -223,7 +227,7 @@ def test_secrets_that_cannot_be_written_and_then_can(fresh_project: Project) -> 
     only_root()
     fresh_project.run("chown", "0:0", "secrets")
     said = refused(fresh_project, "cannot write secrets/")
-    command = said.partition("'sudo ")[2].partition("'")[0]  # the mend, as told
+    command = said.partition("'sudo ")[2].partition("'")[0]  # as printed
     fresh_project.run(*command.split())
     assert answers(fresh_project.up()) == 200
 
@@ -232,7 +236,7 @@ def test_secrets_that_cannot_be_written_and_then_can(fresh_project: Project) -> 
 def test_a_folder_was_deleted(spoilt: Project, folder: str) -> None:
     (spoilt.folder / folder).rename(spoilt.folder / "aside")
     try:
-        refused(spoilt, f"{folder}/ is missing", f"run 'mkdir {folder}'")
+        refused(spoilt, f"{folder}/ is missing", f"Run 'mkdir {folder}'")
         assert not (spoilt.folder / folder).exists()
     finally:
         (spoilt.folder / "aside").rename(spoilt.folder / folder)
@@ -240,19 +244,19 @@ def test_a_folder_was_deleted(spoilt: Project, folder: str) -> None:
 
 # --- the token ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("token", "mend"),
+    ("token", "words"),
     [
-        pytest.param(b"", "holds 0 characters, 32 are needed: delete it", id="empty"),
+        pytest.param(b"", "holds 0 characters, but at least 32 are needed. Run 'rm secrets/jupyter_token'", id="empty"),
         pytest.param(b" \r\n" * 20, "holds 0 characters", id="white space", marks=pytest.mark.full),
         pytest.param(TOKEN[1:].encode() + b"\n", "holds 31 characters", id="short"),
-        pytest.param(b"\xff\xfe" * 40, "plain characters: delete it", id="no text", marks=pytest.mark.full),
+        pytest.param(b"\xff\xfe" * 40, "more than plain ASCII characters", id="no text", marks=pytest.mark.full),
     ],
 )
-def test_a_token_that_is_none(spoilt: Project, token: bytes, mend: str) -> None:
+def test_a_token_that_is_none(spoilt: Project, token: bytes, words: str) -> None:
     file = spoilt.folder / "secrets/jupyter_token"
     file.write_bytes(token)
     try:
-        refused(spoilt, "secrets/jupyter_token", mend, "the next start makes a new one")
+        refused(spoilt, "secrets/jupyter_token", words, "The next start makes a new token")
     finally:
         file.unlink()
 
@@ -282,18 +286,18 @@ def test_a_port_that_another_lab_holds(spoilt: Project, lab: Project) -> None:
     port = lab.lab().address.rpartition(":")[2]
     before = lab.container()
     spoilt.set_env(JUPYTER_PORT=port)
-    refused(spoilt, f"port {port} is taken", "put another JUPYTER_PORT into .env")
+    refused(spoilt, f"port {port} is in use", "Set JUPYTER_PORT to another port")
     assert lab.container()["Id"] == before["Id"]
     assert lab.container()["State"]["StartedAt"] == before["State"]["StartedAt"]
     assert answers(lab.lab()) == 200
 
 
 @pytest.mark.full
-def test_a_port_that_a_program_holds_until_it_is_mended(spoilt: Project) -> None:
+def test_a_port_that_a_program_uses_until_it_ends(spoilt: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         spoilt.set_env(JUPYTER_PORT=port)
-        refused(spoilt, f"port {port} is taken")
+        refused(spoilt, f"port {port} is in use")
     assert spoilt.up().address == f"http://127.0.0.1:{port}"
 
 
@@ -303,13 +307,13 @@ NVIDIA = "{deploy: {resources: {reservations: {devices: [{driver: nvidia, count:
 @pytest.mark.parametrize(
     ("lab", "said"),
     [
-        ("{command: nothing}", "the lines above say why"),  # ends at once, and would be restarted for ever
+        ("{command: nothing}", "See the lines above"),  # ends at once, and would restart forever
         pytest.param(
             "{healthcheck: {test: [CMD, 'false'], start_period: 0s, interval: 1s}}",
-            "the lines above say why",
+            "See the lines above",
             marks=pytest.mark.full,
         ),
-        (NVIDIA, "no graphics processor: install NVIDIA's container toolkit"),
+        (NVIDIA, "no GPU. Install the NVIDIA Container Toolkit"),
     ],
 )
 def test_a_lab_that_does_not_come_up(spoilt: Project, lab: str, said: str) -> None:

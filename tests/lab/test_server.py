@@ -71,13 +71,13 @@ def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) ->
 
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without the check"])
 def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, checked: bool) -> None:
-    """Behind an entrypoint that lets an empty token pass; without the check in the configuration, anybody is in."""
-    length, check = '"$length" -ge 32', "if len(token) < 32:"
-    entrypoint, config = (lab.read(f"lab/server/{file}") for file in ("entrypoint.sh", CONFIG))
-    assert length in entrypoint and check in config
-    layer = with_server(lab, tmp_path, "entrypoint.sh", entrypoint.replace(length, '"$length" -ge 0'))
+    """The entrypoint accepts an empty token here. Without the check in the configuration, everybody gets in."""
+    length, check = '"$length" -lt 32', "if len(characters) < 32 or"
+    checks, config = (lab.read(f"lab/server/{file}") for file in ("checks.sh", CONFIG))
+    assert length in checks and check in config
+    layer = with_server(lab, tmp_path, "checks.sh", checks.replace(length, '"$length" -lt 0'))
     if not checked:
-        (tmp_path / "server" / CONFIG).write_text(config.replace(check, "if False:"))
+        (tmp_path / "server" / CONFIG).write_text(config.replace(check, "if False and"))
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/jupyter_token").touch()
     file = "secrets/jupyter_token"
@@ -88,7 +88,7 @@ def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, chec
         if serves:
             assert get(twin.lab(), "/api/contents") == 200
         else:
-            assert "labdock: secrets/jupyter_token holds 0 characters, 32 are needed" in twin.logs()
+            assert "labdock: secrets/jupyter_token holds 0 characters. It needs 32" in twin.logs()
 
 
 # --- names, pages, log ----------------------------------------------------------------------------

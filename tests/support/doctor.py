@@ -1,35 +1,42 @@
-"""What `make doctor` says, and typing what it says."""
+"""What `make doctor` prints, and how to run the command that it prints."""
 
 import re
 
 from tests.support.project import Project
 
+# Doctor prints this note for every project.
+UPDATE = "'copier check-update' tells you if the template has a newer version."
+
 
 def doctor(project: Project) -> dict[str, list[str]]:
-    """The sentences of `make doctor` by their first word: ok, note, MEND. It fails where one is to mend."""
+    """The lines of `make doctor` by their first word: ok, note, FIX. The note for every project is left out.
+
+    Doctor has to fail exactly if there is a FIX.
+    """
     done = project.make("doctor", check=False)
     assert "\x1b" not in done.stdout, "no colour is needed to read it"
-    lines = [re.fullmatch(r"(ok   |MEND |note ) (\S.*)", line) for line in done.stdout.splitlines()]
-    said: dict[str, list[str]] = {"ok": [], "note": [], "MEND": []}
+    lines = [re.fullmatch(r"(ok   |FIX  |note ) (\S.*)", line) for line in done.stdout.splitlines()]
+    printed: dict[str, list[str]] = {"ok": [], "note": [], "FIX": []}
     for line in lines:
         assert line, done.stdout
-        said[line[1].strip()].append(line[2])
-    assert bool(done.returncode) is bool(said["MEND"]), done.stdout + done.stderr
-    return said
+        if line[2] != UPDATE:
+            printed[line[1].strip()].append(line[2])
+    assert bool(done.returncode) is bool(printed["FIX"]), done.stdout + done.stderr
+    return printed
 
 
-def faults(project: Project) -> list[str]:
-    """What is to be mended, but for this machine's own disk, which may well be nearly full."""
-    return [sentence for sentence in doctor(project)["MEND"] if "where the engine keeps its images" not in sentence]
+def problems(project: Project) -> list[str]:
+    """What doctor wants fixed, except the space on this machine's own disk, which may be low."""
+    return [line for line in doctor(project)["FIX"] if "free in the engine's folder" not in line]
 
 
-def printed_command(sentence: str) -> str:
-    """The command that a sentence tells to run."""
-    found = re.search(r"\brun '([^']+)'", sentence)
-    assert found, f"no command in: {sentence}"
+def printed_command(line: str) -> str:
+    """The command that a line tells you to run."""
+    found = re.search(r"\b[Rr]un '([^']+)'", line)
+    assert found, f"no command in: {line}"
     return found[1]
 
 
-def mend(project: Project, sentence: str) -> None:
-    """Type the command that `sentence` tells, in the project's folder."""
-    project.run("sh", "-c", printed_command(sentence))
+def fix(project: Project, line: str) -> None:
+    """Run the command that `line` prints, in the project's folder."""
+    project.run("sh", "-c", printed_command(line))

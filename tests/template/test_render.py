@@ -21,6 +21,8 @@ from tests.support.project import Project
 FILES = [
     ".copier-answers.yml",
     ".devcontainer/devcontainer.json",
+    ".devcontainer/open.cmd",
+    ".devcontainer/open.sh",
     ".dockerignore",
     ".gitattributes",
     ".gitignore",

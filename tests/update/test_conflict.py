@@ -41,23 +41,21 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
     assert "git status" in message and "Unmerged paths" in message and "make up" in message.splitlines()[-1]
     assert conflicts(torn) == {"Dockerfile"}
 
-    conflict = (
-        "Dockerfile holds a conflict ('<<<<<<<' to '>>>>>>>'): keep what is right, then run 'git add Dockerfile'."
-    )
+    conflict = "Dockerfile has a conflict between '<<<<<<<' and '>>>>>>>'. Edit it, then run 'git add Dockerfile'."
     assert refused(torn) == f"labdock: {conflict}"
-    assert f"MEND  {conflict}" in torn.make("doctor", check=False).stdout.splitlines()
+    assert f"FIX   {conflict}" in torn.make("doctor", check=False).stdout.splitlines()
     torn.run("git", "add", "Dockerfile")
     assert said(torn) == [conflict], "git add does not hide the markers"
     torn.run("git", "restore", "--staged", "Dockerfile")
     solve(torn)
     assert said(torn) == []
-    assert "ok    no update waits for a decision of yours" in torn.make("doctor", check=False).stdout.splitlines()
+    assert "ok    no update waits for your decision" in torn.make("doctor", check=False).stdout.splitlines()
 
 
 def test_an_unmerged_file_without_markers_is_named(torn: Project) -> None:
     update(torn)
     solve(torn)
-    assert said(torn) == ["Dockerfile is unmerged in git: look at it, then run 'git add Dockerfile'."]
+    assert said(torn) == ["Dockerfile is unmerged in git. Check it, then run 'git add Dockerfile'."]
     torn.run("git", "checkout", "--ours", "Dockerfile")
     assert MINE in torn.read("Dockerfile") and COMMENT not in torn.read("Dockerfile")
     torn.run("git", "checkout", "--theirs", "Dockerfile")
@@ -83,7 +81,8 @@ def test_a_rejected_change_is_named(torn: Project) -> None:
     copier.run_update(torn.folder, defaults=True, overwrite=True, quiet=True, conflict="rej")
     assert conflicts(torn) == {"Dockerfile.rej"}
     assert said(torn) == [
-        "Dockerfile.rej is what an update could not put into Dockerfile: do it by hand, then run 'rm Dockerfile.rej'."
+        "Dockerfile.rej holds a change that the update could not make in Dockerfile. "
+        "Make it there, then run 'rm Dockerfile.rej'."
     ]
     (torn.folder / "Dockerfile.rej").unlink()
     assert said(torn) == []

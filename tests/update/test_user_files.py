@@ -8,7 +8,7 @@ import pytest
 
 from tests.cases import Answers
 from tests.conftest import CANDIDATE, git
-from tests.support.doctor import mend
+from tests.support.doctor import fix
 from tests.support.project import Project
 from tests.support.updates import (
     COMMENT,
@@ -205,17 +205,17 @@ def test_doctor_names_the_command_that_adds_a_needed_package(
     engine: None, releases: Path, tmp_path: Path, was: Answers, becomes: Answers, needed: str
 ) -> None:
     project = start(releases, tmp_path / "lab", OLD, **was)
-    assert needs(project) == ["ok    requirements.lock holds what the lab needs"]
+    assert needs(project) == ["ok    requirements.lock holds the packages that the lab needs"]
     files = FILES if was == TENSORFLOW else USER_FILES
     before = contents(project, *files)
     update(project, **becomes)
     assert_updated(project)
     assert contents(project, *files) == before
-    sentence = f"requirements.lock lacks {needed}, which this lab needs: run 'make add PKG=\"{needed}\"'."
-    assert needs(project) == [f"MEND  {sentence}"]
+    sentence = f"requirements.lock lacks {needed}, which the lab needs. Run 'make add PKG=\"{needed}\"'."
+    assert needs(project) == [f"FIX   {sentence}"]
     project.make("env")
-    mend(project, sentence)
-    assert needs(project) == ["ok    requirements.lock holds what the lab needs"]
+    fix(project, sentence)
+    assert needs(project) == ["ok    requirements.lock holds the packages that the lab needs"]
     lock = project.read("requirements.lock")
     assert "\ntensorflow==" in lock and ("\nnvidia-cudnn-" in lock) == (becomes == NVIDIA)
     assert f'"{needed}' in project.read("pyproject.toml")
@@ -227,7 +227,7 @@ def test_the_missing_package_for_a_gpu_is_named(releases: Path, tmp_path: Path) 
     check = ("sh", "-c", ". lab/commands/lib/all.sh; check_packages")
     assert project.run(*check).stdout == ""
     update(project, **NVIDIA)
-    assert "run 'make add PKG=\"tensorflow[and-cuda]\"'" in project.run(*check).stdout
+    assert "Run 'make add PKG=\"tensorflow[and-cuda]\"'" in project.run(*check).stdout
 
 
 @pytest.mark.full
@@ -235,4 +235,4 @@ def test_a_lock_without_a_needed_package_is_noticed(engine: None, old: Project) 
     edit(old.folder, "requirements.lock", "\nipykernel==", "\nanother==")
     old.commit()
     update(old)
-    assert "lacks ipykernel, which" in needs(old)[0] and needs(old)[0].startswith("MEND")
+    assert "lacks ipykernel, which" in needs(old)[0] and needs(old)[0].startswith("FIX")

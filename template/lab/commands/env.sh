@@ -1,49 +1,64 @@
 #!/bin/sh
-# Write .env from sample.env with this user's ids and this folder's own name and port. Never overwrites.
+# Writes .env from sample.env, with your ids and this folder's own name and port. Never overwrites it.
 set -eu
 . lab/commands/lib/all.sh
 
 if [ -e .env ] || [ -L .env ]; then
-    echo ".env is there already; it was left as it is."
+    echo ".env already exists and was not changed."
     exit 0
 fi
 
 uid=$(id -u)
 gid=$(id -g)
 if [ "$uid" = 0 ]; then
-    # Root has no lab of its own: the person behind sudo, else the folder's owner, else the usual first user.
-    # shellcheck disable=SC2012 # a portable stat
-    owner=$(ls -ldn . | awk '{print $3 ":" $4}')
+    # The lab never runs as root. Take the ids of the user who called sudo, of the folder's owner, or the usual first ones.
+    # shellcheck disable=SC2012 # `stat` has other options on macOS
+    owner=$(ls -ldn . | awk '{ print $3 ":" $4 }')
     uid=${SUDO_UID:-${owner%:*}}
     gid=${SUDO_GID:-${owner#*:}}
     if [ "$uid" = 0 ] || [ "$gid" = 0 ]; then
         uid=1000 gid=1000
     fi
 fi
-# Without root, Docker's uid 0 is the user who runs it; what any other uid writes that user could not delete.
-lab_uid=$uid lab_gid=$gid files=
+
+lab_uid=$uid
+lab_gid=$gid
+compose_files=
 case $(engine_kind) in
-rootless) lab_uid=0 lab_gid=0 ;;
-podman) files=compose.yaml:lab/runtime/podman.yaml$([ ! -e compose.override.yaml ] || echo :compose.override.yaml) ;;
+rootless) # uid 0 in the container is the user here. The user could not delete files of any other uid.
+    lab_uid=0
+    lab_gid=0
+    ;;
+podman)
+    compose_files=compose.yaml:lab/runtime/podman.yaml
+    [ ! -e compose.override.yaml ] || compose_files=$compose_files:compose.override.yaml
+    ;;
 esac
-history=
-[ ! -d .git ] || [ -n "$(git_password .git)" ] || history=./.git
+
+# The lab may read git's history, unless git's configuration holds credentials.
+git=
+if [ -d .git ] && [ -z "$(git_password .git)" ]; then
+    git=./.git
+fi
 number=$(checkout_number)
-name=$(sed -n 's/^LAB_NAME=//p' sample.env)-$(printf %06x $((number % 16777216)))
+name=$(default LAB_NAME)-$(printf %06x $((number % 16777216)))
 port=$((8888 + number % 1000))
 
-# Written aside first, so that an interrupted run leaves no half .env.
+# .env appears only when it is complete.
 trap 'rm -f .env.new' EXIT
 trap 'exit 130' HUP INT TERM
-sed "s/^LAB_NAME=.*/LAB_NAME=$name/; s/^LAB_UID=.*/LAB_UID=$lab_uid/; s/^LAB_GID=.*/LAB_GID=$lab_gid/
-    s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/; s|^LAB_GIT=.*|LAB_GIT=$history|" sample.env >.env.new
-[ -z "$files" ] || printf '\n# The engine is Podman.\nCOMPOSE_FILE=%s\n' "$files" >>.env.new
+sed "s/^LAB_NAME=.*/LAB_NAME=$name/
+    s/^LAB_UID=.*/LAB_UID=$lab_uid/
+    s/^LAB_GID=.*/LAB_GID=$lab_gid/
+    s/^JUPYTER_PORT=.*/JUPYTER_PORT=$port/
+    s|^LAB_GIT=.*|LAB_GIT=$git|" sample.env >.env.new
+[ -z "$compose_files" ] || printf '\n# The engine is Podman.\nCOMPOSE_FILE=%s\n' "$compose_files" >>.env.new
 if [ "$(id -u)" = 0 ]; then
     for path in .env.new data notebooks secrets; do
         [ ! -e "$path" ] || chown -hR "$uid:$gid" "$path"
     done
-    echo "You are root: the lab will run as $uid:$gid, to whom data/, notebooks/ and secrets/ were handed."
+    echo "You are root, so the lab will run as $uid:$gid. data/, notebooks/ and secrets/ now belong to $uid:$gid."
 fi
 mv .env.new .env
 echo "Wrote .env: $name, uid $lab_uid, gid $lab_gid, port $port."
-[ "$lab_uid" != 0 ] || echo "This Docker engine runs without root: its uid 0 is you."
+[ "$lab_uid" != 0 ] || echo "The Docker engine runs without root, so uid 0 in the lab is you."

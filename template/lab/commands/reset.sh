@@ -1,9 +1,10 @@
 #!/bin/sh
-# Forget what outlived earlier starts: the volume goes, and the next start makes an empty one.
+# Deletes the volume with histories and editor settings, and starts the lab with an empty one.
 set -eu
 . lab/commands/lib/all.sh
 
 docker compose rm --stop --force lab
-name=$(docker compose config --format json | sed -n 's/^  "name": "\(.*\)",$/\1/p')
-docker volume rm --force "${name}_kept" >/dev/null || refuse "volume ${name}_kept is in use: 'docker ps --all --filter volume=${name}_kept' says by what."
+volume=$(docker compose config --environment | sed -n 's/^COMPOSE_PROJECT_NAME=//p')_kept
+docker volume rm --force "$volume" >/dev/null ||
+    refuse "volume $volume is in use. 'docker ps --all --filter volume=$volume' lists its containers: remove them first."
 exec sh lab/commands/up.sh

@@ -1,7 +1,17 @@
 #!/bin/sh
-# Make a new token. The lab reads it when it starts, and forgets every session then: `make up` restarts it.
+# Replaces the token and ends every session. It stops the lab first, so that the old token ends even if the start fails.
 set -eu
 . lab/commands/lib/all.sh
 
-rm -f secrets/jupyter_token || refuse "secrets/jupyter_token cannot be deleted: run 'sudo rm secrets/jupyter_token'."
+require check_engine
+labs=$(running_labs) || refuse "the engine does not list its containers, so the old token still works. 'docker ps' shows why."
+for lab in $labs; do
+    docker stop "$lab" >/dev/null || refuse "the lab did not stop, so the old token still works. Run 'docker rm --force $lab'."
+done
+rm -f secrets/jupyter_token || refuse "secrets/jupyter_token cannot be deleted. Run 'sudo rm secrets/jupyter_token'."
+
+# An image that exists is started as it is: a build could fail.
+if docker image inspect "$(image lab)" >/dev/null 2>&1; then
+    exec sh lab/commands/up.sh --no-build
+fi
 exec sh lab/commands/up.sh

@@ -1,16 +1,19 @@
 #!/bin/sh
-# Run tests/ against the running lab, from an environment of their own (.venv-tests).
+# Runs tests/ against the running lab, in a Python environment of its own (.venv-tests).
 set -eu
 . lab/commands/lib/all.sh
 
-docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running: start it with 'make up'."
+require_running
 version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
-    refuse "python3 is not found: the tests need Python 3.11 or later on this machine."
-case $version in 3.[0-9] | 3.10) refuse "python3 is $version: the tests need Python 3.11 or later on this machine." ;; esac
+    refuse "python3 is not found. Install Python 3.11 or later on this machine."
+case $version in 3.[0-9] | 3.10) refuse "python3 is $version. Install Python 3.11 or later on this machine." ;; esac
+
+# A copy of the lock in the environment shows which versions it holds.
 if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     python3 -m venv --clear .venv-tests ||
-        refuse "python3 makes no environments: on Debian and Ubuntu, run 'sudo apt install python3-venv'."
-    index=$(setting PIP_INDEX_URL '' | cut -d ' ' -f 1) ca=$(setting LAB_CA_BUNDLE '')
+        refuse "python3 cannot make an environment. On Debian and Ubuntu, run 'sudo apt install python3-venv'."
+    index=$(setting PIP_INDEX_URL | cut -d ' ' -f 1)
+    ca=$(setting LAB_CA_BUNDLE)
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
     [ -z "$ca" ] || export PIP_CERT="$ca"
     .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock

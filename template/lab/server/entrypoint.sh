@@ -1,6 +1,8 @@
 #!/bin/sh
-# Checks what the lab stands on, then starts the server. `prepare` makes the token instead; what fails is one sentence.
+# Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token and ends.
 set -eu
+# shellcheck source=SCRIPTDIR/checks.sh
+. /opt/labdock/checks.sh
 
 mode=${1:-serve}
 token=/run/secrets/jupyter_token
@@ -8,105 +10,106 @@ export HOME="/home/$JUPYTER_USERNAME" USER="$JUPYTER_USERNAME" LOGNAME="$JUPYTER
 uid=$(id -u)
 gid=$(id -g)
 
+# refuse SENTENCE: say it and do not serve.
 refuse() {
     echo "labdock: $*" >&2
     [ "$mode" = serve ] || exit 1
-    # After an engine restart nothing else has checked: stay down without a loop of restarts, until stopped.
+    # After an engine restart only this script checks. An exit would restart the container forever, so wait for a stop.
     exec sleep infinity
 }
 
-# mapped FILE: is 0 in here another id outside? So it is under an engine without root, whose uid 0 is an ordinary user.
+# require SENTENCE: refuse, unless it is empty.
+require() {
+    [ -z "$1" ] || refuse "$1"
+}
+
+# --- ids --------------------------------------------------------------------------------------------
+# mapped FILE: true if id 0 in the container is another id on the host, as in an engine that runs without root.
 mapped() {
     while read -r inside outside _; do
         [ "$inside" != 0 ] || [ "$outside" = 0 ] || return 0
     done <"/proc/self/$1"
     return 1
 }
-[ "$uid" != 0 ] || mapped uid_map || refuse "the lab would run as root (uid 0): put your own uid into .env as LAB_UID (id -u prints it)."
-[ "$gid" != 0 ] || mapped gid_map || refuse "the lab would run in root's group (gid 0): put your own gid into .env as LAB_GID (id -g prints it)."
+[ "$uid" != 0 ] || mapped uid_map ||
+    refuse "the lab would run as root (uid 0). Set LAB_UID in .env to your own uid, which 'id -u' prints."
+[ "$gid" != 0 ] || mapped gid_map ||
+    refuse "the lab would run in root's group (gid 0). Set LAB_GID in .env to your own gid, which 'id -g' prints."
 
-case $JUPYTER_USERNAME in
-root | . | .. | '' | -* | *[!A-Za-z0-9._-]*)
-    refuse "JUPYTER_USERNAME is '$JUPYTER_USERNAME', not a user name (letters, digits, '.', '_' and '-', not root): mend it in .env."
-    ;;
-*[!0-9]*) ;;
-*) refuse "JUPYTER_USERNAME is '$JUPYTER_USERNAME', a number, which programs would take for a uid: mend it in .env." ;;
-esac
+# --- settings ---------------------------------------------------------------------------------------
+require "$(username_problem "$JUPYTER_USERNAME")"
+require "$(umask_problem "$LAB_UMASK")"
+require "$(front_end_problem "$JUPYTER_UI")"
+umask "$LAB_UMASK"
 
-case $LAB_UMASK in
-0[0-7][0-7]) umask "$LAB_UMASK" ;;
-*) refuse "LAB_UMASK is '$LAB_UMASK', not 0 and two digits from 0 to 7, such as 022: mend it in .env." ;;
-esac
-
-# name FILE ID LINE: the image's own entries, but LINE for this name and ID. /etc/passwd and /etc/group point here.
-name() {
+# add_name FILE ID LINE: write the image's own passwd or group to the tmpfs, with LINE for this user's name and ID.
+# /etc/passwd and /etc/group are links to these files.
+add_name() {
     awk -F : -v name="$USER" -v id="$2" '$1 != name && $3 != id' "/etc/$1.image" >"/run/lab/$1"
     echo "$3" >>"/run/lab/$1"
 }
-name passwd "$uid" "$USER:x:$uid:$gid:$USER:$HOME:/bin/bash"
-name group "$gid" "$USER:x:$gid:"
+add_name passwd "$uid" "$USER:x:$uid:$gid:$USER:$HOME:/bin/bash"
+add_name group "$gid" "$USER:x:$gid:"
 
-case $JUPYTER_UI in
-lab) module=jupyterlab ;;
-notebook) module=notebook ;;
-*) refuse "JUPYTER_UI is '$JUPYTER_UI': put lab or notebook into .env." ;;
-esac
-
-# What this user cannot write is not a lab: nobody would save anything.
+# --- mounts -----------------------------------------------------------------------------------------
+# writable FOLDER NAME: refuse if this user cannot write FOLDER, which is NAME/ in the project.
 writable() {
     [ -w "$1" ] && return
     owner=$(stat -c '%u %g' "$1")
-    them="the lab runs as uid $uid, gid $gid and cannot write $2/, which belongs to uid ${owner% *}, gid ${owner#* }"
-    if [ "${owner% *}" = 0 ] && [ "$uid" != 0 ] && mapped uid_map; then
-        refuse "$them, you yourself in an engine without root: put LAB_UID=0 and LAB_GID=0 into .env."
+    owner_uid=${owner% *}
+    owner_gid=${owner#* }
+    problem="the lab runs as uid $uid, gid $gid and cannot write $2/, which belongs to uid $owner_uid, gid $owner_gid."
+    if [ "$owner_uid" = 0 ] && [ "$uid" != 0 ] && mapped uid_map; then
+        refuse "$problem The engine runs without root, so uid 0 is you. Set LAB_UID=0 and LAB_GID=0 in .env."
+    elif [ "$owner_uid" = "$uid" ]; then
+        refuse "$problem Run 'chmod u+rwx $2' in the project's folder."
+    elif [ "$owner_uid" = 0 ] || [ "$owner_gid" = 0 ]; then
+        refuse "$problem Run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder."
+    else
+        refuse "$problem Set LAB_UID=$owner_uid and LAB_GID=$owner_gid in .env, or run 'sudo chown -R $uid:$gid $2' in the project's folder."
     fi
-    case $owner in
-    "$uid "*) refuse "$them: run 'chmod u+rwx $2' in the project's folder." ;;
-    0\ * | *\ 0) refuse "$them: run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder." ;;
-    *) refuse "$them: put LAB_UID=${owner% *} and LAB_GID=${owner#* } into .env, or run 'sudo chown -R $uid:$gid $2'." ;;
-    esac
 }
 writable "$HOME/data" data
 writable "$HOME/notebooks" notebooks
 
-# An engine that starts a lab without its token leaves an empty folder of that name.
-[ "$mode" != prepare ] || [ ! -d "$token" ] || rmdir "$token" ||
-    refuse "secrets/jupyter_token is a folder: delete it, and the next start makes a new token."
-if [ "$mode" = prepare ] && [ ! -e "$token" ]; then
-    writable /run/secrets secrets
-    # One line and its end, so that a terminal that shows it glues nothing to it.
-    od -An -N 32 -w32 -t x1 /dev/urandom | tr -d ' ' | (umask 077 && cat >"$token.new")
-    mv "$token.new" "$token"
+# --- token ------------------------------------------------------------------------------------------
+if [ "$mode" = prepare ]; then
+    # An engine that starts a lab without its token leaves an empty folder of that name.
+    [ ! -d "$token" ] || rmdir "$token" 2>/dev/null || true
+    if [ ! -e "$token" ]; then
+        writable /run/secrets secrets
+        # The newline at the end keeps a terminal that shows the file from joining it to the prompt.
+        od -An -N 32 -w32 -t x1 /dev/urandom | tr -d ' ' | (umask 077 && cat >"$token.new")
+        mv "$token.new" "$token"
+    fi
 fi
-[ -e "$token" ] || refuse "secrets/jupyter_token is missing: 'docker compose up' makes a new one."
-[ -r "$token" ] || refuse "secrets/jupyter_token cannot be read by uid $uid: delete it, and the next start makes a new one."
-# The same reading as jupyter_server_config.py: a byte order mark and surrounding white space do not count.
-stripped=$(LC_ALL=C sed '1s/^\xef\xbb\xbf//' "$token" | tr -d '[:space:]')
-case $stripped in
-*[!!-~]*) refuse "secrets/jupyter_token holds more than plain characters: delete it, and the next start makes a new one." ;;
-esac
-length=$(printf %s "$stripped" | wc -c)
-[ "$length" -ge 32 ] ||
-    refuse "secrets/jupyter_token holds $length characters, 32 are needed: delete it, and the next start makes a new one."
+require "$(token_problem "$token")"
 
 [ "$mode" = serve ] || exit 0
 
-# What outlives a start, for each uid apart: histories, the front end's settings, an editor's server. It lies on a volume.
+# --- files that outlive a start -----------------------------------------------------------------------
+# Histories, the front end's settings and an editor's server are on a volume, in a folder for each uid.
 kept=/var/lib/lab/$uid
 [ -d "$kept" ] || mkdir -m 700 "$kept"
 owner=$(stat -c %u "$kept")
-[ "$owner" = "$uid" ] || refuse "what the lab keeps for uid $uid belongs to uid $owner: 'make reset' starts anew."
+[ "$owner" = "$uid" ] ||
+    refuse "the lab's own files for uid $uid belong to uid $owner. Run 'make reset' to delete them and start again."
 mkdir -p "$kept/lab" "$kept/.vscode-server" "$HOME/.jupyter" "$HOME/.ipython/profile_default"
 for path in .bash_history .ipython/profile_default/history.sqlite .jupyter/lab .vscode-server; do
     ln -sfn "$kept/${path##*/}" "$HOME/$path"
 done
-# Where nobody has been yet, JupyterLab opens the README; the file is named as the one in which it keeps what is open.
+# On a user's first start, JupyterLab opens the README: this is the file in which it stores the open tabs.
 if [ -e "$HOME/notebooks/README.md" ] && mkdir "$kept/lab/workspaces" 2>/dev/null; then
     cat /opt/labdock/workspace.json >"$kept/lab/workspaces/default-37a8.jupyterlab-workspace"
 fi
 
-# Only paths of the image say how the server behaves; nothing in home or in a mount does (-I: no user packages either).
+# --- server -----------------------------------------------------------------------------------------
+# The server reads settings and code from the image only, never from home or a mount (-I: nor from the user's packages).
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
+case $JUPYTER_UI in
+lab) module=jupyterlab ;;
+notebook) module=notebook ;;
+esac
 cd /
 exec /opt/jupyter/bin/python -I -m "$module"

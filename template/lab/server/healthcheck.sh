@@ -1,6 +1,6 @@
 #!/bin/bash
-# Succeed only where the server really answers: a listening port or a log line is not enough. Bash and its /dev/tcp
-# cost 3 ms of processor time; starting Python twice a second would slow down the very start that it watches.
+# Succeeds if the server answers a request on /api. An open port or a line in the log is not enough.
+# Bash and /dev/tcp take 3 ms of CPU time. Python, twice a second, would slow down the start that this watches.
 set -eu
 exec 3<>/dev/tcp/127.0.0.1/8888
 printf 'GET /api HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3

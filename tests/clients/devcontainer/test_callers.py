@@ -86,6 +86,6 @@ def test_without_its_first_command_another_user_cannot_open(cli: Cli, render: Re
     try:
         with pytest.raises(AssertionError):
             cli(project, "up")
-        assert "put LAB_UID=501 and LAB_GID=20 into .env" in project.logs()
+        assert "Set LAB_UID=501 and LAB_GID=20 in .env" in project.logs()
     finally:
         project.down("--rmi", "all")

@@ -1,12 +1,15 @@
 """`.devcontainer/` opened by the reference implementation, as an editor does it."""
 
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.clients.devcontainer.conftest import OVERRIDE, UNPACK, Cli, opened, server_runs
+from tests.conftest import Render
 from tests.support.hardening import failing
 from tests.support.probes import get
 from tests.support.project import Project
@@ -109,30 +112,45 @@ def test_without_its_first_command_a_deleted_override_is_an_error(cli: Cli, fres
         cli(fresh_project, "up")
 
 
-def on_windows(command: str, script: int | None) -> int:
-    """What cmd.exe ends with where `sh` does with `script`, or is missing (None). It knows no comments."""
-    programs = {"sh": 9009, "where": 1, "ver": 0} | ({} if script is None else {"sh": script, "where": 0})
-    for alternative in command.split(" || "):
-        for step in alternative.strip("()").split(" && "):
-            program, *words = step.split()
-            if program == "exit":
-                return int(words[0])
-            if status := programs[program]:
-                break
-        else:
+def on_windows(command: str, folder: Path, script: int | None) -> int:
+    """The status with which cmd.exe ends `command`, if `sh` ends with `script`, or if there is no `sh` (None).
+
+    cmd.exe knows no comments in a command. This reads open.cmd line by line, and fails on a line that it does not know.
+    """
+    first, otherwise = command.split(" || ")
+    assert first.startswith("sh .devcontainer/open.sh") and otherwise == r".devcontainer\open.cmd"
+    if script == 0:
+        return 0
+    found = script is not None
+    for line in (folder / ".devcontainer/open.cmd").read_text().splitlines():
+        if line == "if not errorlevel 1 exit /b 1" and found:
+            return 1
+        if line == "if not exist compose.override.yaml echo services: {}>compose.override.yaml":
+            if not (folder / "compose.override.yaml").exists():
+                (folder / "compose.override.yaml").write_text("services: {}\n")
+        elif line == "exit /b 0":
             return 0
-    return status
+        else:
+            known = ("@echo off", "where /q sh", "if not errorlevel 1 exit /b 1")
+            assert line in known or line.startswith("rem "), line
+    return 0
 
 
-def test_the_first_command_on_each_system(cli: Cli, fresh_copy: Project, tmp_path: Path) -> None:
-    """What the script refuses is an error everywhere; Windows may lack `sh`."""
-    command = json.loads(cli(fresh_copy, "read-configuration").splitlines()[-1])["configuration"]["initializeCommand"]
+def test_the_first_command_on_each_system(render: Render, tmp_path: Path) -> None:
+    """What open.sh refuses is an error everywhere. Windows may have no `sh`."""
+    project = render()
+    text = project.read(".devcontainer/devcontainer.json")
+    (command,) = re.findall(r'"initializeCommand": (".*"),', text)
+    command = json.loads(command)
+    (tmp_path / ".devcontainer").mkdir()
+    shutil.copy(project.folder / ".devcontainer/open.cmd", tmp_path / ".devcontainer")
     for script, opens in ((0, True), (1, False)):
-        (tmp_path / "lab/commands").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "lab/commands/open.sh").write_text(f"exit {script}")
+        (tmp_path / ".devcontainer/open.sh").write_text(f"exit {script}")
         assert (subprocess.run(["sh", "-c", command], cwd=tmp_path).returncode == 0) is opens
-        assert (on_windows(command, script) == 0) is opens
-    assert on_windows(command, None) == 0
+        assert (on_windows(command, tmp_path, script) == 0) is opens
+        assert not (tmp_path / "compose.override.yaml").exists()
+    assert on_windows(command, tmp_path, None) == 0
+    assert (tmp_path / "compose.override.yaml").read_text() == "services: {}\n"
 
 
 @pytest.mark.full

@@ -145,9 +145,9 @@ def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> 
     fresh_project.run("git", "remote", "add", "origin", "https://me:hunter2@forge.example/lab.git")
     fresh_project.set_env(LAB_GIT="./.git")
     done = fresh_project.make("up", check=False)
-    assert ".git/config keeps a name or password ('url = ...')" in done.stderr
+    assert ".git/config holds credentials ('url = ...')" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
-    before_an_editor = fresh_project.run("sh", "lab/commands/open.sh", check=False)
+    before_an_editor = fresh_project.run("sh", ".devcontainer/open.sh", check=False)
     assert before_an_editor.returncode == 1 and before_an_editor.stderr == done.stderr.partition("make:")[0]
     (fresh_project.folder / ".env").unlink()
     fresh_project.make("env")
@@ -171,18 +171,18 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     project.run("git", "config", name, value)
     project.set_env(LAB_GIT="./.git")
     said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
-    assert ("keeps a name or password" in said) is refused
+    assert ("holds credentials" in said) is refused
     assert "hunter2" not in said
     project.set_env(LAB_GIT="./nowhere")
     said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
-    assert said == "LAB_GIT is './nowhere', which is no folder: run 'git init', or leave it empty in .env.\n"
+    assert said == "LAB_GIT is './nowhere', which is no folder. Run 'git init', or set LAB_GIT to nothing in .env.\n"
 
 
 @pytest.mark.attack(
     "a notebook makes a git repository in a mount, bare or not, whose settings name a program", "make doctor tells"
 )
 def test_a_planted_repository_is_told(cli: Cli, fresh_copy: Project) -> None:
-    told = " can be written in the lab: "
+    told = " is a git repository that code in the lab can write. "
     assert told not in fresh_copy.make("doctor", check=False).stdout
     inside(cli, fresh_copy, PLANT)
     fresh_copy.run("git", "-C", "data/planted", "status")

@@ -77,12 +77,12 @@ def test_what_another_id_writes_the_caller_cannot_delete(at_work: PersonsProject
 
 def test_another_id_is_refused_by_name(at_work: PersonsProject, person: Person, kind: str) -> None:
     own = 0 if kind == "docker" else person.uid
-    mend = f"put LAB_UID={own} and LAB_GID={own} into .env"
+    mend = f"Set LAB_UID={own} and LAB_GID={own} in .env"
     with ids(at_work, 1000):
         checked, up = at_work.make("doctor", check=False), at_work.make("up", check=False)
     assert checked.returncode != 0 and up.returncode != 0
-    assert re.search(rf"^MEND  LAB_UID is '1000', .*: {mend}\.$", checked.stdout, re.MULTILINE)
-    assert "labdock: LAB_UID is '1000', and what it writes you could not delete" in up.stderr and mend in up.stderr
+    assert re.search(rf"^FIX   LAB_UID is '1000', .*\. {mend}\.$", checked.stdout, re.MULTILINE)
+    assert "labdock: LAB_UID is '1000', but this engine runs without root" in up.stderr and mend in up.stderr
 
 
 def test_the_lab_itself_says_which_ids(at_work: PersonsProject, person: Person, kind: str) -> None:
@@ -90,9 +90,9 @@ def test_the_lab_itself_says_which_ids(at_work: PersonsProject, person: Person, 
     with ids(at_work, 1000):
         said = at_work.compose("run", "--rm", "--no-deps", "prepare", check=False).stderr
     if kind == "docker":
-        assert "belongs to uid 0, gid 0, you yourself in an engine without root: put LAB_UID=0 and LAB_GID=0" in said
+        assert "belongs to uid 0, gid 0. The engine runs without root, so uid 0 is you. Set LAB_UID=0 and" in said
     else:
-        assert f"belongs to uid {person.uid}, gid {person.uid}: put LAB_UID={person.uid} and LAB_GID=" in said
+        assert f"belongs to uid {person.uid}, gid {person.uid}. Set LAB_UID={person.uid} and LAB_GID=" in said
 
 
 def test_doctor_finds_nothing_and_names_what_the_engine_cannot_do(at_work: PersonsProject) -> None:
@@ -111,7 +111,7 @@ def test_podmans_own_profile_is_named(at_work: PersonsProject, kind: str) -> Non
             said = at_work.make("doctor").stdout
         finally:
             del at_work.environment["CONTAINERS_CONF"]
-        assert "note  Podman holds the lab to its own seccomp profile" in said
+        assert "note  Podman uses its own seccomp profile" in said
         assert f'put seccomp_profile = "{at_work.folder}/lab/runtime/seccomp.json" under [containers]' in said
 
 
@@ -171,7 +171,7 @@ def test_up_builds_and_down_leaves_nothing(project: PersonsProject, person: Pers
     save(base, tmp_path / "base.tar")
     load(person, tmp_path / "base.tar")
     assert answers(project.up()) == 200
-    assert "MEND" not in project.make("doctor").stdout
+    assert "FIX" not in project.make("doctor").stdout
     project.make("outdated")  # the other image, and what it is for
     project.make("down")
     assert project.containers() == []

@@ -1,10 +1,10 @@
-# The container engine: which one it is, whether it is recent enough, and how it builds an image.
+# Asks the container engine what it is, and stops the lab.
 # shellcheck shell=sh
 
-# engine_kind: docker, rootless (Docker without root: its uid 0 is who runs it) or podman; docker where none answers.
+# engine_kind: docker, rootless (Docker without root) or podman. Prints docker if no engine answers.
 engine_kind() {
     if [ -n "${engine:-}" ]; then
-        echo "$engine" # asked already
+        echo "$engine" # the answer of an earlier call
         return
     fi
     case $(docker version --format '{{.Server.Components}}' 2>/dev/null) in
@@ -16,86 +16,19 @@ engine_kind() {
     esac
 }
 
-# build [SERVICE]: the images. Compose needs BuildKit for the CA, which Podman has not: there, its own builder does it.
-build() {
-    if [ "$(engine_kind)" != podman ]; then
-        docker compose build "$@"
-        return
-    fi
-    stage=${1:-lab}
-    set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)"
-    [ -z "$PIP_INDEX_URL" ] || set -- "$@" --secret id=index,env=PIP_INDEX_URL
-    # The arguments as Compose has them, compose.override.yaml's too.
-    while read -r argument; do
-        [ -z "${argument#*=}" ] || set -- "$@" --build-arg "$argument"
-    done <<ARGUMENTS
-$(docker compose --profile '*' config | sed -n "/^  $stage:/,/^  [^ ]/p" | sed -n '/^      args:/,/^      [^ ]/s/^        \([A-Za-z0-9_]*\): "\{0,1\}\([^"]*\)"\{0,1\}$/\1=\2/p')
-ARGUMENTS
-    podman build "$@" --target "$stage" --tag "docker.io/library/$(image "$stage")" .
+# require_running: end the script if the lab does not run.
+require_running() {
+    docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running. Start it with 'make up'."
 }
 
-# build_quietly LOG WORD...: the same, without a word where it succeeds. The Dockerfile's steps say why they failed.
-build_quietly() {
-    log=$1
-    shift
-    if ! build "$@" >"$log" 2>&1; then
-        cat "$log" >&2
-        reason=$(sed -n 's/.*labdock: //p' "$log" | tail -n 1)
-        refuse "the image was not built: ${reason:-the lines above say why.}"
-    fi
+# running_labs: the ids of this folder's lab containers. It finds them by label, so it works with a broken .env too.
+running_labs() {
+    labs_of "$(pwd)" || return 1
+    [ "$(pwd)" = "$(pwd -P)" ] || labs_of "$(pwd -P)" # Compose may have started it through a link
 }
 
-# An engine that is too old ignores what protects the lab, so it is refused.
-check_engine() {
-    if ! command -v docker >/dev/null; then
-        echo "docker is not found: install Docker Engine 25 or later with its Compose and buildx plugins."
-        return
-    fi
-    if ! version=$(docker version --format '{{.Server.Version}}' 2>&1); then
-        case $version in
-        *"permission denied"*) echo "your user may not use the Docker engine: run 'sudo usermod -aG docker $(id -un)', then log in again." ;;
-        *) echo "no Docker engine answers${DOCKER_HOST:+ at DOCKER_HOST, $DOCKER_HOST}: start it; 'docker info' says more." ;;
-        esac
-        return
-    fi
-    needed "Docker Compose" 2 39 "$(docker compose version --short 2>/dev/null)"
-    if [ "$(engine_kind)" = podman ]; then
-        needed Podman 4 3 "$version"
-        # `podman` builds what `docker` runs: both have to mean the same engine, and one without root.
-        own="$(podman info --format '{{.Host.Security.Rootless}} {{.Store.GraphRoot}}' 2>/dev/null)"
-        asked="true $(docker info --format '{{.DockerRootDir}}')"
-        [ "$own" = "$asked" ] ||
-            echo "docker asks a Podman that is not your own ('podman info' says '$own', not '$asked'): run 'systemctl --user start podman.socket' as yourself, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
-        return
-    fi
-    needed "Docker Engine" 25 0 "$version"
-    needed "Docker buildx" 0 12 "$(docker buildx version 2>/dev/null | cut -d ' ' -f 2)"
-}
-
-# needed WHAT MAJOR MINOR VERSION
-needed() {
-    number=${4#v}
-    major=${number%%.*}
-    minor=${number#*.}
-    minor=${minor%%[!0-9]*}
-    if ! whole_number "$major" 0 9999 || ! whole_number "$minor" 0 9999; then
-        echo "$1 is missing: install it, $2.$3 or later."
-    elif [ "$major" -lt "$2" ] || { [ "$major" -eq "$2" ] && [ "$minor" -lt "$3" ]; }; then
-        echo "$1 is $number, and $2.$3 or later is needed: update it."
-    fi
-}
-
-# For what needs more of the builder than an image.
-check_buildkit() {
-    [ "$(engine_kind)" != podman ] ||
-        echo "this needs BuildKit, and the engine is Podman, which has none: run it where Docker is."
-}
-
-check_compose_file() {
-    named=$(setting COMPOSE_FILE '')
-    case $(engine_kind):$named in
-    podman:*lab/runtime/podman.yaml*) ;;
-    podman:*) echo "the engine is Podman, and COMPOSE_FILE is '$named': put COMPOSE_FILE=compose.yaml:lab/runtime/podman.yaml:compose.override.yaml into .env." ;;
-    *:*lab/runtime/podman.yaml*) echo "COMPOSE_FILE is '$named', and the engine is not Podman: delete the line from .env." ;;
-    esac
+# labs_of FOLDER
+labs_of() {
+    docker ps --quiet --filter label=com.docker.compose.service=lab \
+        --filter "label=com.docker.compose.project.working_dir=$1"
 }

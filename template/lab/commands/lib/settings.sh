@@ -1,44 +1,72 @@
-# The settings of this folder, as Compose reads them, and how to refuse: `. lab/commands/lib/settings.sh`.
+# Reads the settings of this folder as Compose reads them, and ends a command with an error.
 # shellcheck shell=sh
 
-# refuse SENTENCE: what is wrong, the value seen and the mend; ends the script.
+# refuse MESSAGE: what is wrong, the value and the fix. Ends the script.
 refuse() {
     printf 'labdock: %s\n' "$*" >&2
     exit 1
 }
 
-# Shell and .env as Compose itself reads them: quotes, comments and line ends are its business.
+# require CHECK...: end the script with the first problem that one of the checks prints.
+require() {
+    for check in "$@"; do
+        problem=$($check)
+        [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
+    done
+}
+
+# Compose itself reads the shell and .env, with their quotes, comments and line ends. Empty if Compose cannot read .env.
 settings=$(echo 'services: {any: {image: any}}' |
     docker compose --project-directory . --file - config --environment 2>/dev/null) || settings=
 
-# setting NAME DEFAULT: empty counts as unset, as it does in compose.yaml.
+# setting NAME [FALLBACK]: its value; if it is empty, the default in sample.env; if that is empty too, FALLBACK.
 setting() {
     value=$(printf '%s\n' "$settings" | sed -n "s/^$1=//p" | tail -n 1)
-    printf '%s\n' "${value:-$2}"
+    [ -n "$value" ] || value=$(default "$1")
+    printf '%s\n' "${value:-${2:-}}"
 }
 
-# image STAGE: the name of its image, as compose.yaml gives it. (Compose, asked for the images of one service, also names
-# those of the services that it waits for, in any order.)
+# default NAME: its value in sample.env. A test compares the defaults there with compose.yaml.
+default() {
+    sed -n "s/^$1=//p" sample.env
+}
+
+# image STAGE: the name of the image, as in compose.yaml. `docker compose config --images SERVICE` also prints the images of
+# other services, in any order.
 image() {
-    printf '%s-%s\n' "$(setting LAB_NAME "$(sed -n 's/^LAB_NAME=//p' sample.env)")" "$1"
+    printf '%s-%s\n' "$(setting LAB_NAME)" "$1"
 }
 
-# Compose finds the build's secret in .env too; buildx alone and Podman do in the environment only.
-PIP_INDEX_URL=$(setting PIP_INDEX_URL '')
+# Compose finds this build secret in .env too. buildx and Podman look in the environment only.
+PIP_INDEX_URL=$(setting PIP_INDEX_URL)
 [ -z "$PIP_INDEX_URL" ] || export PIP_INDEX_URL
 
-# whole_number VALUE LOWEST HIGHEST: true where it is one, written without a sign or leading zeros.
+# whole_number VALUE LOWEST HIGHEST: true if VALUE is a number in this range, without a sign or leading zeros.
 whole_number() {
     case $1 in '' | *[!0-9]* | 0?* | ???????????*) return 1 ;; esac
     [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]
 }
 
-# matches VALUE REGEX: true where the whole value does.
-matches() {
-    printf '%s\n' "$1" | LC_ALL=C grep -qE "^($2)\$"
+# bytes SIZE: of a size such as 4g, 1.5g or 800m. Prints 0 for anything else, and 2^60 for anything larger than that.
+bytes() {
+    if ! matches "$1" '[0-9]+([.][0-9]+)?([kmgKMG][bB]?|[bB])'; then
+        echo 0
+        return
+    fi
+    echo "$1" | awk '{
+        unit = tolower($1)
+        gsub(/[0-9.]|b$/, "", unit)
+        factor = 1
+        if (unit == "k") factor = 1024
+        if (unit == "m") factor = 1024 * 1024
+        if (unit == "g") factor = 1024 * 1024 * 1024
+        bytes = $1 * factor
+        if (bytes > 1152921504606846976) bytes = 1152921504606846976
+        printf "%.0f\n", int(bytes)
+    }'
 }
 
-# checkout_number: a number that this folder's path decides, so that two checkouts differ.
+# checkout_number: a number made from this folder's path. Two checkouts have different numbers.
 checkout_number() {
     pwd -P | tr -d '\n' | cksum | cut -d ' ' -f 1
 }

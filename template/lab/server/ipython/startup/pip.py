@@ -1,4 +1,4 @@
-"""Run by each kernel as it starts (/etc/ipython leads here): %pip is the lab's own pip, which tries packages out."""
+"""Each notebook kernel runs this when it starts (from /etc/ipython). It makes %pip call the lab's own pip."""
 
 
 def _register(shell):
@@ -7,7 +7,7 @@ def _register(shell):
     def pip(line):
         """Install packages until the next start of the lab: %pip install NAME"""
         shell.system(f"/opt/labdock/bin/pip {line}")
-        importlib.invalidate_caches()  # or what is new would not be found
+        importlib.invalidate_caches()  # or Python would not find the new packages
 
     shell.register_magic_function(pip, "line", "pip")
 

@@ -1,4 +1,4 @@
-"""Run by each kernel as it starts: its new files obey LAB_UMASK, also where an editor or `docker exec` started it."""
+"""Each notebook kernel runs this when it starts. It applies LAB_UMASK, whoever starts the kernel."""
 
 import os as _os
 

@@ -1,0 +1,28 @@
+# Doctor's check of free disk space.
+# shellcheck shell=sh
+
+# A build takes about four times the size of its image: the stages, the image and the cache of packages.
+check_disk() {
+    needed=5
+    if grep -qs '^nvidia-' requirements.lock; then
+        needed=30
+    elif grep -qsE '^(torch|tensorflow|pyspark)==' requirements.lock; then
+        needed=10
+    fi
+    free=$(free_space "$(engine_folder)")
+    [ "${free:-$needed}" -ge "$needed" ] ||
+        echo "$free GB are free in the engine's folder $(engine_folder), but a build needs up to $needed. Run 'docker builder prune' or 'docker image prune --all'."
+    free=$(free_space .)
+    [ "${free:-1}" -ge 1 ] ||
+        echo "less than 1 GB is free for data/ and notebooks/. Move large files away. 'du -ah . | sort -rh | head' lists them."
+}
+
+# engine_folder: where the engine keeps its images. It may be on another machine.
+engine_folder() {
+    docker info --format '{{.DockerRootDir}}' 2>/dev/null || true
+}
+
+# free_space FOLDER: in whole gigabytes; nothing if this machine does not have the folder (Docker Desktop, DOCKER_HOST).
+free_space() {
+    df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print int($4 / 1048576) }'
+}

@@ -1,0 +1,20 @@
+# Doctor's check of the running lab.
+# shellcheck shell=sh
+
+# It asks the lab itself: the engine notices a frozen server late, and a paused one never. A restart would end notebook
+# kernels and their unsaved work, so the user decides about it.
+check_lab() {
+    state=$(docker compose ps --all --format '{{.State}} {{.Health}}' lab 2>/dev/null) || return 0 # check_config reports it
+    case $state in
+    paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;
+    restarting*) echo "the lab stops after each start. 'make logs' shows the reason." && return ;;
+    running\ starting | created* | exited* | '') return 0 ;;
+    esac
+    ! docker compose exec --no-TTY lab timeout 5 bash /opt/labdock/healthcheck.sh >/dev/null 2>&1 || return 0
+    reason=$(docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | sed -n 's/^labdock: //p')
+    if [ -n "$reason" ]; then
+        echo "the lab refused to start: $reason Then run 'make up'."
+    else
+        echo "the lab runs but does not answer. Its kernels may still save their work: wait for them, then run 'docker compose restart lab'."
+    fi
+}

@@ -1,0 +1,41 @@
+# Doctor's check of the mounted folders: can the lab's user write them, and others not?
+# shellcheck shell=sh
+
+check_mounts() {
+    [ "$(uname)" != Darwin ] || return 0 # Docker Desktop gives every file to the lab's user
+    [ -z "$(check_ids)" ] || return 0
+    uid=$(setting LAB_UID)
+    gid=$(setting LAB_GID)
+    if [ "$uid" = 0 ] && [ "$(engine_kind)" = rootless ]; then
+        uid=$(id -u) # what uid 0 in the container is on this machine
+        gid=$(id -g)
+    fi
+    for folder in data notebooks secrets; do
+        [ ! -d "$folder" ] || check_mount "$folder"
+    done
+}
+
+# check_mount FOLDER: ls prints mode, links, uid and gid. `stat` has other options on macOS.
+check_mount() {
+    # shellcheck disable=SC2012 # the names are known
+    ls -ldn "$1" | while read -r mode _ owner group _; do
+        if [ "$owner" = "$uid" ]; then
+            access=$(echo "$mode" | cut -c 2-4)
+        elif [ "$group" = "$gid" ]; then
+            access=$(echo "$mode" | cut -c 5-7)
+        else
+            access=$(echo "$mode" | cut -c 8-10)
+        fi
+        case $mode,$access in
+        ????????w*) echo "every user of this machine can write $1/. Run 'chmod o-w $1'." ;;
+        *,rw[xst]) ;;
+        *)
+            if [ "$owner" = "$uid" ]; then
+                echo "the lab cannot write $1/. Run 'chmod u+rwx $1'."
+            else
+                echo "$1/ belongs to $owner:$group, but the lab runs as $uid:$gid. Run 'sudo chown -R $uid:$gid $1'."
+            fi
+            ;;
+        esac
+    done
+}

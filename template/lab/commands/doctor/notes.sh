@@ -1,0 +1,59 @@
+# Doctor's notes: facts that are no fault of the settings.
+# shellcheck shell=sh
+
+print_notes() {
+    echo "note  'copier check-update' tells you if the template has a newer version."
+    note_repositories
+    note_env
+    note_engine
+}
+
+# note_repositories: git repositories in the mounts. Code in the lab can make one, and git on the host then runs programs
+# that its configuration names. A repository is .git, or a folder with HEAD and with objects/ or commondir. macOS ignores
+# upper and lower case. notebooks/ comes first, because data/ may hold too many files to search.
+note_repositories() {
+    find notebooks data -iname .git -print -prune -o -print 2>/dev/null | LC_ALL=C awk -v most=500000 '
+        function note(path) {
+            gsub(/[\001-\037\177]/, "?", path)
+            print "note  " path " is a git repository that code in the lab can write. If you did not make it, delete it and run no git there."
+        }
+        NR > most { exit }
+        {
+            name = folder = $0
+            sub(/.*\//, "", name)
+            name = tolower(name)
+            sub(/\/[^\/]*$/, "", folder)
+        }
+        name == ".git" { note($0) }
+        name == "head" { head[folder] }
+        name == "objects" || name == "commondir" { rest[folder] }
+        END {
+            for (folder in head) if (folder in rest) note(folder)
+            if (NR > most) print "note  notebooks/ and data/ hold more than " most " files. Only these were searched for git repositories. \047find notebooks data -name .git -o -name HEAD\047 searches all."
+        }'
+}
+
+note_env() {
+    if [ ! -f .env ]; then
+        echo "note  there is no .env, so every setting has its default. 'make env' writes one."
+        return
+    fi
+    missing=$(sed -n 's/^\([A-Z_]*\)=.*/\1/p' sample.env | while read -r name; do
+        env_lines | grep -q " $name\$" || printf ' %s' "$name"
+    done)
+    [ -z "$missing" ] || echo "note  .env has no line for$missing. The defaults in sample.env apply."
+}
+
+note_engine() {
+    folder=$(engine_folder)
+    [ -z "$folder" ] || [ -n "$(free_space "$folder")" ] ||
+        echo "note  the engine keeps its images on another machine or disk ($folder). 'docker system df' prints their size."
+    [ "$(engine_kind)" != docker ] || return 0
+    case $(docker info --format '{{.CgroupVersion}}:{{.CgroupDriver}}') in
+    1:* | *:none) echo "note  the limits for memory, CPUs and processes have no effect. An engine without root needs cgroups v2 and systemd for them." ;;
+    esac
+    profile=$(pwd -P)/lab/runtime/seccomp.json
+    if [ "$(engine_kind)" = podman ] && [ "$(podman info --format '{{.Host.Security.SECCOMPProfilePath}}')" != "$profile" ]; then
+        echo "note  Podman uses its own seccomp profile for the lab. For the lab's profile, put seccomp_profile = \"$profile\" under [containers] in ~/.config/containers/containers.conf and restart podman.socket."
+    fi
+}

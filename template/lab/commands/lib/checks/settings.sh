@@ -1,0 +1,129 @@
+# Checks of the settings in .env. Each prints a problem and its fix, or nothing.
+# shellcheck shell=sh
+
+check_ids() {
+    case $(engine_kind) in
+    rootless) check_own_ids 0 0 ;;
+    podman) check_own_ids "$(id -u)" "$(id -g)" ;;
+    *)
+        check_id LAB_UID 'id -u'
+        check_id LAB_GID 'id -g'
+        ;;
+    esac
+}
+
+# check_id NAME COMMAND
+check_id() {
+    whole_number "$(setting "$1")" 1 2147483647 ||
+        echo "$1 is '$(setting "$1")', not a number from 1 to 2147483647. Set it in .env to the number that '$2' prints."
+}
+
+# check_own_ids UID GID: an engine without root maps these to you, and any other to an id whose files you cannot delete.
+check_own_ids() {
+    if [ "$(setting LAB_UID)" != "$1" ]; then
+        name=LAB_UID
+    elif [ "$(setting LAB_GID)" != "$2" ]; then
+        name=LAB_GID
+    else
+        return 0
+    fi
+    echo "$name is '$(setting $name)', but this engine runs without root: you could not delete the lab's files. Set LAB_UID=$1 and LAB_GID=$2 in .env."
+}
+
+check_username() {
+    username_problem "$(setting JUPYTER_USERNAME)"
+}
+
+check_umask() {
+    umask_problem "$(setting LAB_UMASK)"
+}
+
+check_ui() {
+    front_end_problem "$(setting JUPYTER_UI)"
+}
+
+check_port() {
+    port=$(setting JUPYTER_PORT)
+    whole_number "$port" 0 65535 ||
+        echo "JUPYTER_PORT is '$port', not a number from 0 to 65535. Set it to a port, or to 0 for any free port, in .env."
+}
+
+# The engine takes 0 for no limit, and so it takes a number that is too large for it.
+check_limits() {
+    check_cpus
+    pids=$(setting LAB_PIDS)
+    whole_number "$pids" 32 4194304 ||
+        echo "LAB_PIDS is '$pids', not a number from 32 to 4194304. Set it to a number such as 512 in .env."
+    memory=$(setting LAB_MEMORY)
+    { [ "$(bytes "$memory")" -ge "$(bytes 64m)" ] && [ "$(bytes "$memory")" -le "$(bytes 1048576g)" ]; } ||
+        echo "LAB_MEMORY is '$memory', not a size from 64m to 1048576g. Set it to a size such as 4g in .env."
+    scratch=$(setting LAB_SCRATCH)
+    { matches "$scratch" '[1-9][0-9]*[kmgKMG]' && [ "$(bytes "$scratch")" -le "$(bytes 1048576g)" ]; } ||
+        echo "LAB_SCRATCH is '$scratch', not a size from 1k to 1048576g. Set it to a size such as 1g or 500m in .env."
+}
+
+check_cpus() {
+    percent=$(setting LAB_CPU_PERCENT)
+    if [ -n "$percent" ]; then
+        whole_number "$percent" 1 999999 ||
+            echo "LAB_CPU_PERCENT is '$percent', not a number from 1 to 999999. Set it to the percentage of one CPU, such as 150, or to nothing in .env."
+        return
+    fi
+    cpus=$(setting LAB_CPUS)
+    ! whole_number "$cpus" 1 9999 || return 0
+    percent=$(matches "$cpus" '[0-9]{1,4}[.][0-9]{1,2}' && echo "$cpus" | awk '{ printf "%.0f", $1 * 100 }') || percent=
+    if whole_number "$percent" 1 999999; then
+        echo "LAB_CPUS is '$cpus', not a whole number. Run '$(into_env "LAB_CPU_PERCENT=$percent")' to set the same limit as a percentage of one CPU."
+    else
+        echo "LAB_CPUS is '$cpus', not a whole number from 1 to 9999. Set it to a number of CPUs such as 2 in .env."
+    fi
+}
+
+check_ca() {
+    ca=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)
+    { [ -f "$ca" ] && [ -r "$ca" ]; } ||
+        echo "LAB_CA_BUNDLE is '$ca', which cannot be read. Set it to your site's PEM file in .env."
+    # SELinux gives a mounted file another label. Then other programs of the machine may not read it any more.
+    case $(cd "$(dirname "$ca")" 2>/dev/null && pwd -P)/ in "$(pwd -P)"/*) return ;; esac
+    [ "$(getenforce 2>/dev/null)" != Enforcing ] ||
+        echo "LAB_CA_BUNDLE is '$ca', and SELinux would change its label. Copy the file into this folder and set LAB_CA_BUNDLE to the copy in .env."
+}
+
+# pip and uv print an address that they cannot read, password included. So such an address does not reach them.
+check_index() {
+    for index in $PIP_INDEX_URL; do
+        matches "$index" 'https?://([^@/]*@)?(\[[0-9A-Fa-f:]+\]|[^][@/:]+)(:[0-9]+)?(/[^@]*)?' ||
+            echo "PIP_INDEX_URL is '$(masked_index "$index")', which is no index address. Set it to https://user:password@host/simple in .env, and write %40 for @, %3A for : and %2F for / in the user name and password."
+    done
+}
+
+# masked_index ADDRESS: without its user name and password.
+masked_index() {
+    printf '%s\n' "$1" | sed 's#.*@#...@#; s#^\(https*://[^/:]*\):.*#\1:...#'
+}
+
+check_git() {
+    git=$(setting LAB_GIT)
+    [ -n "$git" ] || return 0
+    if [ ! -d "$git" ]; then
+        echo "LAB_GIT is '$git', which is no folder. Run 'git init', or set LAB_GIT to nothing in .env."
+    elif [ -n "$(git_password "$git")" ]; then
+        echo "$git/config holds credentials ('$(git_password "$git")'), which notebooks could read. Remove them, for example with 'git remote set-url', or set LAB_GIT to nothing in .env."
+    fi
+}
+
+# git_password FOLDER: the first line of FOLDER/config with a password, without its value. A user name alone in a web
+# address counts too, because it may be a token.
+git_password() {
+    grep -iE '://[^/@[:space:]]*:[^/@[:space:]]*@|https?://[^/@[:space:]]*@|^[[:space:]]*extraheader' "$1/config" 2>/dev/null |
+        sed 's/^[[:space:]]*//; s/[[:space:]]*=.*/ = .../; q'
+}
+
+# into_env LINE: the command that appends LINE to .env. The last line of a setting counts.
+into_env() {
+    if [ -n "$(tail -c 1 .env 2>/dev/null)" ]; then
+        echo "(echo; echo $1) >>.env" # the last line of .env has no newline
+    else
+        echo "echo $1 >>.env"
+    fi
+}

@@ -1,0 +1,17 @@
+# Runs a command and shows its output as a terminal or a pipe needs it.
+# shellcheck shell=sh
+
+# show LOG COMMAND...: write the output to LOG too. A terminal shows each line at once. A pipe shows a failed command only.
+show() {
+    log=$1
+    shift
+    rm -f "$log.failed"
+    if [ -t 2 ]; then
+        # POSIX sh has no pipefail, so a file tells whether the command failed.
+        { "$@" 2>&1 || touch "$log.failed"; } | tee "$log" >&2
+        [ ! -e "$log.failed" ]
+    elif ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        return 1
+    fi
+}

@@ -1,0 +1,44 @@
+# Starts the lab and finds the reason if it does not start.
+# shellcheck shell=sh
+
+# start: until the lab is healthy.
+start() {
+    if [ "$(engine_kind)" = podman ]; then
+        start_with_podman
+    else
+        docker compose up --detach --wait --no-build
+    fi
+}
+
+# Podman checks health with systemd, which not every machine has. So this asks the lab itself.
+start_with_podman() {
+    docker compose up --detach --no-build || return 1
+    for _ in $(seq 120); do
+        ! docker compose exec --no-TTY lab bash /opt/labdock/healthcheck.sh 2>/dev/null || return 0
+        [ -n "$(docker compose ps --quiet --status running lab)" ] || return 1
+        sleep 1
+    done
+    return 1
+}
+
+# start_failure LOG CONTAINER_LOG: the reason. The entrypoint prints its own, in a line that begins with "labdock: ".
+start_failure() {
+    reason=$(sed -n 's/^labdock: //p' "$2" | tail -n 1)
+    port=$(setting JUPYTER_PORT)
+    if [ -n "$reason" ]; then
+        echo "$reason"
+    elif grep -qE ":$port([^0-9].*)? (port is already allocated|address already in use)" "$1"; then
+        echo "port $port is in use. Set JUPYTER_PORT to another port, or to 0 for any free port, in .env."
+    elif grep -q 'cannot assign requested address' "$1"; then
+        echo "JUPYTER_BIND is '$(setting JUPYTER_BIND)', which is no address of this machine. Set it to 127.0.0.1 or another address in .env."
+    elif grep -q 'could not select device driver' "$1"; then
+        echo "the engine provides no GPU. Install the NVIDIA Container Toolkit, or run 'copier update --data gpu=none'."
+    fi
+}
+
+# remove_refused: remove a lab that refused to start after an engine restart and waits to be stopped (entrypoint.sh).
+remove_refused() {
+    [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] || return 0
+    docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | grep -q '^labdock: ' || return 0
+    docker compose rm --stop --force lab >/dev/null 2>&1 || true
+}

@@ -1,0 +1,134 @@
+"""The commands run with tools that have no GNU options, as on macOS.
+
+BusyBox stands for tools without GNU options, original-awk is the awk of macOS, and bsdtar is its tar.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import lacking
+from tests.support.doctor import doctor
+from tests.support.project import Project
+
+BUSYBOX = (
+    *("cat", "chmod", "chown", "cmp", "cp", "cut", "date", "df", "dirname", "find", "grep", "head", "id"),
+    *("ln", "ls", "mkdir", "mktemp", "mv", "od", "paste", "rm", "sed", "seq", "sh", "sort", "stat", "tail", "tee"),
+    *("touch", "tr", "uname", "uniq", "wc", "xargs"),
+)
+# An option that the tools of macOS do not have, or read otherwise.
+GNU_ONLY = re.compile(
+    r"""
+    \bsed\s+(-[a-zA-Z]*\s+)*(-i(\s|'')|-u\b|-z\b|--)    # -i needs a suffix
+    | \bstat\s+(-c|--)
+    | \bdate\s+(-d|--)
+    | \breadlink\s+-[a-z]*[fe]
+    | \bgrep\s+(-[a-zA-Z]*P|--)
+    | \bxargs\s+(-[a-zA-Z0]*r|--)
+    | \bsort\s+(-[a-z]*V|--)
+    | \b(cp|mv|ln|ls|mkdir|rm|head|tail|wc|cut|tr|uniq|mktemp|du|df)\s+--
+    | \bdf\s+-[a-zA-Z]*[BT]\b
+    | \bod\s+.*-w
+    | \bsha256sum\b
+    | \btimeout\s+\d
+    | \bfind\b.*(-printf|-regextype|-empty\s+-delete)
+    | \becho\s+-[ne]\b
+    """,
+    re.VERBOSE,
+)
+# Docker's own options, and what runs in a container.
+DOCKER = re.compile(r"\b(docker|podman)\b[^|;&]*")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A PATH on which the other tools come first."""
+    found = {name: shutil.which(name) for name in ("busybox", "original-awk", "bsdtar")}
+    if missing := [name for name, program in found.items() if not program]:
+        lacking(f"not installed: {', '.join(missing)}")
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in BUSYBOX:
+        (folder / name).symlink_to(str(found["busybox"]))
+    (folder / "awk").symlink_to(str(found["original-awk"]))
+    (folder / "tar").symlink_to(str(found["bsdtar"]))
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_the_tools_are_the_others(engine: None, project: Project, path: str) -> None:
+    """The control: a GNU option fails with them."""
+    project.environment["PATH"] = path
+    assert project.run("sh", "-c", "sed --debug p </dev/null", check=False).returncode != 0
+    assert "awk version" in project.run("sh", "-c", "awk --version").stdout
+    assert "bsdtar" in project.run("sh", "-c", "tar --version").stdout
+
+
+def test_env_doctor_and_help_print_the_same(engine: None, project: Project, path: str) -> None:
+    """With a problem of each kind that a tool of the machine finds."""
+    usual, lock = project.environment, project.read("requirements.lock")
+    printed = []
+    for environment in (usual, {**usual, "PATH": path}):
+        project.environment = environment
+        (project.folder / ".env").unlink(missing_ok=True)
+        told = [project.make("help").stdout, project.make("env").stdout, project.read(".env")]
+        told.append(str(doctor(project)))
+        (project.folder / "secrets/jupyter_token").write_bytes("\ufeffshort\r\n".encode())
+        project.set_env(LAB_NAME="iris-study-000000", LAB_MEMORY="0g", LAB_PIDS="1", LAB_UMASK="9", JUPYTER_UI="x")
+        project.set_env(PIP_INDEX_URL="https://a:b@one/simple https://a:b/c@two", LAB_UDI="5")
+        with (project.folder / ".env").open("a") as env:
+            env.write("LAB_NOTE='two\nlines'\n")
+        (project.folder / "requirements.lock").write_text("")
+        told.append(str(doctor(project)))
+        (project.folder / "secrets/jupyter_token").unlink()
+        (project.folder / "requirements.lock").write_text(lock)
+        printed.append(told)
+    assert printed[0] == printed[1]
+    assert printed[0][-1].count("'LAB_") > 0 and "holds 5 characters" in printed[0][-1]
+
+
+@pytest.mark.full
+def test_a_lab_starts_runs_and_gets_a_new_token(fresh_project: Project, path: str) -> None:
+    fresh_project.environment["PATH"] = path
+    fresh_project.make("up")
+    assert "Address: http://127.0.0.1:" in fresh_project.make("url").stdout
+    assert fresh_project.make("run").stdout == "ok    notebooks/iris.ipynb\n"
+    old = fresh_project.lab().token
+    fresh_project.make("rotate")
+    assert fresh_project.lab().token != old
+    fresh_project.make("reset")
+    fresh_project.environment["JUPYTER_UI"] = "x"
+    assert "labdock: JUPYTER_UI is 'x'" in fresh_project.make("up", check=False).stderr
+
+
+def gnu_only(text: str) -> list[str]:
+    """The lines of a script that use an option of GNU's tools on the host."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if GNU_ONLY.search(DOCKER.sub("", line))]
+
+
+@pytest.mark.parametrize("command", ["doctor", "env", "reset", "rotate", "run", "test", "up", "url"])
+def test_the_commands_use_no_option_of_gnu_tools_only(rendered: Project, command: str) -> None:
+    scripts = [rendered.folder / f"lab/commands/{command}.sh", rendered.folder / "lab/server/checks.sh"]
+    scripts += sorted((rendered.folder / "lab/commands/lib").rglob("*.sh"))
+    scripts += sorted((rendered.folder / "lab/commands/doctor").glob("*.sh")) if command == "doctor" else []
+    assert {script.name: gnu_only(script.read_text()) for script in scripts if gnu_only(script.read_text())} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sed -i s/a/b/ x",
+        "stat -c %u x",
+        "date -d now",
+        "readlink -f x",
+        "grep -P x",
+        "xargs -r x",
+        "sort -V",
+        "od -w32",
+    ],
+)
+def test_an_option_of_gnu_tools_only_is_found(line: str) -> None:
+    assert gnu_only(f"true\n{line}\n") == [line]
