@@ -25,7 +25,7 @@ for mount in ("data", "notebooks"):
 # In Docker, uid 0 is the user already: to become it or to give it a file changes nothing.
 OWN = {"become root", "become root's group", "give a file away"}
 # What cgroups v1 do not let an ordinary user limit.
-LIMITS = {"limited processes", "limited memory", "no swap", "limited processors"}
+LIMITS = {"limited processes", "limited memory", "no swap", "limited CPUs"}
 
 
 def settings(project: PersonsProject) -> dict[str, str]:
