@@ -117,14 +117,28 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     return found
 
 
-def public(text: str) -> str:
-    """The table of what answers without the token: PUBLIC of a test (its `text`)."""
+def constant(text: str, name: str) -> Any:
+    """The value that a test (its `text`) gives to a constant."""
     for node in ast.parse(text).body:
         match node:
-            case ast.Assign([ast.Name("PUBLIC")], listed):
-                rows = [(f"`{pattern}`", reason) for pattern, reason in ast.literal_eval(listed).items()]
-                return table(("Path", "Why"), rows)
-    raise ValueError("no PUBLIC = {…} in the test")
+            case ast.Assign([ast.Name(found)], value) | ast.AnnAssign(ast.Name(found), _, value) if found == name:
+                return ast.literal_eval(value)
+    raise ValueError(f"no {name} = {{…}} in the test")
+
+
+def public(text: str) -> str:
+    """The table of what answers without the token: PUBLIC of a test (its `text`)."""
+    rows = [(f"`{pattern}`", reason) for pattern, reason in constant(text, "PUBLIC").items()]
+    return table(("Path", "Why"), rows)
+
+
+def bench(text: str) -> str:
+    """The table of which test answers each number of docker-bench-security: BENCH of a test (its `text`)."""
+    rows = [
+        (number, asked, f"`{test}`" + (f": {check}" if check else ""))
+        for number, (asked, test, check) in constant(text, "BENCH").items()
+    ]
+    return table(("Number", "What it asks for", "Test"), rows)
 
 
 def files(copier: Path) -> str:
@@ -152,6 +166,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "template": ("Makefile", of_text(commands)),
     "files": ("copier.yml", files),
     "public": ("tests/attack/test_anonymous.py", of_text(public)),
+    "bench": ("tests/lab/test_docker_bench.py", of_text(bench)),
     "attacks": ("tests/*/test_*.py", of_text(attacks)),
 }
 

@@ -52,7 +52,7 @@ def options(tmpfs: str) -> tuple[str, list[str]]:
 
 def lines(value: Any, path: Steps = ()) -> Iterator[Steps]:
     """The path of every single value in a service; a tmpfs has one for each option."""
-    if isinstance(value, str) and "size=" in value:
+    if path[-2:-1] == ("tmpfs",):
         value = options(value)[1]
     if isinstance(value, dict | list):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.project import Project
+
 Inspect = dict[str, Any]  # what `docker inspect` shows of one container or image
 Service = dict[str, Any]  # what `docker compose config` shows of one service
 
@@ -330,11 +332,15 @@ def failing(service: str, seen: Inspect) -> set[str]:
 
 
 # --- AppArmor -----------------------------------------------------------------------------------------
-def confined(options: list[str], profile: str) -> bool:
-    """Whether a container with this AppArmor `profile` is confined as far as its engine can.
+def security_options(project: Project) -> list[str]:
+    """What the engine has of seccomp, AppArmor and the like: it may see more of its machine than a test does."""
+    options = json.loads(project.run("docker", "info", "--format", "{{json .SecurityOptions}}").stdout)
+    assert any(option.startswith("name=seccomp") for option in options), options
+    return options
 
-    `options` are the engine's, as `docker info --format '{{json .SecurityOptions}}'` shows them.
-    """
+
+def confined(options: list[str], profile: str) -> bool:
+    """Whether a container with this AppArmor `profile` is confined as far as an engine with these `options` can."""
     return profile == ("docker-default" if "name=apparmor" in options else "")
 
 
