@@ -57,7 +57,11 @@ COMMANDS = ("Makefile", "lab/commands/**/*.sh")
 FORBIDDEN: dict[str, tuple[tuple[str, ...], str, str]] = {
     "4.7": (("Dockerfile",), r"^RUN .*\bapt(-get)? update\s*$", "RUN apt-get update\n"),
     "4.9": (("Dockerfile",), r"^ADD\b", "ADD x /\n"),
-    "4.10": (("Dockerfile",), r"^(ENV|ARG|LABEL)\b.*(?i:passw|token|secret|api_?key|credential)", "ENV DB_PASSWORD=x\n"),
+    "4.10": (
+        ("Dockerfile",),
+        r"^(ENV|ARG|LABEL)\b.*(?i:passw|token|secret|api_?key|credential)",
+        "ENV DB_PASSWORD=x\n",
+    ),
     "5.23": (COMMANDS, r"\bexec\b.*--privileged", "docker compose exec --privileged lab sh\n"),
     "5.24": (COMMANDS, r"\bexec\b.*(\s-u\b|--user\b)", "docker compose exec --user 0 lab sh\n"),
 }
