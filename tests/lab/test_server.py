@@ -1,4 +1,4 @@
-"""How the server behaves over HTTP; and that each line of its configuration is watched."""
+"""How the server behaves over HTTP. Each of its settings has a probe, which is shown to notice its loss."""
 
 import re
 from pathlib import Path
@@ -20,9 +20,9 @@ WATCHED = {
     "IdentityProvider.cookie_options": "login makes a strict session",
     "PasswordIdentityProvider.allow_password_change": "nobody sets a password",
     "ServerApp.allow_remote_access": "only known hosts are answered",
-    "ServerApp.ip": NO_START,
+    "ServerApp.ip": "pages are served",
     "ServerApp.open_browser": WARNS,
-    "ServerApp.root_dir": "home is what the browser sees",
+    "ServerApp.root_dir": NO_START,
     "ServerApp.contents_manager_class": "saving elsewhere is refused",
     "FileContentsManager.delete_to_trash": "deleted is gone",
     "KernelManager.transport": "kernels speak through files",
@@ -119,7 +119,7 @@ def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) ->
 
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without the check"])
 def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, checked: bool) -> None:
-    """Behind an entrypoint that lets an empty token pass; without the check in the configuration, anybody is in."""
+    """The entrypoint is changed to accept an empty token. Without the check in the configuration, anybody gets in."""
     length, check = '"$length" -ge 32', "if len(token) < 32:"
     entrypoint, config = (lab.read(f"lab/server/{file}") for file in ("entrypoint.sh", CONFIG))
     assert length in entrypoint and check in config
@@ -167,7 +167,7 @@ def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Pat
     "kept", [False, pytest.param(True, marks=pytest.mark.full)], ids=["as delivered", "with a secret that is kept"]
 )
 def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) -> None:
-    """The cookie is signed with a secret that no start shares with the one before."""
+    """Each start signs cookies with a new secret."""
     own = "c.ServerApp.cookie_secret = secrets.token_bytes(32)"
     config = lab.read(f"lab/server/{CONFIG}")
     assert own in config
@@ -176,7 +176,7 @@ def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) 
     with beside(lab, tmp_path, *layers) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         browser = log_in(twin.lab())
-        # A browser asks the same address again, though here a restart takes another port: it is part of the cookie.
+        # The port is part of the cookie, and a restart gives another port here: ask for the old address.
         same = {
             "Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies),
             "Host": twin.lab().address.removeprefix("http://"),

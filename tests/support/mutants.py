@@ -23,7 +23,7 @@ def copy_of(project: Project, folder: Path) -> Project:
 
 
 def without_environments(project: Project) -> None:
-    """Leave the system's part of the image only, which is built in seconds."""
+    """Leave only Debian's part of the image, which is built in seconds."""
     dockerfile = project.folder / "Dockerfile"
     text, found = re.subn(r"COPY --from=(server|kernel) .*\n", "", dockerfile.read_text(encoding="utf-8"))
     assert found
