@@ -117,28 +117,27 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     return found
 
 
-def constant(text: str, name: str) -> Any:
-    """The value that a test (its `text`) gives to a constant."""
+def bench(text: str) -> str:
+    """The table of the tests that answer docker-bench-security: `BENCH` in a test file (its `text`)."""
     for node in ast.parse(text).body:
         match node:
-            case ast.Assign([ast.Name(found)], value) | ast.AnnAssign(ast.Name(found), _, value) if found == name:
-                return ast.literal_eval(value)
-    raise ValueError(f"no {name} = {{…}} in the test")
+            case ast.AnnAssign(ast.Name("BENCH"), _, ast.Dict() as listed):
+                rows = [
+                    (number, asked, f"`{test}`" + (f": {check}" if check else ""))
+                    for number, (asked, test, check) in ast.literal_eval(listed).items()
+                ]
+                return table(("Number", "What it asks for", "Test"), rows)
+    raise ValueError("no BENCH = {…} in the test")
 
 
 def public(text: str) -> str:
     """The table of what answers without the token: PUBLIC of a test (its `text`)."""
-    rows = [(f"`{pattern}`", reason) for pattern, reason in constant(text, "PUBLIC").items()]
-    return table(("Path", "Why"), rows)
-
-
-def bench(text: str) -> str:
-    """The table of which test answers each number of docker-bench-security: BENCH of a test (its `text`)."""
-    rows = [
-        (number, asked, f"`{test}`" + (f": {check}" if check else ""))
-        for number, (asked, test, check) in constant(text, "BENCH").items()
-    ]
-    return table(("Number", "What it asks for", "Test"), rows)
+    for node in ast.parse(text).body:
+        match node:
+            case ast.Assign([ast.Name("PUBLIC")], listed):
+                rows = [(f"`{pattern}`", reason) for pattern, reason in ast.literal_eval(listed).items()]
+                return table(("Path", "Why"), rows)
+    raise ValueError("no PUBLIC = {…} in the test")
 
 
 def files(copier: Path) -> str:
@@ -162,11 +161,11 @@ def of_text(make: Callable[[str], str]) -> Callable[[Path], str]:
 PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "questions": ("copier.yml", of_text(questions)),
     "settings": ("template/sample.env.jinja", of_text(settings)),
+    "bench": ("tests/lab/test_docker_bench.py", of_text(bench)),
     "project": ("template/Makefile", of_text(commands)),
     "template": ("Makefile", of_text(commands)),
     "files": ("copier.yml", files),
     "public": ("tests/attack/test_anonymous.py", of_text(public)),
-    "bench": ("tests/lab/test_docker_bench.py", of_text(bench)),
     "attacks": ("tests/*/test_*.py", of_text(attacks)),
 }
 

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT, Render
 from tests.support.hardening import CHECKS, FILES, IMAGE
 from tests.support.project import Project
+from tools import reference
 
 # By number: what it asks for, the test that answers it, and the check in that test, if it has several.
 BENCH: dict[str, tuple[str, str, str]] = {
@@ -94,6 +95,13 @@ def test_the_tests_and_checks_exist() -> None:
 def test_a_test_or_check_that_does_not_exist_is_noticed() -> None:
     table = {"4.1": ("", "test_nothing_at_all", ""), "4.2": ("", "test_the_engine_shows", "no such check")}
     assert unknown(table) == {"test_nothing_at_all", "no such check"}
+
+
+def test_the_page_shows_each_number_with_its_test_and_check() -> None:
+    row = 'BENCH: dict = {"4.1": ("a user", "test_x", "a check"), "4.2": ("a base", "test_y", "")}'
+    assert reference.bench(row).endswith("| 4.1 | a user | `test_x`: a check |\n| 4.2 | a base | `test_y` |\n")
+    with pytest.raises(ValueError, match="no BENCH"):
+        reference.bench("")
 
 
 # --- what no other test answers -----------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) ->
 
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without the check"])
 def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, checked: bool) -> None:
-    """The entrypoint is changed to accept an empty token. Without the check in the configuration, anybody gets in."""
+    """Behind an entrypoint that lets an empty token pass; without the check in the configuration, anybody is in."""
     length, check = '"$length" -ge 32', "if len(token) < 32:"
     entrypoint, config = (lab.read(f"lab/server/{file}") for file in ("entrypoint.sh", CONFIG))
     assert length in entrypoint and check in config
