@@ -117,6 +117,19 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     return found
 
 
+def bench(text: str) -> str:
+    """The table of the tests that answer docker-bench-security: `BENCH` in a test file (its `text`)."""
+    for node in ast.parse(text).body:
+        match node:
+            case ast.AnnAssign(ast.Name("BENCH"), _, ast.Dict() as listed):
+                rows = [
+                    (number, asked, f"`{test}`" + (f": {check}" if check else ""))
+                    for number, (asked, test, check) in ast.literal_eval(listed).items()
+                ]
+                return table(("Number", "What it asks for", "Test"), rows)
+    raise ValueError("no BENCH = {…} in the test")
+
+
 def public(text: str) -> str:
     """The table of what answers without the token: PUBLIC of a test (its `text`)."""
     for node in ast.parse(text).body:
@@ -148,6 +161,7 @@ def of_text(make: Callable[[str], str]) -> Callable[[Path], str]:
 PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "questions": ("copier.yml", of_text(questions)),
     "settings": ("template/sample.env.jinja", of_text(settings)),
+    "bench": ("tests/lab/test_docker_bench.py", of_text(bench)),
     "project": ("template/Makefile", of_text(commands)),
     "template": ("Makefile", of_text(commands)),
     "files": ("copier.yml", files),

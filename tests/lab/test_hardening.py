@@ -1,4 +1,8 @@
-"""What is taken away from the lab, as the engine sees it; and that each line that takes something away is watched."""
+"""What protects the lab: each line of compose.yaml has a check, which is shown to notice the loss of the line.
+
+Lines are removed from one service at a time, and the check named for the line must fail on what Compose makes of it.
+Compose resolves all these services in one call. A few are created as containers too: the engine must agree.
+"""
 
 import re
 from pathlib import Path
@@ -7,123 +11,270 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.hardening import CGROUP_V2, CHECKS, Inspect, failing
-from tests.support.mutants import Steps, beside, paths, rendered_compose, without
+from tests.conftest import Render
+from tests.support.compose import added, configured, lines, matches, name, rendered_compose, without
+from tests.support.hardening import CHECKS, Facts, confined, failed, of_config, of_container, security_options
+from tests.support.mutants import beside
 from tests.support.project import Project
 
-SERVICES = rendered_compose()["services"]
-# What compose.yaml says without protecting anybody; everything else, and every new line, needs a check.
+SERVICES: dict[str, Any] = rendered_compose()["services"]
+LINES = [(service, *path) for service in SERVICES for path in lines(SERVICES[service])]
+
+# The check that notices the loss of each line. (* is any one step, and all that follow at the end.)
+WATCHED = {
+    "*.user": "a numeric user that is not root",
+    "*.init": "an init",
+    "*.read_only": "read-only root",
+    "*.cap_drop.0": "no capabilities",
+    "*.security_opt.0": "no new privileges",
+    "*.security_opt.1": "the lab's seccomp profile",
+    "*.cgroup": "no host namespaces",
+    "*.pids_limit": "limited processes",
+    "*.mem_limit": "limited memory",
+    "*.memswap_limit": "no swap",
+    "*.cpu_quota": "limited CPUs",
+    "*.ulimits.core": "no core dumps",
+    "*.ulimits.nofile": "limited open files",
+    "*.logging.*": "bounded logs",
+    "*.environment.JUPYTER_USERNAME": "a sized private home",
+    "*.tmpfs.0.*": "a sized /tmp without programs",
+    "*.tmpfs.1.*": "a sized private /run/lab without programs",
+    "*.tmpfs.2.*": "a sized private home",
+    "*.tmpfs.3.*": "a sized private place to try packages",
+    "*.volumes.*.type": "expected mounts only",
+    "*.volumes.*.source": "expected mounts only",
+    "*.volumes.*.target": "expected mounts only",
+    "*.volumes.*.bind.*": "mounts with SELinux's label",
+    "lab.volumes.*.read_only": "read-only token, certificates and history",
+    "packages.volumes.*.read_only": "read-only mounts",
+    "lab.ports.0": "one port, on loopback",
+    "lab.healthcheck.*": "a health check that connects",
+    "lab.restart": "back after an engine restart",
+    "lab.depends_on.*": "waits for prepare",
+    "lab.command": "serves",
+    "prepare.command": "only prepares",
+    "prepare.network_mode": "no network",
+}
+# Lines that protect nobody, or that other tests watch: the build (tests/supply), and what is started with the lab
+# (test_only_what_a_lab_needs_is_started).
 HARMLESS = (
-    "lab.image lab.build lab.build.* lab.pull_policy lab.command lab.environment.* prepare.image prepare.pull_policy "
-    "prepare.environment.HOME prepare.environment.JUPYTER_UI prepare.environment.JUPYTER_HOSTS "
-    "prepare.environment.LAB_UMASK packages.image packages.profiles* packages.build packages.build.* "
-    "packages.environment packages.environment.* *.extends *.extends.* "
-    "bundle.image bundle.profiles* bundle.build bundle.build.* "
-    "*.logging.driver"  # the engine's default, where its settings name no other
-    + (" *.cgroup" if CGROUP_V2 else "")  # likewise
-)
-RUNNING = ("lab", "prepare")
-# The lines whose loss would be worst are tried in `make test`, the others in `make test-full`.
-WORST = (
-    "lab.user lab.read_only lab.cap_drop lab.security_opt lab.pids_limit lab.mem_limit lab.volumes.2.read_only "
-    "prepare.read_only prepare.network_mode"
-)
+    "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
+    "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
+    "*.environment.*_PROXY", "*.environment.*_proxy", "lab.environment.PIP_INDEX_URL",
+)  # fmt: skip
+
+# What a service gets besides, or instead, and the check that notices it.
+ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "root": ("lab", {"user": "0:0"}, "a numeric user that is not root"),
+    "root's group": ("lab", {"user": "1000:0"}, "a numeric user that is not root"),
+    "a user's name": ("lab", {"user": "jovyan"}, "a numeric user that is not root"),
+    "privileged": ("lab", {"privileged": True}, "not privileged"),
+    "capability": ("lab", {"cap_add": ["SYS_ADMIN"]}, "no capabilities"),
+    "seccomp": ("lab", {"security_opt": ["seccomp=unconfined"]}, "the lab's seccomp profile"),
+    "AppArmor": ("lab", {"security_opt": ["apparmor=unconfined"]}, "AppArmor and SELinux as the engine has them"),
+    "SELinux": ("lab", {"security_opt": ["label=disable"]}, "AppArmor and SELinux as the engine has them"),
+    "pid namespace": ("lab", {"pid": "host"}, "no host namespaces"),
+    "ipc namespace": ("lab", {"ipc": "host"}, "no host namespaces"),
+    "uts namespace": ("lab", {"uts": "host"}, "no host namespaces"),
+    "user namespace": ("lab", {"userns_mode": "host"}, "no host namespaces"),
+    "cgroup namespace": ("lab", {"cgroup": "host"}, "no host namespaces"),
+    "network namespace": ("lab", {"network_mode": "host", "ports": None}, "no host namespaces"),
+    "default network": ("lab", {"network_mode": "bridge"}, "a network of its own"),
+    "cgroup": ("lab", {"cgroup_parent": "/system"}, "the engine's own cgroup"),
+    "processes": ("lab", {"pids_limit": -1}, "limited processes"),
+    "swap": ("lab", {"memswap_limit": -1}, "no swap"),
+    "open files": ("lab", {"ulimits": {"core": 0, "nofile": -1}}, "limited open files"),
+    "core dumps": ("lab", {"ulimits": {"core": 1000, "nofile": 4096}}, "no core dumps"),
+    "log": ("lab", {"logging": {"driver": "none"}}, "bounded logs"),
+    "device": ("lab", {"devices": ["/dev/null:/dev/sda"]}, "no devices"),
+    "group": ("lab", {"group_add": ["0"]}, "no further groups"),
+    "engine socket": ("lab", {"volumes": ["/var/run/docker.sock:/docker.sock:z"]}, "expected mounts only"),
+    "the system's folder": ("prepare", {"volumes": ["/etc:/srv/etc:z"]}, "expected mounts only"),
+    "the user's work": ("packages", {"volumes": ["./data:/data:z"]}, "expected mounts only"),
+    "a mount that the host sees": (
+        "lab",
+        {"volumes": [{"type": "bind", "source": "/srv", "target": "/srv", "bind": {"propagation": "rshared"}}]},
+        "mounts that the host does not see",
+    ),
+    "work to read only": (
+        "lab",
+        {"volumes": [{"type": "bind", "source": "./data", "target": "/work/data", "read_only": True}]},
+        "writable work",
+    ),
+    "port": ("lab", {"ports": ["127.0.0.1:0:22"]}, "one port, on loopback"),
+    "every address": ("lab", {"ports": ["0:8888"]}, "one port, on loopback"),
+    "a port of packages": ("packages", {"ports": ["127.0.0.1:0:22"]}, "no port"),
+    "packages without a network of its own": ("packages", {"network_mode": "none"}, "a network of its own"),
+    "packages that start again": ("packages", {"restart": "always"}, "runs once"),
+    "prepare that starts again": ("prepare", {"restart": "always"}, "runs once"),
+    "tmpfs of the lab": ("lab", {"tmpfs": ["/etc"]}, "no other tmpfs"),
+    "tmpfs of packages": ("packages", {"tmpfs": ["/etc"]}, "no other tmpfs"),
+}
+
+# The mutants of which the engine makes a container too: lines, and additions.
+ON_THE_ENGINE = [
+    "lab.read_only", "lab.cap_drop.0", "lab.security_opt.1", "lab.pids_limit", "lab.memswap_limit", "lab.ulimits.core",
+    "lab.tmpfs.2.0", "lab.volumes.2.read_only", "lab.volumes.0.bind.create_host_path", "lab.ports.0",
+    "prepare.network_mode", "packages.tmpfs.0.2",
+    "root", "privileged", "AppArmor", "pid namespace", "engine socket", "default network",
+]  # fmt: skip
+
+# What the engine turns off besides.
+CONSEQUENCES = {
+    "privileged": {"AppArmor and SELinux as the engine has them"},
+    "pid namespace": {"AppArmor and SELinux as the engine has them"},
+}
 
 
-def name(path: Steps) -> str:
-    return ".".join(map(str, path))
+def with_addition(service: str, addition: dict[str, Any]) -> dict[str, Any]:
+    """A service of compose.yaml with more in its lists, other values, and without what is None."""
+    changed = rendered_compose()["services"][service]
+    for key, value in addition.items():
+        changed[key] = changed.get(key, []) + value if isinstance(value, list) else value
+    return {key: value for key, value in changed.items() if value is not None}
 
 
-def listed(patterns: str, path: Steps) -> bool:
-    return any(re.fullmatch(p.replace(".", r"\.").replace("*", ".*"), name(path)) for p in patterns.split())
+def named(path: tuple[str | int, ...], patterns: Any) -> list[str]:
+    return [pattern for pattern in patterns if matches(pattern, path)]
 
 
-LINES = [path for path in paths(SERVICES) if len(path) > 1 and not listed(HARMLESS, path)]
-
-
-def created(project: Project, folder: Path, compose: dict[str, Any], **environment: str) -> dict[str, set[str]] | None:
-    """The checks that fail for each service of `compose` in the project's folder; None where Compose refuses it."""
-    compose["services"]["packages"]["image"] = compose["services"]["lab"].get("image", "")  # the one that is built
-    file = folder / "compose.yaml"
-    file.write_text(yaml.safe_dump(compose))
-    # Ids that the image does not have: a user that does not come from .env is noticed.
-    environment |= {"COMPOSE_FILE": str(file), "LAB_UID": "4321", "LAB_GID": "4322", "COMPOSE_PROFILES": "packages"}
-    with beside(project, folder, **environment) as twin:
-        command = ("--project-directory", str(project.folder))
-        if twin.compose(*command, "create", "--no-build", check=False).returncode:
-            return None
-        seen = {service: twin.container(service) for service in CHECKS}
-        return {
-            service: failing(service, seen[service])
-            | (set() if seen[service]["Config"]["User"] == "4321:4322" else {"the user of .env"})
-            for service in CHECKS
-        }
+# By what each mutant is called: its service, the mutant, and the check that must notice it.
+MUTANTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    name(path): (str(path[0]), without(SERVICES[path[0]], path[1:]), WATCHED[pattern])
+    for path in LINES
+    for pattern in named(path, WATCHED)
+} | {what: (service, with_addition(service, more), check) for what, (service, more, check) in ADDITIONS.items()}
+# What each is called in a Compose file.
+KEYS = {what: re.sub(r"[^\w.-]", "-", what) for what in MUTANTS}
 
 
 @pytest.fixture(scope="module")
-def seen(lab: Project) -> dict[str, Inspect]:
-    """`docker inspect` of each running service's container."""
-    return {service: lab.container(service) for service in RUNNING}
+def project(engine: None, render: Render) -> Project:
+    """A project that is not started: Compose only reads its files."""
+    return render()
 
 
-def test_only_what_a_lab_needs_is_started(lab: Project) -> None:
-    assert set(lab.compose("config", "--services").stdout.split()) == set(RUNNING)
+@pytest.fixture(scope="module")
+def resolved(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Facts]:
+    """The facts of every service of compose.yaml and of every mutant, after Compose accepted them."""
+    file = tmp_path_factory.mktemp("mutants") / "compose.json"
+    services = {KEYS[what]: mutant for what, (_, mutant, _) in MUTANTS.items()}
+    return {key: of_config(service) for key, service in configured(project, file, services).items()}
 
 
-@pytest.mark.parametrize(("service", "check"), [(s, c) for s in RUNNING for c in CHECKS[s]])
-def test_the_engine_shows(seen: dict[str, Inspect], service: str, check: str) -> None:
-    assert CHECKS[service][check](seen[service])
+# --- compose.yaml -------------------------------------------------------------------------------------
+def test_each_line_has_one_check_or_a_reason_for_none() -> None:
+    counts = {name(path): len(named(path, [*WATCHED, *HARMLESS])) for path in LINES}
+    assert {line: count for line, count in counts.items() if count != 1} == {}
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, id=name(p), marks=() if listed(WORST, p) else pytest.mark.full) for p in LINES]
-)
-def test_a_line_less_is_noticed(lab: Project, tmp_path: Path, path: Steps) -> None:
-    compose = rendered_compose()
-    found = created(lab, tmp_path, without(compose, ("services", *path)))
-    assert found is None or any(found.values()), f"no check misses {name(path)}"
+def test_a_new_line_without_a_check_is_noticed() -> None:
+    assert named(("lab", "sysctls", "net.ipv4.ip_forward"), [*WATCHED, *HARMLESS]) == []
+    assert named(("another", "privileged"), [*WATCHED, *HARMLESS]) == []
 
 
-def test_the_whole_file_passes(lab: Project, tmp_path: Path) -> None:
-    """The control of the mutants: what they are made from is refused by no check."""
-    assert created(lab, tmp_path, rendered_compose()) == {service: set() for service in CHECKS}
+def test_every_value_of_a_service_is_a_line_that_can_be_removed() -> None:
+    service = {"user": "1:1", "tmpfs": ["/home/${NAME:-ada}:size=${SIZE:-1g},exec"], "volumes": [{"type": "bind"}]}
+    assert [name(path) for path in lines(service)] == ["user", "tmpfs.0.0", "tmpfs.0.1", "volumes.0.type"]
+    assert without(service, ("tmpfs", 0, 0))["tmpfs"] == ["/home/${NAME:-ada}:exec"]
+    assert without(service, ("volumes", 0, "type"))["volumes"] == []
+    assert "user" in service and "user" not in without(service, ("user",))
 
 
-@pytest.mark.parametrize(
-    ("addition", "check"),
-    {
-        "privileged": ({"privileged": True}, "not privileged"),
-        "capability": ({"cap_add": ["SYS_ADMIN"]}, "no capabilities"),
-        "seccomp": ({"security_opt": ["seccomp=unconfined"]}, "no new privileges, the lab's seccomp profile"),
-        "AppArmor": ({"security_opt": ["apparmor=unconfined"]}, "AppArmor where the host has it"),
-        "pid namespace": ({"pid": "host"}, "no host namespaces"),
-        "ipc namespace": ({"ipc": "host"}, "no host namespaces"),
-        "uts namespace": ({"uts": "host"}, "no host namespaces"),
-        "cgroup namespace": ({"cgroup": "host"}, "no host namespaces"),
-        "network namespace": ({"network_mode": "host", "ports": None}, "no host namespaces"),
-        "open files": ({"ulimits": {"core": 0, "nofile": -1}}, "limited open files"),
-        "device": ({"devices": ["/dev/null:/dev/sda"]}, "no devices"),
-        "group": ({"group_add": ["0"]}, "no further groups"),
-        "engine socket": ({"volumes": ["/var/run/docker.sock:/docker.sock"]}, "expected mounts only"),
-        "port": ({"ports": ["127.0.0.1:0:22"]}, "one port, on loopback"),
-        "tmpfs": ({"tmpfs": ["/etc"]}, "no other tmpfs"),
-    }.values(),
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_an_addition_is_noticed(lab: Project, tmp_path: Path, addition: dict[str, Any], check: str) -> None:
-    compose = rendered_compose()
-    service = compose["services"]["lab"]
-    for key, value in addition.items():
-        service[key] = service.get(key, []) + value if isinstance(value, list) else value
-        if value is None:
-            del service[key]
-    found = created(lab, tmp_path, compose)
-    assert found is not None
-    assert check in found["lab"]
+def test_no_pattern_and_no_check_is_left_over() -> None:
+    assert [pattern for pattern in [*WATCHED, *HARMLESS] if not any(matches(pattern, path) for path in LINES)] == []
+    every = {(service, check) for service in CHECKS for check in CHECKS[service]}
+    shown = {(service, check) for service, _, check in MUTANTS.values()}
+    # What HARDENED and AT_WORK ask of several services is shown for one of them.
+    assert {check for _, check in every} == {check for _, check in shown}
+    assert shown <= every
+
+
+def test_each_mutant_changes_something_in_one_service_only() -> None:
+    for what, (service, mutant, _) in MUTANTS.items():
+        assert mutant != SERVICES[service], what
+    assert rendered_compose()["services"] == SERVICES, "they share no object"
+
+
+def test_every_service_has_checks() -> None:
+    """But bundle, of which only the image is built."""
+    assert SERVICES.keys() == CHECKS.keys() | {"bundle"}
+
+
+@pytest.mark.parametrize("service", CHECKS)
+def test_compose_yaml_passes_every_check(resolved: dict[str, Facts], service: str) -> None:
+    """The control of the mutants."""
+    assert failed(service, resolved[service]) == set()
+
+
+@pytest.mark.parametrize("what", MUTANTS)
+def test_a_change_is_noticed_by_the_check_that_is_named_for_it(resolved: dict[str, Facts], what: str) -> None:
+    service, _, check = MUTANTS[what]
+    assert check in failed(service, resolved[KEYS[what]])
 
 
 @pytest.mark.parametrize(("bind", "kept"), [("", True), ("0.0.0.0", False)])
-def test_the_user_says_who_reaches_the_port(lab: Project, tmp_path: Path, bind: str, kept: bool) -> None:
-    found = created(lab, tmp_path, rendered_compose(), JUPYTER_BIND=bind)
-    assert found is not None
-    assert ("one port, on loopback" not in found["lab"]) is kept
+def test_the_user_says_who_reaches_the_port(project: Project, tmp_path: Path, bind: str, kept: bool) -> None:
+    lab = configured(project, tmp_path / "compose.json", {}, JUPYTER_BIND=bind)["lab"]
+    assert ("one port, on loopback" not in failed("lab", of_config(lab))) is kept
+
+
+def test_only_what_a_lab_needs_is_started(project: Project) -> None:
+    assert set(project.compose("config", "--services").stdout.split()) == {"lab", "prepare"}
+    more = {"COMPOSE_PROFILES": "*"}  # the control
+    everything = Project(project.folder, project.answers, more).compose("config", "--services").stdout.split()
+    assert {*everything} == SERVICES.keys()
+
+
+# --- the engine ---------------------------------------------------------------------------------------
+RUNNING = ("lab", "prepare")
+
+
+@pytest.fixture(scope="module")
+def seen(lab: Project) -> dict[str, Facts]:
+    """The facts of each service of the running lab, as the engine shows them."""
+    return {service: of_container(lab.container(service)) for service in RUNNING}
+
+
+@pytest.mark.parametrize(("service", "check"), [(s, c) for s in RUNNING for c in CHECKS[s]])
+def test_the_engine_shows(seen: dict[str, Facts], service: str, check: str) -> None:
+    assert CHECKS[service][check](seen[service])
+
+
+def test_the_engine_agrees_with_compose(lab: Project, tmp_path: Path, resolved: dict[str, Facts]) -> None:
+    """Containers of the mutants, not started, fail the same checks as their configuration does."""
+    image = lab.config()["services"]["lab"]["image"]
+    more = {KEYS[what]: MUTANTS[what][1] | {"image": image, "pull_policy": "never"} for what in ON_THE_ENGINE}
+    more["unchanged"] = SERVICES["packages"] | {"image": image, "pull_policy": "never"}
+    for service in more.values():
+        service.pop("build", None)
+    file = tmp_path / "compose.yaml"
+    file.write_text(yaml.safe_dump(added(more)))
+    with beside(lab, tmp_path, COMPOSE_FILE=str(file), COMPOSE_PROFILES="packages") as twin:
+        twin.compose("--project-directory", str(lab.folder), "create", "--no-build", *more)
+        containers = {c["Config"]["Labels"]["com.docker.compose.service"]: c for c in twin.containers()}
+    assert failed("packages", of_container(containers["unchanged"])) == set()
+    for what in ON_THE_ENGINE:
+        service, _, check = MUTANTS[what]
+        found = failed(service, of_container(containers[KEYS[what]]))
+        assert check in found and found == failed(service, resolved[KEYS[what]]) | CONSEQUENCES.get(what, set()), what
+
+
+# --- AppArmor -----------------------------------------------------------------------------------------
+def test_apparmor_confines_the_lab_if_the_engine_has_it(lab: Project) -> None:
+    """The engine is asked, since it may run on another machine and see more of this one than a test does."""
+    assert confined(security_options(lab), lab.container()["AppArmorProfile"])
+
+
+@pytest.mark.parametrize(
+    ("options", "profile", "expected"),
+    [
+        (["name=apparmor", "name=seccomp,profile=builtin"], "docker-default", True),
+        (["name=apparmor"], "unconfined", False),
+        (["name=apparmor"], "", False),
+        (["name=seccomp,profile=builtin"], "", True),
+        (["name=seccomp,profile=builtin"], "unconfined", False),
+    ],
+)
+def test_a_lab_without_apparmor_is_noticed(options: list[str], profile: str, expected: bool) -> None:
+    assert confined(options, profile) is expected

@@ -1,4 +1,4 @@
-"""How the server behaves over HTTP; and that each line of its configuration is watched."""
+"""How the server behaves over HTTP. Each of its settings has a probe, which is shown to notice its loss."""
 
 import re
 from pathlib import Path
@@ -11,22 +11,58 @@ from tests.support.probes import PROBES, get, log_in, misbehaving
 from tests.support.project import Project
 
 CONFIG = "jupyter_server_config.py"
-LINES = re.findall(r"^c\..*", (TEMPLATE / "lab/server" / CONFIG).read_text(), re.MULTILINE)
-# Lines whose loss no probe can notice; every other, and every new one, needs a probe.
-UNSEEN = {
-    "c.ServerApp.cookie_secret": "the default one lies on a tmpfs and is as new after a start",
-    "c.ServerApp.local_hostnames": "test_further_host_names_are_answered_when_named names some",
-    "c.ServerApp.port": "the default's value, written down because compose.yaml relies on it",
-    "c.ServerApp.port_retries": "no other server is in the container",
-    "c.FileContentsManager.preferred_dir": "where the browser starts",
-    "c.ServerApp.allow_root": "matters where uid 0 is mapped, as in tests/engines/rootless/test_mapped.py",
-    "c.KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
-    "c.NotebookNotary.db_file": "the default's place is read-only; memory is then taken as well, with a warning",
-    "c.NotebookNotary.secret": "in memory by the line above it",
-    "c.LabApp.check_for_updates_class": "test_telemetry.py takes it away",
-}
-WORST = ("c.IdentityProvider.token", "c.ServerApp.allow_remote_access")
 ALARM = re.compile(r"^\[[WEC] |\b(WARNING|ERROR|CRITICAL|Traceback|Exception)\b", re.MULTILINE)
+NO_START, WARNS = "it does not start", "it warns"
+# The probe that notices the loss of each setting.
+WATCHED = {
+    "IdentityProvider.token": "only the token enters",
+    "ServerApp.allow_unauthenticated_access": "every page asks for the token",
+    "IdentityProvider.cookie_options": "login makes a strict session",
+    "PasswordIdentityProvider.allow_password_change": "nobody sets a password",
+    "ServerApp.allow_remote_access": "only known hosts are answered",
+    "ServerApp.ip": "pages are served",
+    "ServerApp.open_browser": WARNS,
+    "ServerApp.root_dir": NO_START,
+    "ServerApp.contents_manager_class": "saving elsewhere is refused",
+    "FileContentsManager.delete_to_trash": "deleted is gone",
+    "KernelManager.transport": "kernels speak through files",
+    "ServerApp.terminado_settings": "terminals work",
+    "LabServerApp.labextensions_path": "packages extensions come after the servers",
+    "ResourceUseDisplay.mem_limit": "memory is shown of its limit",
+    "ResourceUseDisplay.enable_prometheus_metrics": "nothing is counted each second",
+    "ServerApp.jpserver_extensions": "language servers are left out",
+    "LabApp.news_url": "no news is fetched",
+    "LabApp.extension_manager": "extensions cannot be installed",
+}
+# Settings whose loss no probe can notice.
+UNSEEN = {
+    "ServerApp.cookie_secret": "test_a_restart_ends_every_session changes it",
+    "ServerApp.local_hostnames": "test_further_host_names_are_answered_when_named names some",
+    "ServerApp.port": "the default's value, written down because compose.yaml relies on it",
+    "ServerApp.port_retries": "no other server is in the container",
+    "FileContentsManager.preferred_dir": "where the browser starts",
+    "ServerApp.allow_root": "matters if uid 0 is mapped, as in tests/engines/rootless/test_mapped.py",
+    "KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
+    "NotebookNotary.db_file": "the default's place is read-only; memory is then used as well, with a warning",
+    "NotebookNotary.secret": "in memory by the line above it",
+    "LabApp.check_for_updates_class": "test_telemetry.py removes it",
+}
+# Without one of these, other probes fail too: each is removed alone. All others are removed in one lab.
+ALONE = ("IdentityProvider.token", "ServerApp.ip", "ServerApp.root_dir", "ServerApp.contents_manager_class")
+TOGETHER = [setting for setting in WATCHED if setting not in ALONE]
+
+
+def settings(config: str) -> list[str]:
+    """The settings of a configuration, in their order."""
+    return re.findall(r"^c\.(\w+\.\w+) = ", config, re.MULTILINE)
+
+
+def less(config: str, *removed: str) -> str:
+    """The configuration without some of its settings, each of which it has once."""
+    for setting in removed:
+        config, found = re.subn(rf"^c\.{re.escape(setting)} = .*\n", "", config, flags=re.MULTILINE)
+        assert found == 1, setting
+    return config
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -34,17 +70,29 @@ def test_the_server(lab: Project, probe: str) -> None:
     assert PROBES[probe](lab.lab())
 
 
+def test_each_setting_has_one_probe_or_a_reason_for_none() -> None:
+    config = (TEMPLATE / "lab/server" / CONFIG).read_text(encoding="utf-8")
+    assert sorted(settings(config)) == sorted([*WATCHED, *UNSEEN])
+    assert settings(f"{config}c.ServerApp.new = True\n")[-1] == "ServerApp.new", "a new one is seen"
+    assert set(WATCHED.values()) <= PROBES.keys() | {NO_START, WARNS}
+
+
+def test_settings_less_are_noticed_by_the_probes_that_are_named_for_them(lab: Project, tmp_path: Path) -> None:
+    config = less(lab.read(f"lab/server/{CONFIG}"), *TOGETHER)
+    assert noticed(lab, tmp_path, config) == {WATCHED[setting] for setting in TOGETHER}
+
+
 @pytest.mark.parametrize(
-    "line",
+    "setting",
     [
-        pytest.param(line, id=line.split()[0], marks=() if line.startswith(WORST) else pytest.mark.full)
-        for line in LINES
-        if not line.startswith(tuple(f"{name} " for name in UNSEEN))
+        *(pytest.param(s, marks=() if s == "IdentityProvider.token" else pytest.mark.full) for s in ALONE),
+        *(pytest.param(s, marks=pytest.mark.nightly) for s in TOGETHER),
     ],
 )
-def test_a_line_of_the_configuration_less_is_noticed(lab: Project, tmp_path: Path, line: str) -> None:
-    config = lab.read(f"lab/server/{CONFIG}").replace(f"{line}\n", "", 1)
-    assert noticed(lab, tmp_path, config), f"no probe misses {line}"
+def test_a_setting_less_is_noticed_by_the_probe_that_is_named_for_it(
+    lab: Project, tmp_path: Path, setting: str
+) -> None:
+    assert WATCHED[setting] in noticed(lab, tmp_path, less(lab.read(f"lab/server/{CONFIG}"), setting))
 
 
 @pytest.mark.full
@@ -54,12 +102,12 @@ def test_an_unchanged_configuration_passes_every_probe(lab: Project, tmp_path: P
 
 
 def noticed(lab: Project, folder: Path, config: str) -> set[str]:
-    """What tells a server with this configuration from the one that is delivered."""
+    """The probes that a server with this configuration fails, and whether it warns or does not start."""
     with beside(lab, folder, with_server(lab, folder, CONFIG, config)) as twin:
         if twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode:
-            return {"it does not start"}
+            return {NO_START}
         loud = ALARM.search(twin.logs())  # before the probes, whose refusals are logged
-        return misbehaving(twin.lab()) | ({f"it warns: {loud[0]}"} if loud else set())
+        return misbehaving(twin.lab()) | ({WARNS} if loud else set())
 
 
 @pytest.mark.full
@@ -119,7 +167,7 @@ def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Pat
     "kept", [False, pytest.param(True, marks=pytest.mark.full)], ids=["as delivered", "with a secret that is kept"]
 )
 def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) -> None:
-    """The cookie is signed with a secret that no start shares with the one before."""
+    """Each start signs cookies with a new secret."""
     own = "c.ServerApp.cookie_secret = secrets.token_bytes(32)"
     config = lab.read(f"lab/server/{CONFIG}")
     assert own in config
@@ -128,7 +176,7 @@ def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) 
     with beside(lab, tmp_path, *layers) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         browser = log_in(twin.lab())
-        # A browser asks the same address again, though here a restart takes another port: it is part of the cookie.
+        # The port is part of the cookie, and a restart gives another port here: ask for the old address.
         same = {
             "Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies),
             "Host": twin.lab().address.removeprefix("http://"),

@@ -1,183 +1,352 @@
-"""What the engine must show of a lab: small named checks, so that each can be shown to fail.
+"""What protects a lab: small named checks, each of which a test shows to fail.
 
-`CHECKS` are for what `docker inspect` says of the container of a service, `IMAGE` for `docker image inspect`, `FILES`
-are commands that list what an image must not hold.
+The checks of a service look at `Facts`. These come from what Compose makes of compose.yaml (`of_config`) or from what
+`docker inspect` shows of the container (`of_container`), so both are judged by the same checks. `IMAGE` holds checks
+on `docker image inspect`. `FILES` holds commands that list what an image must not contain.
 """
 
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-Inspect = dict[str, Any]
-Check = Callable[[Inspect], bool]
+from tests.support.project import Project
 
-PROFILE = json.loads((Path(__file__).parents[2] / "template/lab/runtime/seccomp.json").read_text(encoding="utf-8"))
-# Compose hands the engine the profile's text in place of its path.
-SECURITY = ["no-new-privileges:true", f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"]
-ENABLED = Path("/sys/module/apparmor/parameters/enabled")
-APPARMOR = "docker-default" if ENABLED.exists() and ENABLED.read_text().startswith("Y") else ""
-# Where the host has cgroup v2, the engine gives each container a namespace of its own, asked or not.
-CGROUP_V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+Inspect = dict[str, Any]  # what `docker inspect` shows of one container or image
+Service = dict[str, Any]  # what `docker compose config` shows of one service
+
+PROFILE_PATH = "lab/runtime/seccomp.json"
+PROFILE = json.loads((Path(__file__).parents[2] / "template" / PROFILE_PATH).read_text(encoding="utf-8"))
+SECCOMP = f"seccomp=./{PROFILE_PATH}"
+# Compose gives the engine the profile's text instead of its path.
+SECCOMP_TEXT = f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"
+
 WORK = ("data", "notebooks")
-# By path: kind of mount, writable.
-FURTHER = {"/var/lib/lab": ("volume", True), "/run/ca.pem": ("bind", False), "/workspace/.git": ("bind", False)}
 TOKEN = "secrets/jupyter_token"
-PRIVATE = {"mode=0700", "nosuid", "nodev"}  # a tmpfs of the lab's user alone
+EMPTY_CA, EMPTY_GIT = "lab/runtime/empty-ca.pem", "lab/runtime/empty-git"
+PRIVATE = {"mode=0700", "nosuid", "nodev"}  # the tmpfs options of a folder for the lab's user alone
 
 
-def limit(seen: Inspect, name: str) -> int:
-    return seen["HostConfig"].get(name) or 0
+class Mount(NamedTuple):
+    """A bind mount or volume. `source` is a path, or the name of the project's volume."""
+
+    kind: str
+    source: str
+    writable: bool
+    label: bool = True  # SELinux's, which the engine gives to volumes by itself
+    shared: bool = False  # mounts made inside appear on the host
 
 
-def ulimit(seen: Inspect, name: str) -> tuple[int, int] | None:
-    """Soft and hard limit; None where the engine's default holds."""
-    for found in seen["HostConfig"]["Ulimits"] or []:
-        if found["Name"] == name:
-            return found["Soft"], found["Hard"]
-    return None
+@dataclass(frozen=True)
+class Facts:
+    """What both Compose and the engine say of a service, in one form."""
+
+    user: str
+    groups: list[str]
+    privileged: bool
+    dropped: list[str]  # capabilities
+    added: list[str]
+    security: list[str]
+    read_only: bool
+    processes: int  # limits: 0 is none
+    memory: int
+    memory_and_swap: int
+    cpu: int
+    ulimits: dict[str, int]  # the hard limits
+    logging: tuple[str, frozenset[str]]  # driver, names of its options
+    init: bool
+    of_the_host: set[str]  # namespaces that are not the container's own
+    devices: bool
+    cgroup_parent: str
+    network: str  # "none", "own" (the project's) or another one's name
+    tmpfs: dict[str, set[str]]
+    mounts: dict[str, Mount]
+    ports: list[tuple[str, str]]  # container port, host address
+    home: str
+    command: list[str]
+    health: tuple[list[str], set[str]]  # command, and which of PACES are set
+    restart: str
+    waits_for: set[str]  # "service:condition"
 
 
-def home(seen: Inspect) -> str:
-    """The home of the lab's user, named in the environment."""
-    names = dict(line.split("=", 1) for line in seen["Config"]["Env"])
-    return f"/home/{names.get('JUPYTER_USERNAME')}"
+PACES = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start_period": "StartPeriod",
+    "start_interval": "StartInterval",
+    "retries": "Retries",
+}
 
 
-def tmpfs(seen: Inspect, path: str) -> set[str]:
-    """The options of the tmpfs at `path`, without its size, which must be there."""
-    options = set((seen["HostConfig"].get("Tmpfs") or {}).get(path, "").split(","))
-    sizes = {option for option in options if re.fullmatch(r"size=\d+[kmg]", option)}
-    return options - sizes if len(sizes) == 1 else set()
+# --- what Compose shows -------------------------------------------------------------------------------
+def hard(limit: Any) -> int:
+    """A ulimit's hard limit. Compose writes 0 as {}."""
+    return limit.get("hard", 0) if isinstance(limit, dict) else limit
 
 
-def owner(seen: Inspect) -> set[str]:
-    """The tmpfs options that hand it to the container's user."""
-    uid, _, gid = seen["Config"]["User"].partition(":")
-    return {f"uid={uid}", f"gid={gid}"}
+def config_mount(volume: dict[str, Any]) -> Mount:
+    bind = volume.get("bind", {})
+    # Compose leaves the label out if it may not create the folder.
+    label = volume["type"] == "volume" or bool(bind.get("selinux") == "z" and bind.get("create_host_path"))
+    writable, shared = not volume.get("read_only"), "shared" in bind.get("propagation", "")
+    return Mount(volume["type"], volume.get("source", ""), writable, label, shared)
 
 
-def mounts(seen: Inspect) -> dict[str, dict[str, Any]]:
-    """Every mount but the tmpfs, by its path in the container."""
-    return {mount["Destination"]: mount for mount in seen["Mounts"]}
+def of_config(service: Service) -> Facts:
+    """The facts of a service as `docker compose config --format json` shows it."""
+    get = service.get
+    logging, health = get("logging", {}), get("healthcheck", {})
+    kinds = ("network_mode", "pid", "ipc", "uts", "userns_mode")
+    of_the_host = {kind for kind in kinds if foreign(get(kind, ""))}
+    devices = get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
+    return Facts(
+        user=get("user", ""),
+        groups=get("group_add", []),
+        privileged=get("privileged", False),
+        dropped=get("cap_drop", []),
+        added=get("cap_add", []),
+        security=get("security_opt", []),
+        read_only=get("read_only", False),
+        processes=get("pids_limit", 0),
+        memory=int(get("mem_limit", 0)),
+        memory_and_swap=int(get("memswap_limit", 0)),
+        cpu=get("cpu_quota", 0),
+        ulimits={name: hard(limit) for name, limit in get("ulimits", {}).items()},
+        logging=(logging.get("driver", ""), frozenset(logging.get("options", {}))),
+        init=get("init", False),
+        of_the_host=of_the_host | ({"cgroup"} if get("cgroup") != "private" else set()),
+        devices=any(get(kind) for kind in ("devices", "device_cgroup_rules", "gpus")) or bool(devices),
+        cgroup_parent=get("cgroup_parent", ""),
+        network=get("network_mode") or "own",
+        tmpfs={path: set(options.split(",")) for path, _, options in (t.partition(":") for t in get("tmpfs", []))},
+        mounts={volume["target"]: config_mount(volume) for volume in get("volumes", [])},
+        ports=[(f"{port['target']}/{port['protocol']}", port.get("host_ip", "")) for port in get("ports", [])],
+        home=f"/home/{get('environment', {}).get('JUPYTER_USERNAME')}",
+        command=get("command") or [],
+        health=(health.get("test", []), {pace for pace in PACES if health.get(pace)}),
+        restart=get("restart", "no"),
+        waits_for={f"{name}:{needed['condition']}" for name, needed in get("depends_on", {}).items()},
+    )
 
 
-def published(seen: Inspect) -> list[tuple[str, str]]:
-    """Container port and host address of each published port."""
-    ports = seen["HostConfig"]["PortBindings"] or {}
-    return [(port, binding["HostIp"]) for port, bindings in ports.items() for binding in bindings]
+# --- what the engine shows ----------------------------------------------------------------------------
+def container_mount(mount: dict[str, Any], project: str) -> Mount:
+    volume = mount["Type"] == "volume"
+    source = mount["Name"].removeprefix(f"{project}_") if volume else mount["Source"]
+    label = volume or "z" in mount["Mode"].split(",")
+    return Mount(mount["Type"], source, mount["RW"], label, "shared" in mount.get("Propagation", ""))
 
 
-def no_host_namespace(seen: Inspect) -> bool:
+def of_container(seen: Inspect) -> Facts:
+    """The facts of a service's container as `docker inspect` shows it."""
+    config, host, labels = seen["Config"], seen["HostConfig"], seen["Config"]["Labels"]
+    project = labels["com.docker.compose.project"]
     kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode")
-    foreign = [seen["HostConfig"][kind].startswith(("host", "container:", "shareable")) for kind in kinds]
-    return not any(foreign) and seen["HostConfig"]["CgroupnsMode"] == "private"
+    of_the_host = {kind for kind in kinds if foreign(host[kind])}
+    ports = [(port, one["HostIp"]) for port, bound in (host["PortBindings"] or {}).items() for one in bound]
+    health = config.get("Healthcheck") or {}
+    waits_for = filter(None, labels.get("com.docker.compose.depends_on", "").split(","))
+    environment = dict(line.split("=", 1) for line in config["Env"])
+    return Facts(
+        user=config["User"],
+        groups=host["GroupAdd"] or [],
+        privileged=host["Privileged"],
+        dropped=host["CapDrop"] or [],
+        added=host["CapAdd"] or [],
+        security=[SECCOMP if option == SECCOMP_TEXT else option for option in host["SecurityOpt"] or []],
+        read_only=host["ReadonlyRootfs"],
+        processes=host.get("PidsLimit") or 0,
+        memory=host.get("Memory") or 0,
+        memory_and_swap=host.get("MemorySwap") or 0,
+        cpu=host.get("CpuQuota") or 0,
+        ulimits={limit["Name"]: limit["Hard"] for limit in host["Ulimits"] or []},
+        logging=(host["LogConfig"]["Type"], frozenset(host["LogConfig"]["Config"] or {})),
+        init=host.get("Init") is True,
+        of_the_host=of_the_host | ({"cgroup"} if host["CgroupnsMode"] != "private" else set()),
+        devices=any(host[kind] for kind in ("Devices", "DeviceCgroupRules", "DeviceRequests")),
+        cgroup_parent=host["CgroupParent"],
+        network="own" if host["NetworkMode"].startswith(f"{project}_") else host["NetworkMode"],
+        tmpfs={path: set(options.split(",")) for path, options in (host.get("Tmpfs") or {}).items()},
+        mounts={mount["Destination"]: container_mount(mount, project) for mount in seen["Mounts"]},
+        ports=ports + ([("every port", "")] if host["PublishAllPorts"] else []),
+        home=f"/home/{environment.get('JUPYTER_USERNAME')}",
+        command=config["Cmd"] or [],
+        health=(health.get("Test", []), {pace for pace, name in PACES.items() if health.get(name)}),
+        restart=host["RestartPolicy"]["Name"],
+        waits_for={":".join(needed.split(":")[:2]) for needed in waits_for},
+    )
 
 
-def no_devices(seen: Inspect) -> bool:
-    return not any(seen["HostConfig"][kind] for kind in ("Devices", "DeviceCgroupRules", "DeviceRequests"))
+def foreign(namespace: str) -> bool:
+    """Whether a mode is the host's or another container's."""
+    return namespace.startswith(("host", "container:", "service:", "shareable"))
 
 
-def expected_mounts(seen: Inspect, secret: str, *more: str) -> bool:
-    """The user's two folders, in home and `more`, and `secret`, from one project, nothing else: no engine socket."""
-    found = {path: mount["Source"] for path, mount in mounts(seen).items() if path not in FURTHER}
-    project = found.get(f"{home(seen)}/data", "").removesuffix("/data")
-    expected = {f"{place}/{name}": f"{project}/{name}" for place in (home(seen), *more) for name in WORK}
-    return found == {**expected, f"/run/{secret}": f"{project}/{secret}"}
+# --- the checks ---------------------------------------------------------------------------------------
+Check = Callable[[Facts], bool]
 
 
-def further_mounts(seen: Inspect) -> bool:
-    """What the lab has besides: a volume of its own for what is kept, and the site's certificates, read-only."""
-    found = {path: (mounts(seen)[path]["Type"], mounts(seen)[path]["RW"]) for path in FURTHER if path in mounts(seen)}
-    name = mounts(seen).get("/var/lib/lab", {}).get("Name", "")
-    project = seen["Config"]["Labels"]["com.docker.compose.project"]
-    return found == FURTHER and name == f"{project}_kept"
+def numeric(user: str) -> bool:
+    return bool(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user))
 
 
-def connecting_healthcheck(seen: Inspect) -> bool:
-    check = seen["Config"].get("Healthcheck") or {}
-    paces = ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries")
-    command = ["CMD", "bash", "/opt/labdock/healthcheck.sh"]
-    return check.get("Test") == command and all(check.get(pace) for pace in paces)
+def sized(facts: Facts, path: str, options: Iterable[str]) -> bool:
+    """Whether the tmpfs at `path` has one size and, besides it, exactly these options."""
+    found = facts.tmpfs.get(path, set())
+    sizes = {option for option in found if re.fullmatch(r"size=\d+[kmg]", option)}
+    return len(sizes) == 1 and found - sizes == {*options}
+
+
+def private(facts: Facts, path: str, programs: str) -> bool:
+    """Whether the tmpfs at `path` has a size and is the user's alone; `programs` is exec or noexec."""
+    uid, _, gid = facts.user.partition(":")
+    return sized(facts, path, {programs, f"uid={uid}", f"gid={gid}", *PRIVATE})
+
+
+def sources(facts: Facts) -> dict[str, tuple[str, str]]:
+    """Kind and source of each mount by its path. A source in the project's folder begins with ./ ."""
+    data = facts.mounts.get(f"{facts.home}/data")
+    project = data.source.removesuffix("data") if data else "./"
+    return {
+        path: (mount.kind, re.sub(f"^{re.escape(project)}", "./", mount.source)) for path, mount in facts.mounts.items()
+    }
+
+
+def work(facts: Facts, *places: str) -> dict[str, tuple[str, str]]:
+    return {f"{place}/{name}": ("bind", f"./{name}") for place in (facts.home, *places) for name in WORK}
+
+
+def lab_mounts(facts: Facts) -> bool:
+    """The work in home and for an editor, the token, what is kept, certificates and history. Nothing else."""
+    found = sources(facts)
+    # LAB_CA_BUNDLE and LAB_GIT in .env may name others.
+    certificates, history = found.pop("/run/ca.pem", None), found.pop("/workspace/.git", None)
+    own = {f"/run/{TOKEN}": ("bind", f"./{TOKEN}"), "/var/lib/lab": ("volume", "kept")}
+    return (
+        found == {**work(facts, "/workspace"), **own}
+        and certificates in (("bind", f"./{EMPTY_CA}"), ("bind", os.environ.get("LAB_CA_BUNDLE")))
+        and history in (("bind", f"./{EMPTY_GIT}"), ("bind", "./.git"))
+    )
+
+
+def packages_mounts(facts: Facts) -> bool:
+    """The certificates and a restored project's bundle. Nothing of the user's."""
+    places = {path: mount.source for path, mount in facts.mounts.items()}
+    project = places.get("/bundle", "").removesuffix("/lab/bundle")
+    certificates = places.pop("/run/ca.pem", None)
+    return (
+        places == {"/bundle": f"{project}/lab/bundle"}
+        and certificates in (f"{project}/{EMPTY_CA}", os.environ.get("LAB_CA_BUNDLE"))
+        and all(mount.kind == "bind" for mount in facts.mounts.values())
+    )
+
+
+def read_only(facts: Facts, *paths: str) -> bool:
+    return all(path in facts.mounts and not facts.mounts[path].writable for path in paths)
 
 
 HARDENED: dict[str, Check] = {
-    "a numeric user that is not root": lambda seen: bool(re.fullmatch(r"[1-9]\d*:[1-9]\d*", seen["Config"]["User"])),
-    "no further groups": lambda seen: not seen["HostConfig"]["GroupAdd"],
-    "not privileged": lambda seen: seen["HostConfig"]["Privileged"] is False,
-    "no capabilities": lambda seen: seen["HostConfig"]["CapDrop"] == ["ALL"] and not seen["HostConfig"]["CapAdd"],
-    # Equality, so that nothing turns AppArmor or SELinux off.
-    "no new privileges, the lab's seccomp profile": lambda seen: seen["HostConfig"]["SecurityOpt"] == SECURITY,
-    "AppArmor where the host has it": lambda seen: seen["AppArmorProfile"] == APPARMOR,
-    "read-only root": lambda seen: seen["HostConfig"]["ReadonlyRootfs"] is True,
-    "limited processes": lambda seen: 0 < limit(seen, "PidsLimit") <= 4096,
-    "limited memory": lambda seen: limit(seen, "Memory") > 0,
-    "no swap": lambda seen: limit(seen, "MemorySwap") == limit(seen, "Memory"),
-    "limited processors": lambda seen: limit(seen, "CpuQuota") > 0,
-    "no core dumps": lambda seen: ulimit(seen, "core") == (0, 0),
-    "limited open files": lambda seen: 0 < (ulimit(seen, "nofile") or (0, 0))[1] <= 65536,  # -1 is no limit
-    "bounded logs": lambda seen: (
-        seen["HostConfig"]["LogConfig"]["Type"] == "json-file"
-        and {"max-size", "max-file"} <= (seen["HostConfig"]["LogConfig"]["Config"] or {}).keys()
+    "a numeric user that is not root": lambda facts: numeric(facts.user),
+    "no further groups": lambda facts: not facts.groups,
+    "not privileged": lambda facts: not facts.privileged,
+    "no capabilities": lambda facts: facts.dropped == ["ALL"] and not facts.added,
+    "no new privileges": lambda facts: "no-new-privileges:true" in facts.security,
+    "the lab's seccomp profile": lambda facts: [o for o in facts.security if o.startswith("seccomp")] == [SECCOMP],
+    # apparmor=, label= and systempaths= are the ways to turn off what the engine does by itself.
+    "AppArmor and SELinux as the engine has them": lambda facts: (
+        {*facts.security} <= {"no-new-privileges:true", SECCOMP}
     ),
-    "an init": lambda seen: seen["HostConfig"].get("Init") is True,
-    "no host namespaces": no_host_namespace,
-    "no devices": no_devices,
-    "a sized /tmp without programs": lambda seen: tmpfs(seen, "/tmp") == {"mode=1777", "noexec", "nosuid", "nodev"},
-    # The engine labels its own volumes by itself.
-    "mounts with SELinux's label": lambda seen: all(
-        "z" in mount["Mode"].split(",") for mount in mounts(seen).values() if mount["Type"] == "bind"
-    ),
+    "read-only root": lambda facts: facts.read_only,
+    "limited processes": lambda facts: 0 < facts.processes <= 4096,
+    "limited memory": lambda facts: facts.memory > 0,
+    "no swap": lambda facts: facts.memory_and_swap == facts.memory,
+    "limited CPUs": lambda facts: facts.cpu > 0,
+    "no core dumps": lambda facts: facts.ulimits.get("core") == 0,
+    "limited open files": lambda facts: 0 < facts.ulimits.get("nofile", 0) <= 65536,  # -1 is no limit
+    "bounded logs": lambda facts: facts.logging[0] == "json-file" and {"max-size", "max-file"} <= facts.logging[1],
+    "an init": lambda facts: facts.init,
+    "no host namespaces": lambda facts: not facts.of_the_host,
+    "no devices": lambda facts: not facts.devices,
+    "the engine's own cgroup": lambda facts: not facts.cgroup_parent,
+    "a sized /tmp without programs": lambda facts: sized(facts, "/tmp", ["mode=1777", "noexec", "nosuid", "nodev"]),
+    "mounts with SELinux's label": lambda facts: all(mount.label for mount in facts.mounts.values()),
+    "mounts that the host does not see": lambda facts: not any(mount.shared for mount in facts.mounts.values()),
 }
 
 # The services that see the user's work.
 AT_WORK: dict[str, Check] = {
     **HARDENED,
-    "no other tmpfs": lambda seen: (
-        set(seen["HostConfig"].get("Tmpfs") or {}) == {"/tmp", "/run/lab", "/run/try", home(seen)}
-    ),
-    "a sized private /run/lab without programs": lambda seen: (
-        tmpfs(seen, "/run/lab") == {"noexec", *PRIVATE, *owner(seen)}
-    ),
-    "a sized private home": lambda seen: tmpfs(seen, home(seen)) == {"exec", *PRIVATE, *owner(seen)},
-    "a sized private place to try packages": lambda seen: tmpfs(seen, "/run/try") == {"exec", *PRIVATE, *owner(seen)},
-    "writable work": lambda seen: all(mount["RW"] for path, mount in mounts(seen).items() if path.endswith(WORK)),
+    "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp", "/run/lab", "/run/try", facts.home},
+    "a sized private /run/lab without programs": lambda facts: private(facts, "/run/lab", "noexec"),
+    "a sized private home": lambda facts: private(facts, facts.home, "exec"),
+    "a sized private place to try packages": lambda facts: private(facts, "/run/try", "exec"),
+    "writable work": lambda facts: all(m.writable for path, m in facts.mounts.items() if path.endswith(WORK)),
 }
 
 CHECKS: dict[str, dict[str, Check]] = {
     "lab": {
         **AT_WORK,
-        "expected mounts only": lambda seen: expected_mounts(seen, TOKEN, "/workspace") and further_mounts(seen),
-        "read-only token": lambda seen: mounts(seen).get(f"/run/{TOKEN}", {}).get("RW") is False,
-        "one port, on loopback": lambda seen: (
-            published(seen) == [("8888/tcp", "127.0.0.1")] and not seen["HostConfig"]["PublishAllPorts"]
+        "expected mounts only": lab_mounts,
+        "read-only token, certificates and history": lambda facts: read_only(
+            facts, f"/run/{TOKEN}", "/run/ca.pem", "/workspace/.git"
         ),
-        "a health check that connects": connecting_healthcheck,
-        "back after an engine restart": lambda seen: seen["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped",
-        "waits for prepare": lambda seen: (
-            "prepare:service_completed_successfully"
-            in seen["Config"]["Labels"].get("com.docker.compose.depends_on", "")
+        "a network of its own": lambda facts: facts.network == "own",
+        "one port, on loopback": lambda facts: facts.ports == [("8888/tcp", "127.0.0.1")],
+        "a health check that connects": lambda facts: (
+            facts.health == (["CMD", "bash", "/opt/labdock/healthcheck.sh"], {*PACES})
         ),
+        "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
+        "waits for prepare": lambda facts: facts.waits_for == {"prepare:service_completed_successfully"},
+        "serves": lambda facts: facts.command == ["serve"],
     },
     "prepare": {
         **AT_WORK,
-        "expected mounts only": lambda seen: expected_mounts(seen, "secrets"),
-        "only prepares": lambda seen: seen["Config"]["Cmd"] == ["prepare"],
-        "no network": lambda seen: seen["HostConfig"]["NetworkMode"] == "none" and not published(seen),
-        "runs once": lambda seen: seen["HostConfig"]["RestartPolicy"]["Name"] == "no",
+        "expected mounts only": lambda facts: sources(facts) == {**work(facts), "/run/secrets": ("bind", "./secrets")},
+        "only prepares": lambda facts: facts.command == ["prepare"],
+        "no network": lambda facts: facts.network == "none" and not facts.ports,
+        "runs once": lambda facts: facts.restart == "no",
     },
     "packages": {
         **HARDENED,
-        "no other tmpfs": lambda seen: set(seen["HostConfig"].get("Tmpfs") or {}) == {"/tmp"},
-        "nothing of the user's": lambda seen: (
-            {path: mount["RW"] for path, mount in mounts(seen).items()} == {"/run/ca.pem": False, "/bundle": False}
-        ),
+        "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp"},
+        "expected mounts only": packages_mounts,
+        "read-only mounts": lambda facts: read_only(facts, *facts.mounts),
+        "a network of its own": lambda facts: facts.network == "own",
+        "no port": lambda facts: not facts.ports,
+        "runs once": lambda facts: facts.restart == "no",
     },
 }
 
-IMAGE: dict[str, Check] = {
-    "a numeric user that is not root": HARDENED["a numeric user that is not root"],
+
+def failed(service: str, facts: Facts) -> set[str]:
+    """The names of the checks of `service` that its facts do not pass."""
+    return {name for name, check in CHECKS[service].items() if not check(facts)}
+
+
+def failing(service: str, seen: Inspect) -> set[str]:
+    """The names of the checks that the container of `service` does not pass."""
+    return failed(service, of_container(seen))
+
+
+# --- AppArmor -----------------------------------------------------------------------------------------
+def security_options(project: Project) -> list[str]:
+    """What the engine has of seccomp, AppArmor and the like: it may see more of its machine than a test does."""
+    options = json.loads(project.run("docker", "info", "--format", "{{json .SecurityOptions}}").stdout)
+    assert any(option.startswith("name=seccomp") for option in options), options
+    return options
+
+
+def confined(options: list[str], profile: str) -> bool:
+    """Whether a container with this AppArmor `profile` is confined as far as an engine with these `options` can."""
+    return profile == ("docker-default" if "name=apparmor" in options else "")
+
+
+# --- the image ----------------------------------------------------------------------------------------
+IMAGE: dict[str, Callable[[Inspect], bool]] = {
+    "a numeric user that is not root": lambda seen: numeric(seen["Config"]["User"]),
     "starts through the checks": lambda seen: seen["Config"]["Entrypoint"] == ["sh", "/opt/labdock/entrypoint.sh"],
     "nothing but paths and names in the environment": lambda seen: (
         {line.partition("=")[0] for line in seen["Config"]["Env"]}
@@ -197,8 +366,3 @@ FILES: dict[str, str] = {
     "the build's certificates": "ls /run/secrets/ca /etc/apt/apt.conf.d/99-site-ca 2>/dev/null",
     "logs and backups of the build": "find /var/log /etc/passwd- /etc/shadow- -type f 2>/dev/null",
 }
-
-
-def failing(service: str, seen: Inspect) -> set[str]:
-    """The names of the checks that the container of `service` does not pass."""
-    return {name for name, check in CHECKS[service].items() if not check(seen)}

@@ -1,51 +1,17 @@
-"""Projects with one thing taken away, for negative controls: what guards it must notice."""
+"""Projects with one change, for negative controls: the test that guards against it must fail."""
 
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from tests.support.project import Project
 
 TEMPLATE = Path(__file__).resolve().parent.parent.parent / "template"
-Steps = tuple[str | int, ...]  # keys and indexes from the file's top to a value
-
-
-def rendered_compose() -> dict[str, Any]:
-    """compose.yaml as a project gets it, parsed: anchors and merges resolved."""
-    text = (TEMPLATE / "compose.yaml.jinja").read_text(encoding="utf-8")
-    return yaml.safe_load(jinja2.Template(text).render(project_slug="lab", python_version="3.13"))
-
-
-def paths(value: Any, path: Steps = ()) -> Iterator[Steps]:
-    """Every value that can be taken away: of a mapping, a list, or a string of options such as a tmpfs."""
-    if isinstance(value, str) and "size=" in value:
-        value = value.partition(":")[2].split(",")
-    if isinstance(value, dict | list):
-        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-            yield (*path, key)
-            yield from paths(child, (*path, key))
-
-
-def without(document: dict[str, Any], path: Steps) -> dict[str, Any]:
-    """A copy of `document` without the value at `path`."""
-    copy = deepcopy(document)
-    parent: Any = copy
-    for key in path[:-1]:
-        if isinstance(parent[key], str):  # a tmpfs: one option goes
-            target, _, options = parent[key].partition(":")
-            left = [option for index, option in enumerate(options.split(",")) if index != path[-1]]
-            parent[key] = f"{target}:{','.join(left)}"
-            return copy
-        parent = parent[key]
-    del parent[path[-1]]
-    return copy
 
 
 def copy_of(project: Project, folder: Path) -> Project:
@@ -57,7 +23,7 @@ def copy_of(project: Project, folder: Path) -> Project:
 
 
 def without_environments(project: Project) -> None:
-    """Leave the system's part of the image only, which is built in seconds."""
+    """Leave only Debian's part of the image, which is built in seconds."""
     dockerfile = project.folder / "Dockerfile"
     text, found = re.subn(r"COPY --from=(server|kernel) .*\n", "", dockerfile.read_text(encoding="utf-8"))
     assert found

@@ -1,6 +1,7 @@
-"""What a running lab must do over HTTP: named probes, so that each line of the configuration can be shown to matter.
+"""What a running lab must do over HTTP, as named probes.
 
-A probe is true where the lab behaves; where it does not, it is false or raises.
+`tests/lab/test_server.py` removes each setting of the server and requires that the probe named for it fails. A probe
+returns True if the lab behaves. Otherwise it returns False or raises.
 """
 
 import json
@@ -15,7 +16,7 @@ import websocket
 from tools.notebook import Lab
 
 Probe = Callable[[Lab], bool]
-OUTSIDE = "made-outside.txt"  # relative to home, where nothing is kept
+OUTSIDE = "made-outside.txt"  # relative to home, where nothing outlives a start
 TEXT = {"type": "file", "format": "text", "content": "hello"}
 
 
@@ -27,7 +28,7 @@ def get(lab: Lab, path: str, token: str | None = None, **headers: str) -> int:
 
 
 def refusal(lab: Lab, method: str, path: str, **options: Any) -> str:
-    """The sentence with which the server refuses; empty where it does not."""
+    """The message with which the server refuses; empty if it does not refuse."""
     try:
         lab.request(method, path, **options)
     except requests.HTTPError as error:
@@ -59,7 +60,7 @@ def running_kernel(lab: Lab) -> Iterator[str]:
 
 
 def channel(lab: Lab, kernel: str, **headers: str) -> int:
-    """The status that a websocket for `kernel` is answered with; 101 opens it."""
+    """The status of the answer to a websocket for `kernel`; 101 opens it."""
     url = f"{lab.address.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
     origin = headers.pop("Origin", lab.address)
     try:
@@ -70,14 +71,14 @@ def channel(lab: Lab, kernel: str, **headers: str) -> int:
     return 101
 
 
-# --- who may come in ------------------------------------------------------------------------------
+# --- who gets in ----------------------------------------------------------------------------------
 def only_the_token_enters(lab: Lab) -> bool:
     path, wrong = "/api/contents", "0" * 64
     return [get(lab, path, token) for token in (None, "", wrong, lab.token)] == [403, 403, 403, 200]
 
 
 def every_page_asks_for_the_token(lab: Lab) -> bool:
-    """Even one that does not exist: the login page comes in its place."""
+    """A page that does not exist too: the login page is shown instead."""
     return [get(lab, "/nowhere"), get(lab, "/nowhere", lab.token)] == [200, 404]
 
 
@@ -89,7 +90,7 @@ def login_makes_a_strict_session(lab: Lab) -> bool:
 
 
 def foreign_pages_post_nothing(lab: Lab) -> bool:
-    """The cookie alone does not do; the header that only the lab's own pages can send must come with it."""
+    """The cookie alone is not enough: a header that only the lab's own pages can send is needed too."""
     browser, url = log_in(lab), f"{lab.address}/api/terminals"
     without = browser.post(url, timeout=30)
     own = browser.post(url, headers={"X-XSRFToken": browser.cookies["_xsrf"]}, timeout=30)
@@ -98,7 +99,7 @@ def foreign_pages_post_nothing(lab: Lab) -> bool:
 
 
 def only_known_hosts_are_answered(lab: Lab) -> bool:
-    """A foreign name that was bound to this address is refused, token or not."""
+    """A foreign name for this address is refused, with the token or without."""
     names = {"rebound.example": 403, "localhost": 200, "127.0.0.1": 200}
     return {name: get(lab, "/api/contents", lab.token, Host=name) for name in names} == names
 
@@ -129,7 +130,7 @@ def nobody_sets_a_password(lab: Lab) -> bool:
 
 # --- files and kernels ----------------------------------------------------------------------------
 def saving_elsewhere_is_refused(lab: Lab) -> bool:
-    """Where it would be lost; in the mounts it works, and renaming out of them does not."""
+    """Saving works in the mounts only, because a file elsewhere would be lost. So does renaming."""
     sentence = f"'{OUTSIDE}' would be lost when the lab stops: put it into notebooks/ or data/."
     for folder in ("data", "notebooks"):
         lab.request("PUT", f"contents/{folder}/probe.txt", json=TEXT)
@@ -147,7 +148,7 @@ def deleted_is_gone(lab: Lab) -> bool:
     lab.request("PUT", "contents/data/probe.txt", json=TEXT)
     lab.request("DELETE", "contents/data/probe.txt")
     look = "import pathlib, shutil; data = pathlib.Path.home() / 'data'; print([path.name for path in data.iterdir()])"
-    tidy = "[shutil.rmtree(path) for path in data.glob('.Trash*')]"  # so that the next probe finds its own
+    tidy = "[shutil.rmtree(path) for path in data.glob('.Trash*')]"  # the next probe must find only its own
     left = lab.run(f"{look}; {tidy}")
     return "probe" not in left and "Trash" not in left
 
@@ -165,13 +166,13 @@ def one_kernel_in_the_users_environment(lab: Lab) -> bool:
 
 
 def kernels_speak_through_files(lab: Lab) -> bool:
-    """Not over ports, which every process in the container could open."""
+    """Not over ports, which any process in the container could open."""
     asked = "import ipykernel, json; print(json.load(open(ipykernel.get_connection_file()))['transport'])"
     return lab.run(asked) == "ipc\n"
 
 
 def terminals_work(lab: Lab) -> bool:
-    """And find the user's environment first; where memory runs out, they end before the server."""
+    """They find the user's environment first. If memory runs out, they end before the server."""
     name = lab.request("POST", "terminals").json()["name"]
     url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
     terminal = websocket.create_connection(url, timeout=10, origin=lab.address)
@@ -199,7 +200,7 @@ def widgets_are_installed(lab: Lab) -> bool:
 
 
 def page(lab: Lab) -> dict[str, Any]:
-    """What the front end's page is told."""
+    """The settings that the front end's page gets."""
     text = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
     found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', text, re.DOTALL)
     assert found
@@ -207,7 +208,7 @@ def page(lab: Lab) -> dict[str, Any]:
 
 
 def packages_extensions_come_after_the_servers(lab: Lab) -> bool:
-    """And only from folders of the image, each name once."""
+    """They come from folders of the image only, each name once."""
     told = page(lab)
     names = [extension["name"] for extension in told["federated_extensions"]]
     *own, last = told["labextensionsPath"]
@@ -236,7 +237,7 @@ def no_news_is_fetched(lab: Lab) -> bool:
 
 
 def memory_is_shown_of_its_limit(lab: Lab) -> bool:
-    """What the browser's status bar asks for: used, and the container's own limit, not the machine's memory."""
+    """The status bar shows the memory used and the container's limit, not the machine's memory."""
     look = """
 from pathlib import Path
 files = [Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
@@ -281,12 +282,12 @@ PROBES: dict[str, Probe] = {
 
 
 def misbehaving(lab: Lab) -> set[str]:
-    """The names of the probes that a lab does not pass."""
+    """The names of the probes that a lab fails."""
     found = set()
     for name, probe in PROBES.items():
         try:
             behaves = probe(lab)
-        except Exception:  # whatever it is, the lab does not do what it should
+        except Exception:  # any error means that the lab does not do what it should
             behaves = False
         if not behaves:
             found.add(name)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.mutants import TEMPLATE, rendered_compose
+from tests.support.compose import rendered_compose
+from tests.support.mutants import TEMPLATE
 
 SERVICES = ("prepare", "lab", "packages")
 Services = dict[str, dict[str, Any]]

@@ -25,7 +25,7 @@ for mount in ("data", "notebooks"):
 # In Docker, uid 0 is the user already: to become it or to give it a file changes nothing.
 OWN = {"become root", "become root's group", "give a file away"}
 # What cgroups v1 do not let an ordinary user limit.
-LIMITS = {"limited processes", "limited memory", "no swap", "limited processors"}
+LIMITS = {"limited processes", "limited memory", "no swap", "limited CPUs"}
 
 
 def settings(project: PersonsProject) -> dict[str, str]:
@@ -113,6 +113,8 @@ def test_podmans_own_profile_is_named(at_work: PersonsProject, kind: str) -> Non
             del at_work.environment["CONTAINERS_CONF"]
         assert "note  Podman uses its own seccomp profile" in said
         assert f'put seccomp_profile = "{at_work.folder}/lab/runtime/seccomp.json" under [containers]' in said
+    else:
+        pytest.skip("Docker takes the profile from compose.yaml")
 
 
 # --- every other control ----------------------------------------------------------------------------
@@ -120,6 +122,8 @@ def test_what_docker_shows_is_hardened(at_work: PersonsProject, kind: str) -> No
     if kind == "docker":
         for service in ("lab", "prepare"):
             assert failing(service, at_work.container(service)) - LIMITS == {"a numeric user that is not root"}
+    else:
+        pytest.skip("docker inspect shows Podman's containers in another form: the tests below look into them")
 
 
 def test_the_process_has_no_power(at_work: PersonsProject) -> None:

@@ -1,0 +1,96 @@
+"""compose.yaml, and copies of its services with one line less, as Compose resolves them."""
+
+import json
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from tests.support.mutants import TEMPLATE
+from tests.support.project import Project
+
+Steps = tuple[str | int, ...]  # keys and indexes from a service to a value
+
+
+def rendered_compose() -> dict[str, Any]:
+    """compose.yaml as a project gets it, parsed; anchors are resolved, and no two services share an object."""
+    text = (TEMPLATE / "compose.yaml.jinja").read_text(encoding="utf-8")
+    parsed = yaml.safe_load(jinja2.Template(text).render(project_slug="lab", python_version="3.13"))
+    return json.loads(json.dumps(parsed))  # deepcopy would keep the aliases that PyYAML shares
+
+
+# --- one service of compose.yaml with one line less ---------------------------------------------------
+# What Compose insists on is not removed but replaced. Without its type, a mount is removed as a whole.
+REPLACED = {
+    "volumes.*.source": "./elsewhere",
+    "volumes.*.target": "/elsewhere",
+    "depends_on.*.condition": "service_started",
+    "healthcheck.test.0": "CMD-SHELL",
+}
+
+
+def name(path: Steps) -> str:
+    return ".".join(map(str, path))
+
+
+def matches(pattern: str, path: Steps) -> bool:
+    """Whether the pattern names the path; * stands for any part of one step, and for all further steps at the end."""
+    end = ".*" if pattern.endswith(".*") else ""
+    pattern = re.escape(pattern.removesuffix(".*")).replace(r"\*", "[^.]*")
+    return re.fullmatch(pattern + end, name(path)) is not None
+
+
+def options(tmpfs: str) -> tuple[str, list[str]]:
+    """Path and options of a tmpfs. The colon between them is not the one in ${NAME:-default}."""
+    path, *rest = re.split(r":(?![^{]*\})", tmpfs, maxsplit=1)
+    return path, rest[0].split(",") if rest else []
+
+
+def lines(value: Any, path: Steps = ()) -> Iterator[Steps]:
+    """The path of every single value in a service; a tmpfs has one for each option."""
+    if path[-2:-1] == ("tmpfs",):
+        value = options(value)[1]
+    if isinstance(value, dict | list):
+        for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from lines(child, (*path, key))
+    else:
+        yield path
+
+
+def without(service: dict[str, Any], path: Steps) -> dict[str, Any]:
+    """A copy of the service without the value at `path`, which Compose still accepts."""
+    mutant = deepcopy(service)
+    parent: Any = mutant
+    *steps, last = path
+    if matches("volumes.*.type", path):
+        *steps, last = steps
+    for step in steps:
+        if isinstance(parent[step], str):
+            target, left = options(parent[step])
+            del left[int(last)]
+            parent[step] = f"{target}:{','.join(left)}"
+            return mutant
+        parent = parent[step]
+    value = next((value for pattern, value in REPLACED.items() if matches(pattern, path)), None)
+    if value is None or (last == "source" and parent["type"] == "volume"):  # which may be one without a name
+        del parent[last]
+    else:
+        parent[last] = value
+    return mutant
+
+
+def configured(project: Project, file: Path, services: dict[str, Any], **environment: str) -> dict[str, Any]:
+    """What Compose makes of compose.yaml with `services` besides its own, in one call. It must accept them all."""
+    file.write_text(json.dumps(added(services)))
+    settings = {**project.environment, "COMPOSE_FILE": str(file), **environment}
+    config = ("--project-directory", str(project.folder), "--profile", "*", "config", "--format", "json")
+    return json.loads(Project(project.folder, project.answers, settings).compose(*config).stdout)["services"]
+
+
+def added(services: dict[str, Any]) -> dict[str, Any]:
+    compose = rendered_compose()
+    return compose | {"services": compose["services"] | services}
