@@ -1,4 +1,4 @@
-"""Whoever has no token tries every page, every method and every websocket of the server."""
+"""Requests without the token: every page, method and websocket of the server."""
 
 from pathlib import Path
 
@@ -12,27 +12,27 @@ from tools.notebook import Lab
 
 # Every route that answers without the token, and why it may. Any other, and any new one, has to refuse.
 PUBLIC = {
-    r"/login$": "where the token is typed",
-    r"/logout$": "forgets the browser's own session",
+    r"/login$": "the page where you type the token",
+    r"/logout$": "ends the browser's own session",
     r"/(robots\.txt)$": "a file of the server's packages",
     r"/(favicon\.ico)$": "a file of the server's packages",
-    r"/(robots\.txt|favicon\.ico)$": "the same",
-    r"/static/(.*)$": "files of the server's packages, which the login page shows",
+    r"/(robots\.txt|favicon\.ico)$": "a file of the server's packages",
+    r"/static/(.*)$": "files of the server's packages, which the login page needs",
     r"/static/lab/(.*)$": "files of the server's packages",
     r"/static/notebook/(.*)$": "files of the server's packages",
     r"/lab/extensions/(.*)$": "files of the server's packages",
     r"/lab/api/themes/(.*)$": "files of the server's packages",
-    r"/api$": "the version of the server; the health check asks for it",
-    r"/?$": "leads to the front end, which refuses",
-    r"/.*/$": "leads to the same path without the slash, which refuses",
-    r"/api/notebooks/?(.*)$": "leads to the same path below /api/contents, which refuses",
-    r"/lab/api/licenses/(.*)$": "answers nothing at all: its refusals never arrive, a fault of jupyterlab_server",
+    r"/api$": "the version of the server, which the health check requests",
+    r"/?$": "redirects to the front end, which refuses",
+    r"/.*/$": "redirects to the same path without the slash, which refuses",
+    r"/api/notebooks/?(.*)$": "redirects to the same path below /api/contents, which refuses",
+    r"/lab/api/licenses/(.*)$": "never sends an answer, because of a bug in jupyterlab_server",
 }
 
 
 WRONG = "0" * 64
 CREDENTIALS: dict[str, tuple[str, Headers]] = {
-    "none": ("", ()),
+    "no token": ("", ()),
     "an empty token": ("", [("Authorization", "token ")]),
     "a wrong token": ("", [("Authorization", f"token {WRONG}")]),
     "a wrong token as Bearer": ("", [("Authorization", f"Bearer {WRONG}")]),
@@ -57,14 +57,17 @@ def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
     return {route.pattern for route, method, answer in answers if not refused(method, answer)}
 
 
-@pytest.mark.attack("every route, method and websocket without the token", "refused, but for the list below")
+@pytest.mark.attack(
+    "Request every route, method and websocket without a valid token",
+    "Refused, except for [the paths below](#what-answers-without-the-token).",
+)
 @pytest.mark.parametrize("credentials", CREDENTIALS)
 def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Route], credentials: str) -> None:
     assert answering(target, registered, credentials) == set(PUBLIC)
 
 
 @pytest.mark.full
-@pytest.mark.attack("the same, where JUPYTER_UI is notebook", "the same")
+@pytest.mark.attack("Do the same with `JUPYTER_UI=notebook`", "Refused, except for the same paths.")
 def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")

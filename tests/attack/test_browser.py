@@ -1,4 +1,4 @@
-"""A foreign page in the user's browser tries to act in the user's name.
+"""Requests from another web page in the user's browser.
 
 The browser has logged in: what a page makes it send goes out with the session's cookie.
 """
@@ -65,7 +65,7 @@ ORIGINS = {
 }
 
 
-@pytest.mark.attack("a POST with another Origin, though with everything else", "404")
+@pytest.mark.attack("Send a POST with another Origin. Cookies and XSRF value are correct", "404")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
     whole = browser.sends(Origin=ORIGINS[origin], X_XSRFToken=browser.xsrf)
@@ -75,7 +75,9 @@ def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
     assert send(browser.lab, "POST", f"{ACT}?_xsrf=planted", planted).status == 404
 
 
-@pytest.mark.attack("reading the API from another Origin; asking whether that is allowed", "404; no leave is given")
+@pytest.mark.attack(
+    "Read the API from another Origin, or ask whether that is allowed (CORS)", "404. No CORS header allows it."
+)
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
     assert send(browser.lab, "GET", "/api/contents", browser.sends(Origin=ORIGINS[origin])).status == 404
@@ -99,7 +101,7 @@ def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]
     browser.lab.request("DELETE", f"terminals/{terminal}")
 
 
-@pytest.mark.attack("a websocket from another Origin: of a kernel, a terminal, the server's events", "403")
+@pytest.mark.attack("Open a websocket of a kernel, a terminal or the server's events from another Origin", "403")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[str], origin: str) -> None:
     headers = [*browser.sends(Origin=ORIGINS[origin]), *UPGRADE]
@@ -136,9 +138,7 @@ FORGED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.attack(
-    "changing anything, on every route, with the cookies but without the value against XSRF", "403 or 405"
-)
+@pytest.mark.attack("Send a changing request to every route with cookies but without the XSRF value", "403 or 405")
 @pytest.mark.parametrize("forged", FORGED)
 def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route], forged: str) -> None:
     headers = browser.sends(**FORGED[forged])
@@ -168,7 +168,7 @@ FILES = (
 )
 
 
-@pytest.mark.attack("a file or a converted notebook, embedded by another page", "403")
+@pytest.mark.attack("Embed a file or a converted notebook in another page", "403")
 @pytest.mark.parametrize("referer", REFERERS)
 @pytest.mark.parametrize("file", FILES)
 def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str) -> None:
@@ -182,7 +182,7 @@ def test_the_labs_own_pages_embed_files(browser: Browser, file: str) -> None:
 
 
 # --- pages ------------------------------------------------------------------------------------------
-@pytest.mark.attack("showing a page of the lab in a frame of another page", "the browser is told to refuse")
+@pytest.mark.attack("Show a page of the lab in a frame of another page", "A header tells the browser to refuse.")
 def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> None:
     answers = [answer for _, _, answer in sweep(browser.lab, registered, ["GET"], [bearer(browser.lab)])]
     pages = [answer for answer in answers if answer.headers.get_content_type() == "text/html" and answer.status == 200]
@@ -190,7 +190,9 @@ def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> Non
     assert all("frame-ancestors 'self'" in page.headers["Content-Security-Policy"] for page in pages)
 
 
-@pytest.mark.attack("a page in a mount that runs code when the browser opens it", "it runs apart, without the session")
+@pytest.mark.attack(
+    "Open a page from a mount that runs code in the browser", "The page is sandboxed and has no access to the session."
+)
 @pytest.mark.parametrize("path", ["/files/data/hostile.html", "/files/data/hostile.svg", FILES[1]])
 def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str) -> None:
     files = [lab.folder / f"data/hostile.{kind}" for kind in ("html", "svg")]
@@ -223,7 +225,10 @@ def local(location: str) -> bool:
     return location.startswith("/") and location[1:2] not in ("/", "\\")
 
 
-@pytest.mark.attack("leading away from the login page, or through a double slash", "only to paths of the lab")
+@pytest.mark.attack(
+    "Redirect the user from the login page, or with a double slash, to another site",
+    "Redirects lead only to paths of the lab.",
+)
 @pytest.mark.parametrize("place", ELSEWHERE)
 def test_nobody_is_led_away(browser: Browser, place: str) -> None:
     place = place.format(own=own(browser.lab))

@@ -1,4 +1,4 @@
-"""A hostile notebook tries to get power over the container, the kernel of the machine, or the next start."""
+"""A hostile notebook tries to get more rights in the container, on the host, or at the next start."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +26,9 @@ print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, captu
 
 
 @pytest.mark.attack(
-    "mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf, "
-    "userfaultfd; writing to the image, the token and the kernel's settings",
-    "each is refused",
+    "Try mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf and "
+    "userfaultfd. Write to the image, the token and the Linux kernel's settings",
+    "Each is refused.",
 )
 def test_every_attempt_is_refused(results: Results) -> None:
     assert {name: result for name, result in results.items() if result not in REFUSED | {"ENOENT"}} == {}
@@ -75,7 +75,7 @@ for child in children:
 """
 
 
-@pytest.mark.attack("a fork bomb", "it ends at the limit of processes; the server and other labs go on")
+@pytest.mark.attack("Start a fork bomb", "It stops at the process limit. The server and other labs keep running.")
 def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(lab: Project, tmp_path: Path) -> None:
     flag = lab.folder / "data/bombed"
     with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""A kernel fills what it can write to: the server goes on, and all is as before once that is deleted."""
+"""A notebook kernel fills every place that it can write to."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -43,8 +43,9 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 @pytest.mark.full
 @pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, DISK])
 @pytest.mark.attack(
-    "/tmp, home, /run/lab, /run/try, /var/lib/lab or the disk filled to the last byte",
-    "the server stays and saves elsewhere; what needs the room is refused, and works again once there is some",
+    "Fill /tmp, home, /run/lab, /run/try, /var/lib/lab or the disk to the last byte",
+    "The server keeps running and saves to other folders. Writes to the full folder fail, and work again after files "
+    "are deleted.",
 )
 def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
     lab = twin.lab()
@@ -68,8 +69,8 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "/tmp, home, /run/lab and /run/try, which lie in memory, filled to the last byte at once",
-    "the server stays and saves, and all is as before once there is room",
+    "Fill /tmp, home, /run/lab and /run/try, which are in memory, at the same time",
+    "The server keeps running and saves. Everything works again after files are deleted.",
 )
 def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:

@@ -1,4 +1,4 @@
-"""A foreign name is bound to the lab's address, so that a page of that name reaches the lab.
+"""Another host name points at the lab's address (DNS rebinding).
 
 Every request carries the token: it is the name alone that is refused.
 """
@@ -22,7 +22,7 @@ HOSTS: dict[str, list[str]] = {
     "a user before the name": ["localhost@rebound.example", "rebound.example@localhost", "localhost:1@rebound.example"],
     "two ports": ["localhost:rebound.example", "rebound.example:80:80", "localhost:"],
     "two names in one": ["localhost, rebound.example", "localhost rebound.example", "localhost/rebound.example"],
-    "nothing": [""],
+    "an empty name": [""],
 }
 # What proxies say of the name that was asked for; here is none, so anybody may have said it.
 FORWARDED = ("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Original-Host", "Forwarded")
@@ -33,7 +33,7 @@ def asked(lab: Lab, *hosts: str, path: str = "/api/contents", headers: Headers =
     return send(lab, "GET", path, [*(("Host", host) for host in hosts), *headers, bearer(lab)]).status
 
 
-@pytest.mark.attack("a Host header that is not the lab's", "400 or 403")
+@pytest.mark.attack("Send a Host header that is not the lab's", "400 or 403")
 @pytest.mark.parametrize("kind", HOSTS)
 def test_a_foreign_host_is_refused(lab: Project, target: Lab, kind: str) -> None:
     (network,) = lab.container()["NetworkSettings"]["Networks"].values()
@@ -42,7 +42,7 @@ def test_a_foreign_host_is_refused(lab: Project, target: Lab, kind: str) -> None
     assert {host: status for host in hosts if (status := asked(target, host)) not in (400, 403)} == {}
 
 
-@pytest.mark.attack("two Host headers; a whole URL in the request line", "400, 403 or 404")
+@pytest.mark.attack("Send two Host headers, or a whole URL in the request line", "400, 403 or 404")
 def test_two_hosts_are_refused(target: Lab) -> None:
     ours, foreign = "localhost", "rebound.example"
     assert [asked(target, *hosts) for hosts in ((ours, foreign), (foreign, ours))] == [400, 400]
@@ -50,14 +50,16 @@ def test_two_hosts_are_refused(target: Lab) -> None:
     assert asked(target, foreign, path=f"http://{ours}/api/contents") == 403
 
 
-@pytest.mark.attack("X-Forwarded-Host and its like, to hide a foreign Host", "403")
+@pytest.mark.attack("Hide another Host behind X-Forwarded-Host and similar headers", "403")
 @pytest.mark.parametrize("name", FORWARDED)
 def test_a_forwarded_host_hides_nothing(target: Lab, name: str) -> None:
     said = [(name, "host=localhost" if name == "Forwarded" else "localhost")]
     assert asked(target, "rebound.example", headers=said) == 403
 
 
-@pytest.mark.attack("a foreign Host header to every route and websocket, with the token", "403, but for two redirects")
+@pytest.mark.attack(
+    "Send another Host header and the token to every route and websocket", "403, except for two redirects."
+)
 def test_every_route_looks_at_the_host(target: Lab, registered: list[Route]) -> None:
     answers = sweep(target, registered, ["GET"], [("Host", "rebound.example"), bearer(target)])
     # A redirect to a path of the same host, where the Host header is looked at; and what never answers.

@@ -1,4 +1,4 @@
-"""Memory runs out: what runs in the lab ends before the server does."""
+"""Memory runs out: programs in the lab end before the server does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +44,8 @@ def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]
 
 
 @pytest.mark.attack(
-    "a kernel that takes all memory", "it alone ends, the browser is told, and it starts again; other kernels go on"
+    "Use all memory in one notebook kernel",
+    "Only this kernel ends. The browser shows a message, and the kernel restarts. Other kernels keep running.",
 )
 def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin, twin.lab().kernel() as other, twin.lab().kernel() as hog:
@@ -74,7 +75,7 @@ def restarts(kernel: KernelWebSocketClient) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "many processes that take all memory, each smaller than the server", "one of them ends, not the server"
+    "Use all memory with many processes, each smaller than the server", "One of these processes ends, not the server."
 )
 def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin:

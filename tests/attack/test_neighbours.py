@@ -1,4 +1,4 @@
-"""Two labs on one host: neither reaches the other."""
+"""Two labs on one host try to connect to each other."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.attack(
-    "a lab looks for another one, at its address, its name and its port on every gateway", "none answers"
+    "Connect to another lab by its address, by its name, and by its port on every gateway", "No connection."
 )
 def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
     assert reached(lab, ways(neighbour, lab)) == []
@@ -73,7 +73,9 @@ def test_a_neighbour_is_found_where_it_can_be(lab: Project, neighbour: Project, 
         assert reached(lab, ways(opened, lab)) != []
 
 
-@pytest.mark.attack("an abstract unix socket, which no file mode guards, from another lab", "it is not there")
+@pytest.mark.attack(
+    "Connect to an abstract Unix socket of another lab, which no file mode protects", "The socket does not exist here."
+)
 def test_labs_share_no_unix_socket(lab: Project, neighbour: Project) -> None:
     listen = (
         "import socket\nlistening = socket.socket(socket.AF_UNIX)\nlistening.bind('\\0sentinel')\nlistening.listen()"

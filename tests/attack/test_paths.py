@@ -1,4 +1,4 @@
-"""A path that leads out of home, written in every way, is read from and written to.
+"""Paths that lead out of home, in many spellings, for reading and writing.
 
 Every request carries the token. A kernel reads what the lab's user may read anyway; these are about what a link that
 somebody was made to open, or a hostile folder in a mount, could do.
@@ -62,7 +62,7 @@ def open_ended(routes: list[Route]) -> list[Route]:
     return [route for route in routes if route.path("a") != route.path("b") and route.pattern != SILENT]
 
 
-@pytest.mark.attack("a file outside of home, read through every route that takes a path", "none is read")
+@pytest.mark.attack("Read a file outside home through every route that takes a path", "No file is read.")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_nothing_outside_is_read(target: Lab, registered: list[Route], spelling: str) -> None:
     read = {
@@ -127,7 +127,7 @@ PLACES = {
 }
 
 
-@pytest.mark.attack("saving, making, renaming, copying and deleting elsewhere than in a mount", "400 or 404")
+@pytest.mark.attack("Save, create, rename, copy and delete files outside the mounts", "400 or 404")
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_is_written_elsewhere(target: Lab, data: Path, place: str) -> None:
     answers = ways(target, PLACES[place])
@@ -136,7 +136,7 @@ def test_nothing_is_written_elsewhere(target: Lab, data: Path, place: str) -> No
 
 
 @pytest.mark.full
-@pytest.mark.attack("a folder beside home whose name starts like it", "404, or 403")
+@pytest.mark.attack("Read a folder next to home whose name starts like home's", "404 or 403")
 def test_a_folder_named_almost_like_home_is_another_one(lab: Project, tmp_path: Path) -> None:
     almost = {"services": {"lab": {"tmpfs": ["/home/jovyan-other:mode=1777,size=1m"]}}}
     with beside(lab, tmp_path, almost) as twin:
@@ -157,7 +157,9 @@ HIDDEN = {
 }
 
 
-@pytest.mark.attack("a hidden file of a mount, read through every route that takes a path", "none is read or listed")
+@pytest.mark.attack(
+    "Read a hidden file in a mount through every route that takes a path", "No hidden file is read or listed."
+)
 @pytest.mark.parametrize("spelling", HIDDEN)
 def test_nothing_hidden_is_read(target: Lab, data: Path, registered: list[Route], spelling: str) -> None:
     path = HIDDEN[spelling].format(data="data")

@@ -1,4 +1,4 @@
-"""A hostile notebook leaves files behind, so that the next start of the server obeys them."""
+"""A hostile notebook leaves files for the next start of the server."""
 
 import json
 import os
@@ -127,9 +127,9 @@ def obeyed(project: Project) -> set[str]:
 
 
 @pytest.mark.attack(
-    "plant settings, kernels, templates, modules, sitecustomize and .pth files in home, in every mount, where pip "
-    "installs and where the server works",
-    "the next start asks for the token and keeps every setting of the image",
+    "Leave settings, kernels, templates, modules, sitecustomize and .pth files in home, in every mount, in pip's "
+    "folders and in the server's working folder",
+    "The next start asks for the token and keeps every setting of the image.",
 )
 @pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
 def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
@@ -146,7 +146,7 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
         assert GUARDS[guard] <= obeyed(next_start)
 
 
-@pytest.mark.attack("the same, by a kernel of the running lab, and then end the server", "the same")
+@pytest.mark.attack("Do the same from a notebook kernel of the running lab, then end the server", "The same.")
 def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
     places = {f"/home/jovyan/{place}": files for place, files in PLACES.items()}
     places |= {

@@ -1,4 +1,4 @@
-"""A lab comes back after the engine restarts, and one that refuses does not loop."""
+"""The engine restarts: a lab comes back, and one that refuses to start does not loop."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,8 @@ def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "the engine is restarted", "labs come back with their token and files; one that refuses does not loop"
+    "Restart the engine",
+    "Labs come back with their token and files. A lab that refuses to start does not restart in a loop.",
 )
 def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     lab: Project, own: tuple[Daemon, Run], tmp_path: Path

@@ -1,4 +1,4 @@
-"""System calls that no notebook needs, and those that every notebook does."""
+"""System calls that no notebook needs are refused, and those that notebooks need work."""
 
 import base64
 import json
@@ -59,25 +59,28 @@ def surprising(results: Results, *words: str) -> dict[str, str | None]:
 
 
 @pytest.mark.attack(
-    "sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other domain, also behind bits that the kernel ignores",
-    "refused; AF_UNIX, AF_INET, AF_INET6 and the netlink of one's own addresses are left",
+    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family, also with extra bits that the Linux kernel "
+    "ignores",
+    "Refused. AF_UNIX, AF_INET, AF_INET6 and the netlink protocol for one's own addresses are allowed.",
 )
 def test_rare_sockets_are_refused(results: Results) -> None:
     assert surprising(results, "socket") == {}
 
 
-@pytest.mark.attack("clone into each kind of new namespace", "refused")
+@pytest.mark.attack("Call clone for each kind of new namespace", "Refused.")
 def test_new_namespaces_are_refused(results: Results) -> None:
     assert surprising(results, "clone") == {}
 
 
-@pytest.mark.attack("32-bit and x32 calls, which go round conditions", "they end the program")
+@pytest.mark.attack("Make 32-bit and x32 system calls, which avoid the filter's rules", "The program is ended.")
 def test_calls_of_another_kind_end_the_program(results: Results) -> None:
     only_intel()
     assert surprising(results, "32") == {}
 
 
-@pytest.mark.attack("50 more calls: mounts, handles, keys, io_uring, eBPF, modules, clock, restart", "refused")
+@pytest.mark.attack(
+    "Make 50 more system calls: mounts, file handles, keys, io_uring, eBPF, modules, clock, reboot", "Refused."
+)
 def test_every_call_is_refused(results: Results) -> None:
     assert surprising(results, "") == {}
 

@@ -1,4 +1,4 @@
-"""A token hunt: it is in `secrets/` and in the server's memory, and nowhere else that a program can look."""
+"""A search for the token in every place that a program can look at."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,9 @@ print(*sorted(found))
 SECRET = "/run/secrets/jupyter_token\n"
 
 
-@pytest.mark.attack("a kernel searches files, environments and command lines for the token", "it is in secrets/ only")
+@pytest.mark.attack(
+    "Search files, environments and command lines for the token from a notebook kernel", "Only `secrets/` contains it."
+)
 def test_a_kernel_finds_the_token_in_its_file_only(lab: Project) -> None:
     assert lab.lab().run(HUNT) == SECRET
 
@@ -83,8 +85,8 @@ def seen_in(project: Project, token: str) -> set[str]:
 
 
 @pytest.mark.attack(
-    "the token in what the engine shows: inspect, image history, log, arguments and environments of every process",
-    "it is in none of them",
+    "Look for the token in inspect, image history, logs, and the arguments and environments of every process",
+    "None of them contains it.",
 )
 def test_the_engine_shows_no_token(lab: Project) -> None:
     running = lab.lab()
@@ -129,7 +131,7 @@ def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> No
         lab.run("docker", "image", "rm", leaking)
 
 
-@pytest.mark.attack("the pages without a token, which hold it for whoever has logged in", "a stranger's page does not")
+@pytest.mark.attack("Request the pages that contain the token, without logging in", "The pages do not contain it.")
 def test_only_those_who_are_in_get_a_page_with_the_token(lab: Project) -> None:
     running = lab.lab()
 
