@@ -76,10 +76,11 @@ def yours(copier: str) -> tuple[str, ...]:
 def rows(template: Path, copier: str) -> list[tuple[str, ...]]:
     """(file, what it is, whose, with which answers) for every file but `.gitkeep`, then for the files made later."""
     found: dict[tuple[str, str, str], list[str]] = {}
+    kept = yours(copier)
     for source in template.rglob("*"):
         if source.is_file() and source.name != ".gitkeep" and "__pycache__" not in source.parts:
             path = path_of(source, template)
-            whose = "yours" if path.startswith(yours(copier)) else "the template's"
+            whose = "yours" if path.startswith(kept) else "the template's"
             meaning = sentence(path, source.read_text(encoding="utf-8"))
             answers = found.setdefault((f"`{path}`", meaning, whose), [])
             answers += [f"`{answer}`"] if (answer := condition(source)) else []

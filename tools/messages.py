@@ -89,7 +89,7 @@ def of_shell(text: str, checks: bool = False) -> Iterator[str]:
     for found in re.finditer(r'(?:^|[\s;({])(\w+)="', text, re.MULTILINE):
         parts.setdefault(found[1], []).append(quoted(text, found.end()))
     begun = set(re.findall(r'"\$(\w+)[.:]? ', text))  # variables that are the first half of a message
-    starts = rf'\b(refuse|{NAMES})[ =]"' + (r'|\b(echo) "|\b(print) "' if checks else "")
+    starts = rf'\b(refuse|{NAMES})[ =]"' + (r'|\b(echo) "|\b(print) (?=[^;}\n]*")' if checks else "")
     for found in re.finditer(starts, text):
         command = found[1] or found[2] or found[3]
         message = printed(text, found.end()) if command == "print" else quoted(text, found.end())
@@ -121,8 +121,8 @@ def past(text: str, at: int) -> int:
 
 
 def printed(text: str, start: int) -> str:
-    """What awk's `print "…" name "…"` prints, with each variable as `$_`; `start` is after the first quote."""
-    line = text[start - 1 : text.index("\n", start)].replace(r"'\''", "'").replace(r"\047", "'")
+    """What awk's `print "…" name "…"` prints, with each variable as `$_`; `start` is after `print `."""
+    line = text[start : text.index("\n", start)].replace(r"'\''", "'").replace(r"\047", "'")
     found = re.match(r'(?:"(?:[^"\\]|\\.)*"|[^";}])*', line)
     return re.sub(r'"((?:[^"\\]|\\.)*)"|[^"]+', lambda part: "$_" if part[1] is None else part[1], found[0].rstrip())
 

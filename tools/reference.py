@@ -90,7 +90,9 @@ def commands(text: str) -> str:
 
 
 def attacks(text: str) -> str:
-    """The section for one test file (its `text`): the attack and the result of each test."""
+    """The section for one test file (its `text`): the attack and the result of each test. Empty without the marker."""
+    if "mark.attack" not in text:
+        return ""
     module = ast.parse(text)
     rows = []
     for test in tests(module):

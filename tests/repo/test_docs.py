@@ -89,6 +89,20 @@ def test_every_part_is_on_one_page() -> None:
     assert sorted(name for _, name, _ in reference.MARKED.findall(text)) == sorted(reference.PARTS)
 
 
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the pages and of all that they are made from."""
+    folder = tmp_path_factory.mktemp("sources")
+    for pattern in ["docs/**/*.md", "template/**/*", *(pattern for pattern, _ in reference.PARTS.values())]:
+        for source in filter(Path.is_file, ROOT.glob(pattern)):
+            copy = folder / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
+    reference.write(folder)
+    assert not list(reference.stale(folder))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "page"),
     [
@@ -102,26 +116,17 @@ def test_every_part_is_on_one_page() -> None:
         ("tests/attack/test_escape.py", "mark.attack(", "mark.full(", "attacks.md"),
         ("tests/attack/test_anonymous.py", "the page where you type the token", "a page", "attacks.md"),
         ("template/lab/commands/rotate.sh", "exec sh", 'refuse "this is new. Fix it."\nexec sh', "troubleshooting.md"),
-        (
-            "template/lab/build/packages.py",
-            "def main",
-            'x = lambda: fail("this is new. Fix it.")\ndef main',
-            "troubleshooting.md",
-        ),
+        ("template/lab/build/packages.py", "def main", 'fail("this is new. Fix it.")\ndef main', "troubleshooting.md"),
     ],
 )
-def test_a_changed_source_is_noticed(tmp_path: Path, file: str, old: str, new: str, page: str) -> None:
-    for sources in ["docs/**/*.md", "template/**/*", *(sources for sources, _ in reference.PARTS.values())]:
-        for source in filter(Path.is_file, ROOT.glob(sources)):
-            copy = tmp_path / source.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, copy)
-    reference.write(tmp_path)
-    assert not list(reference.stale(tmp_path))
-    text = (tmp_path / file).read_text()
+def test_a_changed_source_is_noticed(sources: Path, file: str, old: str, new: str, page: str) -> None:
+    text = (sources / file).read_text()
     assert old in text
-    (tmp_path / file).write_text(text.replace(old, new))
-    assert [found.name for found, _ in reference.stale(tmp_path)] == [page]
+    (sources / file).write_text(text.replace(old, new))
+    try:
+        assert [found.name for found, _ in reference.stale(sources)] == [page]
+    finally:
+        (sources / file).write_text(text)
 
 
 def unmarked(text: str) -> list[str]:
@@ -209,7 +214,7 @@ SHELL = r"""
 # refuse "a comment is no message at all."
 them="the lab runs as $uid"
 case $1 in
-1) refuse "$them: run 'chmod \$HOME/${2%/*}' in $(dirname "$(pwd)/it's") now." ;;
+1) refuse "$them: run 'chmod \$HOME/${2%/*}' in $(dirname "$(pwd)/it") now." ;;
 2) reason="the disk is full ($(df / | awk 'NR == 2 {print ")"}') free)" ;;
 3) echo "LAB_X is '$value', no size. Set it in .env." ;;
 4) echo "podman" ;;
