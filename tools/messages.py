@@ -37,7 +37,6 @@ EXPLAINED = {
     r"would be lost": "Only `data/` and `notebooks/` are folders of your machine.",
     r"not built: |lines above": "The rest of the message, or the lines above it, say why.",
     r"fit together": "Some packages exclude each other. Ask for another version of one of them.",
-    r"hich package": "For example `make add PKG=polars`.",
     r"CycloneDX": "This is a bug in the template. Please report it.",
     r"cannot be copied": "The end of the message is the reason that the operating system gives.",
     r"Piece .* cannot be read": "Upload the file again.",
@@ -171,6 +170,8 @@ def sentences(values: list[ast.expr], known: dict[str, ast.expr], whole: bool = 
         match value:
             case ast.IfExp(_, body, other):
                 yield from sentences([body, other], known, whole)
+            case ast.BoolOp(values=parts):
+                yield from sentences(parts, known, whole)
             case ast.List(parts) | ast.Tuple(parts) | ast.Dict(values=parts):
                 yield from sentences(parts, known, whole)
             case _:
@@ -214,7 +215,7 @@ def tidy(text: str) -> str:
 # --- the page ---------------------------------------------------------------------------------------
 def split(message: str) -> tuple[str, str]:
     """What is wrong, and how to fix it; the second is empty if the message does not say it."""
-    for pattern in (r"(.+?[^.]\.) ([A-Z].+)", r"(.+?): (.+)"):
+    for pattern in (r"(.+?[^.]\.) ([A-Z'`].+)", r"(.+?): (.+)"):
         if found := re.fullmatch(pattern, message):
             wrong, fix = found.groups()
             return (wrong, fix[0].upper() + fix[1:]) if fix.strip("….") else (message, "")
