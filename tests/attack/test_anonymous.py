@@ -10,7 +10,7 @@ from tests.support.network import METHODS, Headers, Route, bearer, own, refused,
 from tests.support.project import Project
 from tools.notebook import Lab
 
-# Every route that answers without the token, and why it may. Any other, and any new one, has to refuse.
+# Every route that answers without the token, and why. Every other and every new route has to refuse.
 PUBLIC = {
     r"/login$": "the page where you type the token",
     r"/logout$": "ends the browser's own session",
@@ -44,9 +44,9 @@ CREDENTIALS: dict[str, tuple[str, Headers]] = {
 
 
 def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
-    """The patterns of the routes that answer; no answer at all may hold the token."""
+    """The patterns of the routes that answer. No answer may contain the token."""
     query, headers = CREDENTIALS[credentials]
-    # What everybody gets, so that it is the missing token that is refused, not the missing XSRF cookie.
+    # Everyone gets the XSRF cookie. With it, a refusal can only be about the token.
     xsrf = requests.get(f"{lab.address}/login", timeout=30).cookies["_xsrf"]
     session = "username-" + own(lab).replace(".", "-").replace(":", "-")
     cookies = [f"_xsrf={xsrf}", *(value.format(session=session) for name, value in headers if name == "Cookie")]
@@ -77,24 +77,24 @@ def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Pat
 
 
 def closed(lab: Lab, registered: list[Route], *headers: tuple[str, str]) -> set[str]:
-    """The patterns of the routes that do not let GET or a websocket in."""
+    """The patterns of the routes that refuse GET or a websocket."""
     answers = sweep(lab, registered, ["GET"], headers)
     return {route.pattern for route, method, answer in answers if answer.status != 405 and refused(method, answer)}
 
 
 def test_with_the_token_every_route_answers(target: Lab, registered: list[Route]) -> None:
-    """The control: it is for the token that the sweep is refused, and it is not shown to others."""
+    """The control: with the token the same requests are answered."""
     assert target.token.encode() in send(target, "GET", "/lab", [bearer(target)]).body
     assert closed(target, registered, bearer(target)) == set()
 
 
 def test_a_lab_without_a_token_is_noticed(careless: Lab, registered: list[Route]) -> None:
-    """The control: where no token is asked for, the same routes answer anybody."""
+    """The control: in a server without a token, the same routes answer everyone."""
     assert closed(careless, registered) == set()
 
 
 def test_what_an_extension_registers_is_swept(registered: list[Route]) -> None:
-    """A control of the list: it holds the server's own routes, the front ends' and the terminals'."""
+    """A control of the list: it has routes of the server, the front ends and the terminals."""
     paths = {route.path() for route in registered}
     assert {"/api/shutdown", "/lab/api/extensions", "/api/terminals", "/treedata/x"} <= paths
     assert sum(route.websocket for route in registered) >= 3

@@ -1,6 +1,6 @@
 """Requests from another web page in the user's browser.
 
-The browser has logged in: what a page makes it send goes out with the session's cookie.
+The browser has logged in. Every request that a page sends carries the session's cookie.
 """
 
 import re
@@ -16,20 +16,20 @@ from tests.support.project import Project
 from tools.notebook import Lab
 
 FOREIGN = "http://foreign.example"
-ACT = "/api/terminals"  # where a page that got through would open a terminal
+ACT = "/api/terminals"  # a POST here opens a terminal
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
 class Browser:
-    """A browser that has logged in: its session's cookie, and the value that only the lab's own pages can send."""
+    """A browser that has logged in: the session's cookie, and the XSRF value that only the lab's pages know."""
 
     lab: Lab
     session: str
     xsrf: str
 
     def sends(self, xsrf: str | None = None, **more: str) -> Headers:
-        """Cookies, and `more` headers; `xsrf` stands for a cookie that another server of the same host has set."""
+        """Cookies and `more` headers. `xsrf` replaces the XSRF cookie, as another server of the same host could."""
         cookies = ("Cookie", f"{self.session}; _xsrf={xsrf or self.xsrf}")
         return [cookies, *((name.replace("_", "-"), value.format(own=own(self.lab))) for name, value in more.items())]
 
@@ -47,7 +47,7 @@ def browser(target: Lab) -> Browser:
 
 @pytest.fixture(scope="module")
 def stranger(careless: Lab) -> Browser:
-    """The same in the careless lab, which gives everybody a session."""
+    """The same for the careless lab, which gives everyone a session."""
     return Browser(careless, "", "")
 
 
@@ -70,7 +70,7 @@ ORIGINS = {
 def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
     whole = browser.sends(Origin=ORIGINS[origin], X_XSRFToken=browser.xsrf)
     assert send(browser.lab, "POST", ACT, whole).status == 404
-    # A server on another port or of a subdomain can set this cookie, and then knows its value.
+    # A server on another port or subdomain can set this cookie, and then knows its value.
     planted = browser.sends(xsrf="planted", Origin=ORIGINS[origin])
     assert send(browser.lab, "POST", f"{ACT}?_xsrf=planted", planted).status == 404
 
@@ -91,7 +91,7 @@ def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
 
 @pytest.fixture(scope="module")
 def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]:
-    """A path of each websocket of the lab: of a kernel, of a terminal, and of the server's events."""
+    """The paths of one kernel's, one terminal's and the events' websocket."""
     terminal = browser.lab.request("POST", "terminals").json()["name"]
     with running_kernel(browser.lab) as kernel:
         paths = [f"/api/kernels/{kernel}/channels", f"/terminals/websocket/{terminal}", "/api/events/subscribe"]
@@ -121,14 +121,14 @@ def test_the_labs_own_pages_may(browser: Browser, websockets: list[str]) -> None
 
 
 def test_a_lab_for_every_origin_is_noticed(stranger: Browser) -> None:
-    """The control: the careless lab lets any page in."""
+    """The control: the careless lab accepts every page."""
     foreign = stranger.sends(Origin=FOREIGN)
     assert send(stranger.lab, "POST", ACT, foreign).status == 200
     assert send(stranger.lab, "GET", "/api/contents", foreign).headers["Access-Control-Allow-Origin"] == "*"
     assert send(stranger.lab, "GET", "/api/events/subscribe", [*foreign, *UPGRADE]).status == 101
 
 
-# --- requests that a page can have sent without reading the answer ------------------------------------
+# --- requests that a page can send without reading the answer ------------------------------------
 FORGED: dict[str, dict[str, str]] = {
     "as a form": {"Content_Type": "application/x-www-form-urlencoded"},
     "as text": {"Content_Type": "text/plain"},
@@ -144,13 +144,13 @@ def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route],
     headers = browser.sends(**FORGED[forged])
     assert send(browser.lab, "POST", "/api/contents/data", headers, b'{"type": "file"}').status == 403
     answers = sweep(browser.lab, registered, CHANGING, headers)
-    # Redirects to routes that refuse, a browser's reports for the log, and what never answers.
+    # Redirects to routes that refuse, a browser's reports for the log, and the route that never answers.
     known = {r"/.*/$", r"/api/notebooks/?(.*)$", r"/api/security/csp-report$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, method, answer in answers if not refused(method, answer)} <= known
 
 
 def test_a_lab_without_the_value_against_xsrf_is_noticed(stranger: Browser) -> None:
-    """The control: the careless lab obeys a form."""
+    """The control: the careless lab accepts a form from another page."""
     form = stranger.sends(**FORGED["as text"], Referer=f"{FOREIGN}/")
     assert send(stranger.lab, "POST", ACT, form, b"{}").status == 200
 
@@ -177,7 +177,7 @@ def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_labs_own_pages_embed_files(browser: Browser, file: str) -> None:
-    """The control: it is the page that is refused."""
+    """The control: from a page of the lab itself, the same requests are answered."""
     assert send(browser.lab, "GET", file, browser.sends(Referer="http://{own}/lab")).status == 200
 
 
@@ -209,7 +209,7 @@ def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str)
 
 
 def test_a_lab_whose_pages_can_be_framed_is_noticed(stranger: Browser) -> None:
-    """The control: the careless lab sends no policy."""
+    """The control: the careless lab sends no such header."""
     assert "frame-ancestors" not in (send(stranger.lab, "GET", "/lab").headers["Content-Security-Policy"] or "")
 
 
@@ -221,7 +221,7 @@ ELSEWHERE = (
 
 
 def local(location: str) -> bool:
-    """Whether a browser takes it for a path of the same host."""
+    """Whether a browser reads this address as a path of the same host."""
     return location.startswith("/") and location[1:2] not in ("/", "\\")
 
 
@@ -239,7 +239,7 @@ def test_nobody_is_led_away(browser: Browser, place: str) -> None:
 
 
 def test_a_path_elsewhere_is_noticed() -> None:
-    """The control: what leads away is not local."""
+    """The control: addresses of other hosts are not local."""
     assert [local(path) for path in ("/lab", "//foreign.example", "/\\foreign.example", "http://x")] == [True] + [
         False
     ] * 3

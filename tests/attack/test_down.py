@@ -16,7 +16,7 @@ SAVED = {"type": "file", "format": "text", "content": "kept"}
 
 @pytest.fixture
 def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
-    """A lab that a test may bring down."""
+    """A lab that a test may stop."""
     with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
@@ -24,7 +24,7 @@ def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
 
 
 def lab_line(lab: Project) -> str:
-    """What `make doctor` says of the lab."""
+    """The lines of `make doctor` about the lab."""
     said = lab.make("doctor", check=False).stdout.splitlines()
     return next(line for line in said if "the lab answers" in line or "the lab runs" in line)
 

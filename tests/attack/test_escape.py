@@ -17,7 +17,7 @@ Results = dict[str, str | None]
 
 @pytest.fixture(scope="module")
 def results(lab: Project) -> Results:
-    """What came of each attempt, made by a kernel of the shared lab."""
+    """The result of each attempt, made by a notebook kernel of the shared lab."""
     program = f"""
 import subprocess, sys
 print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, capture_output=True, check=True).stdout)
@@ -35,14 +35,14 @@ def test_every_attempt_is_refused(results: Results) -> None:
 
 
 def test_what_is_missing_is_missing_everywhere(results: Results, privileged: Results) -> None:
-    """A control: ENOENT refuses nobody; a path that is not there at all was no attempt."""
+    """A control: ENOENT is no refusal. A path that is missing without protection too was no attempt."""
     missing = {name for name, result in results.items() if result == "ENOENT"}
     assert missing <= {name for name, result in privileged.items() if result == "ENOENT"}
 
 
 @pytest.fixture(scope="module")
 def privileged(lab: Project) -> Results:
-    """The same in a container of the same image that was given every power: what a hostile notebook hopes for."""
+    """The same in a privileged container of the same image."""
     image = lab.container()["Image"]
     command = ("docker", "run", "--rm", "--privileged", "--user", "0:0", "--interactive", "--entrypoint", "python")
     mount = ("--tmpfs", "/run/lab", "--volume", f"{lab.folder / 'secrets'}:/run/secrets")
@@ -50,7 +50,7 @@ def privileged(lab: Project) -> Results:
 
 
 def test_the_attempts_are_real(results: Results, privileged: Results) -> None:
-    """The control: with every power none of them is refused, so it is the lab that refuses."""
+    """The control: in a privileged container, no attempt is refused. So the lab is what refuses."""
     assert {name: result for name, result in privileged.items() if result in REFUSED} == {}
     assert results.keys() == privileged.keys()
 

@@ -1,6 +1,6 @@
 """Another host name points at the lab's address (DNS rebinding).
 
-Every request carries the token: it is the name alone that is refused.
+Every request carries the token. So a refusal can only be about the name.
 """
 
 import pytest
@@ -24,7 +24,7 @@ HOSTS: dict[str, list[str]] = {
     "two names in one": ["localhost, rebound.example", "localhost rebound.example", "localhost/rebound.example"],
     "an empty name": [""],
 }
-# What proxies say of the name that was asked for; here is none, so anybody may have said it.
+# Headers of a proxy. There is no proxy here, so anyone can have sent them.
 FORWARDED = ("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Original-Host", "Forwarded")
 
 
@@ -62,18 +62,18 @@ def test_a_forwarded_host_hides_nothing(target: Lab, name: str) -> None:
 )
 def test_every_route_looks_at_the_host(target: Lab, registered: list[Route]) -> None:
     answers = sweep(target, registered, ["GET"], [("Host", "rebound.example"), bearer(target)])
-    # A redirect to a path of the same host, where the Host header is looked at; and what never answers.
+    # Two redirects to paths of the same host, which check the Host header, and the route that never answers.
     redirects = {r"/?$", r"/.*/$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, _, answer in answers if answer.status not in (403, 405)} == redirects
 
 
 def test_own_names_are_answered(target: Lab) -> None:
-    """The control: it is the name that is refused. The last one, meant for sockets, is no name to any browser."""
+    """The control: the lab's own names are accepted. The last name is for sockets, and no browser sends it."""
     hosts = ("localhost", "127.0.0.1", "127.0.0.2:80", "[::1]:1", own(target), "%2Ftmp")
     assert {host: asked(target, host) for host in hosts} == dict.fromkeys(hosts, 200)
 
 
 def test_a_lab_that_answers_to_any_name_is_noticed(careless: Lab) -> None:
-    """The control: the careless lab is open to every name that a browser could send."""
+    """The control: the careless lab accepts every name that a browser can send."""
     hosts = ("rebound.example", "127.1", "LOCALHOST", "localhost.rebound.example")
     assert {host: asked(careless, host) for host in hosts} == dict.fromkeys(hosts, 200)

@@ -44,7 +44,7 @@ MALFORMED = {
 
 @pytest.fixture
 def folder(lab: Project) -> Iterator[Path]:
-    """A stranger's folder below notebooks/, gone afterwards."""
+    """A folder from another person below notebooks/. It is deleted afterwards."""
     path = lab.folder / "notebooks/stranger"
     path.mkdir()
     own(path)
@@ -53,7 +53,7 @@ def folder(lab: Project) -> Iterator[Path]:
 
 
 def own(*paths: Path) -> None:
-    """Hand what the tests made to the lab's user."""
+    """Give files of the tests to the lab's user."""
     for path in paths:
         folder = next(parent for parent in path.parents if parent.name == "notebooks").stat()
         os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
@@ -80,7 +80,7 @@ def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path
     path = "contents/notebooks/stranger/a.ipynb"
     lab.lab().request("PUT", path, json={"type": "notebook", "content": {**NOTEBOOK, "cells": [cell]}})
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is False
-    # The control: what its user has run and saved is.
+    # The control: a notebook that its user has run and saved is trusted.
     lab.lab().request("PUT", path, json={"type": "notebook", "content": NOTEBOOK})
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is True
 
@@ -102,7 +102,7 @@ def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
         convert(lab, form)
     assert running.request("GET", "kernels").json() == before
     assert entries(folder) == ["a.ipynb", "kernels"]
-    # The control: where the cell is run, it shows.
+    # The control: if the cell runs, the file appears.
     with running.kernel("notebooks/stranger") as kernel:
         execute(kernel, CELL["source"])
     assert entries(folder) == ["a.ipynb", "kernels", "ran"]
@@ -139,7 +139,7 @@ CHECKPOINT = ".ipynb_checkpoints/a-checkpoint.ipynb"
 
 
 def save_and_restore(lab: Project) -> None:
-    """What "Save" and "Revert to Checkpoint" do; a refusal is as good as an answer."""
+    """Save, then revert to the checkpoint. The server may refuse either."""
     path = "contents/notebooks/stranger/a.ipynb"
     for method, more, body in (
         ("PUT", "", {"type": "notebook", "content": NOTEBOOK}),
@@ -205,7 +205,7 @@ def test_nothing_is_saved_through_a_link_out_of_the_mounts(lab: Project, folder:
 
 @pytest.mark.full
 def test_jupyters_own_checkpoints_overwrite_another_file(lab: Project, folder: Path, tmp_path: Path) -> None:
-    """The control: with the file manager that Jupyter brings, the link is followed."""
+    """The control: Jupyter's own file manager follows the link."""
     put(folder / "a.ipynb")
     put(folder / "results.csv", "kept")
     (folder / ".ipynb_checkpoints").mkdir()

@@ -1,7 +1,7 @@
 """Links and named pipes in a mount, left by a notebook or an archive.
 
-The server follows a link as a kernel does, inside of the container: it reads what the lab's user may read there, and
-never what the path means on the host.
+The server follows a link inside the container, as a notebook kernel does. It can read what the lab's user may read
+there. It never reads the file that the path means on the host.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ PAGES = ("/api/contents/", "/files/", "/view/", "/nbconvert/html/", "/edit/")
 
 @pytest.fixture(scope="module")
 def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the host that is in no mount."""
+    """A folder of the host that is not mounted."""
     folder = tmp_path_factory.mktemp("host")
     (folder / "file.txt").write_text(SECRET)
     return folder
@@ -28,7 +28,7 @@ def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def links(lab: Project, on_host: Path) -> Iterator[Path]:
-    """data/links, made by the lab's user: links out of it, and a pipe."""
+    """The folder data/links with links to other places and a named pipe, made by the lab's user."""
     script = f"""
 mkdir ~/data/links && cd ~/data/links
 ln -s '{on_host}' host && ln -s '{on_host}/file.txt' file.txt && ln -s ../../secrets sibling
@@ -50,7 +50,7 @@ HOST = ("host/file.txt", "file.txt", "sibling/jupyter_token")
 @pytest.mark.parametrize("path", HOST)
 def test_the_host_is_not_reached(target: Lab, links: Path, on_host: Path, path: str) -> None:
     token = target.token
-    assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host the link leads there
+    assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host, the link leads there
     for page in PAGES:
         answer = send(target, "GET", f"{page}data/links/{path}", [bearer(target)])
         assert SECRET.encode() not in answer.body
@@ -86,7 +86,7 @@ def test_a_copied_folder_keeps_its_links(target: Lab, lab: Project, links: Path)
 
 
 def test_jupyters_own_copy_follows_links(careless: Lab, lab: Project, links: Path) -> None:
-    """The control: with the file manager that Jupyter brings, a copy of the token lies in the mount."""
+    """The control: Jupyter's own file manager copies the token into the mount."""
     lab.shell("mkdir ~/data/links/stock && ln -s /run/secrets ~/data/links/stock/secrets")
     home = "home/jovyan/data/links"
     copy = contents(careless, "POST", home, {"copy_from": f"{home}/stock"})

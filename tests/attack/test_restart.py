@@ -16,13 +16,13 @@ QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 2}"
 
 @pytest.fixture
 def own() -> Iterator[tuple[Daemon, Run]]:
-    """An engine of the test's own, stopped, apart from the other one, whose labs notice nothing."""
+    """A second engine for this test, stopped. Labs on the first engine keep running."""
     with engine_apart() as found:
         yield found
 
 
 def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:
-    """A copy of `lab`, not started, on another engine, which has the image already."""
+    """A copy of `lab` on another engine that has its image, not started."""
     lab.run("cp", "-a", str(lab.folder), str(folder))
     return Project(folder, lab.answers, {"DOCKER_HOST": f"unix://{daemon.socket}", "COMPOSE_PROJECT_NAME": folder.name})
 

@@ -21,15 +21,15 @@ Profile = dict[str, Any]
 
 
 def expected(name: str) -> set[str]:
-    """How the filter says no: EPERM to what the profile names, ENOSYS to all else, an end to another kind of call."""
+    """How the filter refuses: EPERM for named calls, ENOSYS for others. Calls of another kind end the program."""
     if "-bit call" in name or "x32" in name:
-        return {"SIGSYS", "SIGSEGV"}  # the second by a kernel that knows no 32-bit calls
+        return {"SIGSYS", "SIGSEGV"}  # the second from a Linux kernel without 32-bit calls
     unnamed = ("clone", "mbind", "a netlink", "a personality")
     return {"ENOSYS"} if name.startswith(unnamed) else {"EPERM"}
 
 
 def packed() -> str:
-    """The program in calls/, as one archive that Python runs."""
+    """The program in calls/ as one archive that Python can run."""
     archive = BytesIO()
     zipapp.create_archive(Path(__file__).with_name("calls"), archive)
     return base64.b64encode(archive.getvalue()).decode()
@@ -37,7 +37,7 @@ def packed() -> str:
 
 @pytest.fixture(scope="module")
 def results(lab: Project) -> Results:
-    """What came of each call, made by a kernel of the shared lab."""
+    """The result of each call, made by a notebook kernel of the shared lab."""
     program = f"""
 import subprocess
 command = ["sh", "-c", {RUN!r}]
@@ -52,7 +52,7 @@ def only_intel() -> None:
 
 
 def surprising(results: Results, *words: str) -> dict[str, str | None]:
-    """What was not refused as expected, of the calls whose names hold one of `words`."""
+    """The calls with one of `words` in their names that were not refused as expected."""
     calls = {name: seen for name, seen in results["refused"].items() if any(word in name for word in words)}
     assert calls
     return {name: seen for name, seen in calls.items() if seen not in expected(name)}
@@ -86,12 +86,12 @@ def test_every_call_is_refused(results: Results) -> None:
 
 
 def test_work_notices_nothing(results: Results) -> None:
-    """A control too: a profile that refuses everything would pass what is above."""
+    """A control too: a profile that refuses everything would pass the tests above."""
     assert {name: seen for name, seen in results["work"].items() if seen} == {}
 
 
 def under(lab: Project, folder: Path, profile: Profile | str) -> Results | None:
-    """The same in a container like the lab's but for its `profile`; None where none can start."""
+    """The same in a container like the lab's with another `profile`. None if it cannot start."""
     if not isinstance(profile, str):
         (folder / "profile.json").write_text(json.dumps(profile))
         profile = str(folder / "profile.json")
@@ -102,7 +102,7 @@ def under(lab: Project, folder: Path, profile: Profile | str) -> Results | None:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-# What the kernel gives to any user: nothing but the filter can refuse it.
+# The Linux kernel allows these to every user. Only the filter can refuse them.
 FREE = {
     "name_to_handle_at", "keyctl", "add_key", "adjtimex", "clock_adjtime", "clone3", "mbind",
     "an AF_ALG socket", "an AF_VSOCK socket", "an AF_ALG socket behind high bits",
@@ -112,7 +112,7 @@ FREE = {
 
 
 def test_the_attempts_are_real(lab: Project, tmp_path: Path) -> None:
-    """The control: without a filter the same user gets at least these, or hears that the kernel has no such thing."""
+    """The control: without a filter, these calls succeed or fail with an error of the Linux kernel's own."""
     seen = under(lab, tmp_path, "unconfined")
     assert seen is not None
     assert {name for name in FREE if seen["refused"][name] in expected(name)} == set()
@@ -121,7 +121,7 @@ def test_the_attempts_are_real(lab: Project, tmp_path: Path) -> None:
 
 # --- each rule of the profile matters ----------------------------------------------------------------
 RULES = {rule["comment"]: number for number, rule in enumerate(PROFILE["syscalls"])}
-# The rules whose loss would be worst are tried in `make test`, the others in `make test-full`.
+# `make test` tries the most important rules, `make test-full` the others.
 WORST = ("New processes", "and no others", "Refused", "parts of the kernel")
 
 
@@ -142,7 +142,7 @@ def test_a_rule_less_is_noticed(lab: Project, tmp_path: Path, results: Results, 
 
 
 def unconditional(comment: str) -> Profile:
-    """The rule whose comment starts like this, without its last condition."""
+    """The rule whose comment starts with this text, without its last condition."""
     profile = deepcopy(PROFILE)
     (rule,) = (rule for rule in profile["syscalls"] if rule["comment"].startswith(comment))
     del rule["args"][-1]
@@ -150,14 +150,14 @@ def unconditional(comment: str) -> Profile:
 
 
 def with_domain(domain: int) -> Profile:
-    """Sockets of one domain more."""
+    """Allow sockets of one more family."""
     rules = [rule for rule in PROFILE["syscalls"] if not rule["comment"].startswith("and no others")]
     allow = {"action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": domain, "op": "SCMP_CMP_EQ"}]}
     return {**PROFILE, "syscalls": [*rules, {"names": ["socket"], **allow}]}
 
 
 def with_32_bit_calls() -> Profile:
-    """Without the conditions on sockets, which libseccomp cannot express for those."""
+    """Remove the conditions on sockets, which libseccomp cannot express for these architectures."""
     rules = [rule for rule in PROFILE["syscalls"] if not {"socket", "socketpair"} & set(rule["names"])]
     return {**PROFILE, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": rules}
 
@@ -175,7 +175,7 @@ LOOSENED: dict[str, tuple[Profile, str]] = {
 
 @pytest.mark.parametrize("name", LOOSENED)
 def test_a_looser_rule_is_noticed(lab: Project, tmp_path: Path, name: str) -> None:
-    """The control of what is refused: it is let through."""
+    """The control of what is refused: the changed profile allows it."""
     if name == "32-bit":
         only_intel()
     profile, call = LOOSENED[name]
