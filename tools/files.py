@@ -55,9 +55,9 @@ def sentence(path: str, text: str) -> str:
     for pattern, meaning in SILENT.items():
         if fnmatch(path, pattern):
             return meaning
-    text = re.sub(r"\A#!.*\n", "", text)
-    if found := re.match(r'(?:(?:#|//) .*\n)+|"""(?s:.*?)(?:"""|\n\n)', text):
-        words = " ".join(re.sub(r'^(?:#|//) |"""', "", found[0], flags=re.MULTILINE).split())
+    text = re.sub(r"\A(?:#!|@echo).*\n", "", text)
+    if found := re.match(r'(?:(?:#|//|rem) .*\n)+|"""(?s:.*?)(?:"""|\n\n)', text):
+        words = " ".join(re.sub(r'^(?:#|//|rem) |"""', "", found[0], flags=re.MULTILINE).split())
         return re.split(r"\.(?= |$)|:(?= `)", words)[0] + "."
     raise ValueError(f"template: {path} does not say what it is. Add a comment to it, or a line to tools/files.py.")
 

@@ -31,7 +31,7 @@ EXPLAINED = {
     r"<<<<<<<": "`copier update` and you changed the same lines.",
     r"could not delete": "Without root, the engine maps every other id to one that is not yours.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp`, home and `/run/try` count as memory.",
-    r"another folder": "Two checkouts with the same name stop each other.",
+    r"another folder|copied from": "Two checkouts with the same name stop each other.",
     r"refused to start": "The lab checks its settings at each start. This is what it found.",
     r"does not answer": "The server process hangs. A restart ends all notebook kernels.",
     r"would be lost": "Only `data/` and `notebooks/` are folders of your machine.",
@@ -41,7 +41,7 @@ EXPLAINED = {
     r"cannot be copied": "The end of the message is the reason that the operating system gives.",
     r"Piece .* cannot be read": "Upload the file again.",
     r"no notebook": "`make run` runs every notebook in that folder.",
-    r"differs from the first": "[Reproducible builds](../explanation/reproducible.md) lists what can differ.",
+    r"differs from (the first|build 1)": "[Reproducible builds](../explanation/reproducible.md) lists what can differ.",
 }
 
 # In these shell files, `echo` prints a problem. In others, only `refuse` and these variables contain one.
@@ -94,6 +94,8 @@ def of_shell(text: str, checks: bool = False) -> Iterator[str]:
         message = printed(text, found.end()) if command == "print" else quoted(text, found.end())
         if command in begun or message.startswith(" "):
             continue  # half of a message
+        if message.startswith("note  '"):
+            continue  # advice that fits always
         if command in ("echo", "print") and not message.endswith("."):
             continue  # the result of a function
         yield from (tidy(whole) for whole in expanded(message, parts) if is_sentence(whole))
