@@ -57,8 +57,8 @@ def sentence(path: str, text: str) -> str:
             return meaning
     text = re.sub(r"\A(?:#!|@echo).*\n", "", text)
     if found := re.match(r'(?:(?:#|//|rem) .*\n)+|"""(?s:.*?)(?:"""|\n\n)', text):
-        words = " ".join(re.sub(r'^(?:#|//|rem) |"""', "", found[0], flags=re.MULTILINE).split())
-        return re.split(r"\.(?= |$)|:(?= `)", words)[0] + "."
+        lines = re.sub(r'^# shellcheck .*|^(?:#|//|rem) |"""', "", found[0], flags=re.MULTILINE)
+        return re.split(r"[.?](?= |$)|:(?= `)", " ".join(lines.split()))[0] + "."
     raise ValueError(f"template: {path} does not say what it is. Add a comment to it, or a line to tools/files.py.")
 
 

@@ -35,8 +35,8 @@ EXPLAINED = {
     r"refused to start": "The lab checks its settings at each start. This is what it found.",
     r"does not answer": "The server process hangs. A restart ends all notebook kernels.",
     r"would be lost": "Only `data/` and `notebooks/` are folders of your machine.",
-    r"not built: |lines above": "The rest of the message, or the lines above it, say why.",
-    r"fit together": "Some packages exclude each other. Ask for another version of one of them.",
+    r"not built: |^see the lines": "The rest of the message, or the lines above it, say why.",
+    r"no versions fit together": "Some packages exclude each other. Ask for another version of one of them.",
     r"CycloneDX": "This is a bug in the template. Please report it.",
     r"cannot be copied": "The end of the message is the reason that the operating system gives.",
     r"Piece .* cannot be read": "Upload the file again.",
@@ -253,4 +253,4 @@ def page(template: Path) -> str:
 
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is, in a cell of a table."""
-    return re.sub(r"[|*\[\]`]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text).replace("<", "&lt;")
+    return re.sub(r"[|*\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text).replace("<", "&lt;")
