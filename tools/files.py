@@ -10,7 +10,6 @@ import yaml
 SILENT = {
     "LICENSE": "The licence that you chose.",
     "README.md": "What the project is and how to start it.",
-    "lab/README.md": "The manual of the lab.",
     "notebooks/README.md": "The page that the lab shows first.",
     "notebooks/*.ipynb": "An example notebook.",
     "requirements.lock": "Exact versions and hashes of your packages, written by `make add` and `make lock`.",
