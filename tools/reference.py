@@ -1,7 +1,7 @@
-"""The generated tables of docs/reference: `python -m tools.reference`, as `make docs` does.
+"""Write the generated tables of the docs: `python -m tools.reference`. `make docs` runs it.
 
-Each page holds `<!-- generated: NAME -->` … `<!-- end -->`; what stands between is written from the files that
-decide it, so that no table is copied by hand.
+A page marks a generated part with `<!-- generated: NAME -->` and `<!-- end -->`. `PARTS` says which files it is made
+from.
 """
 
 import ast
@@ -12,25 +12,25 @@ from typing import Any
 
 import yaml
 
-from tools.files import rows
+from tools import files, messages
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-# What sample.env.jinja takes from the answers, as a reader should see it.
+# Answers in sample.env.jinja -> what a reader sees.
 ANSWERS = {"{{ project_slug }}": "PROJECT_SLUG", "{{ python_version }}": "X.Y"}
 
 
 def questions(text: str) -> str:
-    """The table of what copier.yml (its `text`) asks."""
+    """The table of the questions in copier.yml (its `text`)."""
     rows = []
     for name, question in yaml.safe_load(text).items():
         if not name.startswith("_") and question.get("when") is not False:
             rows.append((f"`{name}`", question["help"], choices(question), default(question)))
-    return table(("Question", "What it decides", "Answers", "Default"), rows)
+    return table(("Question", "Meaning", "Answers", "Default"), rows)
 
 
 def choices(question: dict[str, Any]) -> str:
-    """What may be answered."""
+    """The answers that a question accepts."""
     offered = question.get("choices")
     if offered:
         return ", ".join(f"`{value}`" for value in (offered.values() if isinstance(offered, dict) else offered))
@@ -38,7 +38,7 @@ def choices(question: dict[str, Any]) -> str:
 
 
 def default(question: dict[str, Any]) -> str:
-    """The default as a reader should see it; a question without one has to be answered."""
+    """The default as a reader sees it."""
     value = question.get("default")
     if value is None:
         return f"none, for example {question['placeholder']}"
@@ -50,51 +50,69 @@ def default(question: dict[str, Any]) -> str:
 
 
 def settings(text: str) -> str:
-    """The table of what sample.env.jinja (its `text`) sets: each comment explains the lines that follow it."""
+    """The tables of the settings in sample.env.jinja (its `text`), one for each heading (`# --- Network ---`).
+
+    Raises `ValueError` for a setting without a sentence of its own in the lines above it, or before the first heading.
+    """
     for answer, seen in ANSWERS.items():
         text = text.replace(answer, seen)
     if "{{" in text or "{%" in text:
-        raise ValueError("sample.env.jinja uses an answer that tools/reference.py does not know: add it to ANSWERS")
-    rows, comment, last = [], [], ""
+        raise ValueError("sample.env.jinja uses an answer that tools/reference.py does not know. Add it to ANSWERS.")
+    tables: dict[str, list[tuple[str, ...]]] = {}
+    rows, comment = None, []
     for line in text.splitlines():
-        if line.startswith("#"):
-            comment = [*comment, line[1:].strip()] if last.startswith("#") else [line[1:].strip()]
-        elif found := re.match(r"([A-Z_]+)=(.*)", line):
+        if found := re.fullmatch(r"# -{3,} (.+?) -{3,}", line):
+            rows, comment = tables.setdefault(found[1], []), []
+        elif line.startswith("#"):
+            comment.append(line[1:].strip())
+        elif found := re.fullmatch(r"([A-Z_]+)=(.*)", line):
             name, value = found.groups()
-            rows.append((f"`{name}`", f"`{value}`" if value else "empty", " ".join(comment) if comment else "as above"))
+            meaning = " ".join(comment)
+            if rows is None or not meaning.endswith((".", ".)")):
+                raise ValueError(
+                    f"sample.env.jinja: {name} needs a heading, and a comment of whole sentences above it."
+                )
+            rows.append((f"`{name}`", f"`{value}`" if value else "empty", meaning))
             comment = []
-        last = line
-    return table(("Setting", "Default", "Meaning"), rows)
+        else:
+            comment = []
+    return "".join(
+        f"\n## {heading}\n\n{table(('Setting', 'Default', 'Meaning'), rows)}"
+        for heading, rows in tables.items()
+        if rows
+    )
 
 
 def commands(text: str) -> str:
-    """The table of a Makefile's (its `text`) targets and their help."""
+    """The table of the targets in a Makefile (its `text`) and their help."""
     found = re.findall(r"^([a-z-]+):.*?##-? (.*)$", text, re.MULTILINE)
     return table(("Command", "What it does"), [(f"`make {target}`", help_) for target, help_ in found])
 
 
 def attacks(text: str) -> str:
-    """The section of one file of tests (its `text`): what each test tries and what comes of it."""
+    """The section for one test file (its `text`): the attack and the result of each test. Empty without the marker."""
+    if "mark.attack" not in text:
+        return ""
     module = ast.parse(text)
-    rows = [
-        (": ".join([marked[0], *cases(module, test)]), marked[1], f"`{test.name}`")
-        for test in tests(module)
-        if (marked := attack(test))
-    ]
+    rows = []
+    for test in tests(module):
+        if marked := attack(test):
+            listed = [f" Cases: {names}." for names in cases(module, test)]
+            rows.append((f"{marked[0]}.{''.join(listed)}", marked[1], f"`{test.name}`"))
     if not rows:
         return ""
     heading = (ast.get_docstring(module) or "").partition("\n")[0].rstrip(".")
-    return f"\n## {heading}\n\n{table(('What is tried', 'What comes of it', 'Test'), rows)}"
+    return f"\n## {heading}\n\n{table(('Attack', 'Result', 'Test'), rows)}"
 
 
 def tests(module: ast.Module) -> list[ast.FunctionDef]:
-    """Every test of a module, those in classes too."""
+    """Every test of a module, also in classes, in the order of the file."""
     found = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     return sorted(found, key=lambda test: test.lineno)
 
 
 def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
-    """What `@pytest.mark.attack(tried, result)` says over a test; None without it."""
+    """The arguments of `@pytest.mark.attack(tried, result)` of a test; None without the marker."""
     for decorator in test.decorator_list:
         match decorator:
             case ast.Call(ast.Attribute(attr="attack"), [ast.Constant(str(tried)), ast.Constant(str(result))]):
@@ -103,7 +121,7 @@ def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
 
 
 def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
-    """The cases of a test, in one string for each dict of its module that it is parametrised with."""
+    """The cases of a test: one string for each dict of its module that parametrises it."""
     dicts = {}
     for node in module.body:
         match node:
@@ -113,7 +131,7 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     for decorator in test.decorator_list:
         match decorator:
             case ast.Call(ast.Attribute(attr="parametrize"), [_, ast.Name(name)]) if name in dicts:
-                found.append(", ".join(ast.literal_eval(key) for key in dicts[name]))
+                found.append("; ".join(ast.literal_eval(key) for key in dicts[name]))
     return found
 
 
@@ -131,7 +149,7 @@ def bench(text: str) -> str:
 
 
 def public(text: str) -> str:
-    """The table of what answers without the token: PUBLIC of a test (its `text`)."""
+    """The table of paths that need no token: `PUBLIC` in a test file (its `text`)."""
     for node in ast.parse(text).body:
         match node:
             case ast.Assign([ast.Name("PUBLIC")], listed):
@@ -140,10 +158,10 @@ def public(text: str) -> str:
     raise ValueError("no PUBLIC = {…} in the test")
 
 
-def files(copier: Path) -> str:
-    """The table of a project's files, from the template beside copier.yml."""
-    listed = rows(copier.parent / "template", copier.read_text(encoding="utf-8"))
-    return table(("File", "What it is", "Whose", "Only with"), listed)
+def of_files(copier: Path) -> str:
+    """The table of a project's files. `copier`: the path of copier.yml, with the folder `template` next to it."""
+    rows = files.rows(copier.parent / "template", copier.read_text(encoding="utf-8"))
+    return table(("File", "What it is", "Whose", "Only with"), rows)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -153,25 +171,26 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def of_text(make: Callable[[str], str]) -> Callable[[Path], str]:
-    """What `make` makes of a file's text."""
+    """A function of a path that gives `make` the text of the file."""
     return lambda path: make(path.read_text(encoding="utf-8"))
 
 
-# marker -> the files that decide (a pattern), and what is made of each
+# Name of the part -> the files that it is made from (a pattern), and what makes it from each of them.
 PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "questions": ("copier.yml", of_text(questions)),
     "settings": ("template/sample.env.jinja", of_text(settings)),
     "bench": ("tests/lab/test_docker_bench.py", of_text(bench)),
     "project": ("template/Makefile", of_text(commands)),
     "template": ("Makefile", of_text(commands)),
-    "files": ("copier.yml", files),
+    "files": ("copier.yml", of_files),
     "public": ("tests/attack/test_anonymous.py", of_text(public)),
-    "attacks": ("tests/*/test_*.py", of_text(attacks)),
+    "attacks": ("tests/**/test_*.py", of_text(attacks)),
+    "messages": ("template", messages.page),
 }
 
 
 def written(page: str, root: Path = ROOT) -> str:
-    """The text of a page with its generated parts made from the files below `root`."""
+    """The text of a page with its generated parts made anew from the files below `root`."""
 
     def part(match: re.Match[str]) -> str:
         sources, make = PARTS[match[2]]
@@ -182,15 +201,15 @@ def written(page: str, root: Path = ROOT) -> str:
 
 
 def stale(root: Path = ROOT) -> Iterator[tuple[Path, str]]:
-    """Each page below `root` that is not what its sources say, and what it should be."""
-    for page in sorted((root / "docs/reference").glob("*.md")):
+    """Each page below `root` whose generated parts are out of date, and its new text."""
+    for page in sorted((root / "docs").rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         if (new := written(text, root)) != text:
             yield page, new
 
 
 def write(root: Path = ROOT) -> None:
-    """Write every stale page again."""
+    """Write every page that is out of date."""
     for page, text in stale(root):
         page.write_text(text, encoding="utf-8")
         print(f"wrote {page.relative_to(root)}")

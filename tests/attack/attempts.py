@@ -1,8 +1,8 @@
-"""Run inside a lab, by a kernel or as a program: try what a hostile notebook would, print what came of it, as JSON.
+"""Run in a lab, by a notebook kernel or as a program: try what a hostile notebook would, and print the results as JSON.
 
-What any user may do where no filter refuses it stands in calls/, with a control of its own. Each attempt is harmless
-where it succeeds, since the control runs them with every power. `null` means success, a name such as "EPERM" is the
-error.
+calls/ tries system calls that only the seccomp filter refuses, with a control of its own. Each attempt here is harmless
+if it succeeds, because the control runs all of them with all capabilities. `null` means success. A name such as "EPERM"
+is the error.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import stat
 from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
-# Numbers of system calls, by processor; from the kernel's tables.
+# Numbers of system calls by CPU, from the Linux kernel's tables.
 CALLS = ("bpf", "perf_event_open", "userfaultfd", "pivot_root")
 PER_PROCESSOR = {"x86_64": (321, 298, 323, 155), "aarch64": (280, 241, 282, 41)}
 NUMBERS = dict(zip(CALLS, PER_PROCESSOR[platform.machine()], strict=True))
@@ -30,12 +30,12 @@ def checked(result: int) -> None:
 
 
 def system_call(name: str) -> None:
-    # Arguments that no kernel takes: who gets as far as them was not refused.
+    # Arguments that every Linux kernel rejects. An error about them shows that the call was not refused.
     checked(libc.syscall(NUMBERS[name], 0, 0, 0, 0, 0))
 
 
 def attempts() -> dict:
-    """Every attempt by name."""
+    """Every attempt, by name."""
     return {
         "mount a file system": lambda: checked(libc.mount(b"none", b"/tmp", b"tmpfs", 0, None)),
         "remount the root writable": lambda: checked(libc.mount(b"", b"/", b"", 32, None)),
@@ -68,7 +68,7 @@ def own() -> str:
 
 def new_namespace(flag: int):
     def attempt() -> None:
-        child = os.fork()  # not in this process, which goes on
+        child = os.fork()  # in a child: this process has to continue
         if not child:
             os._exit(ctypes.get_errno() if libc.unshare(flag) else 0)
         if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
@@ -78,7 +78,7 @@ def new_namespace(flag: int):
 
 
 def written(path: str) -> None:
-    """Open for writing, and change nothing."""
+    """Open a file for writing without changing it."""
     os.close(os.open(path, os.O_WRONLY))
 
 

@@ -1,4 +1,4 @@
-"""A lab that is set up as carelessly as many are: the control on which attacks succeed."""
+"""A careless lab, set up as many labs are. It is the control: attacks on it succeed."""
 
 from collections.abc import Iterator
 
@@ -38,7 +38,7 @@ def registered(lab: Project) -> list[Route]:
 
 @pytest.fixture(scope="package")
 def careless(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The shared lab's folder and image, served without the guards."""
+    """A server with the shared lab's folder and image, but without labdock's protection."""
     folder = tmp_path_factory.mktemp("careless")
     layer = with_server(lab, folder, CONFIG, lab.read(f"lab/server/{CONFIG}") + CARELESS)
     with beside(lab, folder, layer, COMPOSE_PROJECT_NAME=f"{lab.config()['name']}-careless") as twin:

@@ -1,7 +1,7 @@
-"""Run inside a lab, by the server's Python: print every route of the server as JSON, [pattern, is a websocket].
+"""Run in a lab, by the server's Python: print every route of the server as JSON, [pattern, is a websocket].
 
-The same program with the same arguments and environment is started again, up to where it would listen, so that what
-an extension registers is here too.
+It starts the server again with the same arguments and environment, and stops before the server listens. So the routes
+of extensions are included.
 """
 
 import json
@@ -18,7 +18,7 @@ from tornado.websocket import WebSocketHandler
 
 
 def routes(rules: list[Rule]) -> Iterator[tuple[str, bool]]:
-    """Pattern of each route below `rules`, and whether it is a websocket."""
+    """The pattern of each route in `rules`, and whether it is a websocket."""
     for rule in rules:
         if hasattr(rule.target, "rules"):
             yield from routes(rule.target.rules)
@@ -28,7 +28,7 @@ def routes(rules: list[Rule]) -> Iterator[tuple[str, bool]]:
 
 
 def show(server: ServerApp) -> None:
-    """In place of the server's start."""
+    """Replaces the start of the server."""
     found = dict.fromkeys(routes(server.web_app.default_router.rules))
     print(json.dumps(list(found)))
 

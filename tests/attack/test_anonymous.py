@@ -1,4 +1,4 @@
-"""Whoever has no token tries every page, every method and every websocket of the server."""
+"""Requests without the token: every page, method and websocket of the server."""
 
 from pathlib import Path
 
@@ -10,29 +10,29 @@ from tests.support.network import METHODS, Headers, Route, bearer, own, refused,
 from tests.support.project import Project
 from tools.notebook import Lab
 
-# Every route that answers without the token, and why it may. Any other, and any new one, has to refuse.
+# Every route that answers without the token, and why. Every other and every new route has to refuse.
 PUBLIC = {
-    r"/login$": "where the token is typed",
-    r"/logout$": "forgets the browser's own session",
+    r"/login$": "the page where you type the token",
+    r"/logout$": "ends the browser's own session",
     r"/(robots\.txt)$": "a file of the server's packages",
     r"/(favicon\.ico)$": "a file of the server's packages",
-    r"/(robots\.txt|favicon\.ico)$": "the same",
-    r"/static/(.*)$": "files of the server's packages, which the login page shows",
+    r"/(robots\.txt|favicon\.ico)$": "a file of the server's packages",
+    r"/static/(.*)$": "files of the server's packages, which the login page needs",
     r"/static/lab/(.*)$": "files of the server's packages",
     r"/static/notebook/(.*)$": "files of the server's packages",
     r"/lab/extensions/(.*)$": "files of the server's packages",
     r"/lab/api/themes/(.*)$": "files of the server's packages",
-    r"/api$": "the version of the server; the health check asks for it",
-    r"/?$": "leads to the front end, which refuses",
-    r"/.*/$": "leads to the same path without the slash, which refuses",
-    r"/api/notebooks/?(.*)$": "leads to the same path below /api/contents, which refuses",
-    r"/lab/api/licenses/(.*)$": "answers nothing at all: its refusals never arrive, a fault of jupyterlab_server",
+    r"/api$": "the version of the server, which the health check requests",
+    r"/?$": "redirects to the front end, which refuses",
+    r"/.*/$": "redirects to the same path without the slash, which refuses",
+    r"/api/notebooks/?(.*)$": "redirects to the same path below /api/contents, which refuses",
+    r"/lab/api/licenses/(.*)$": "never sends an answer, because of a bug in jupyterlab_server",
 }
 
 
 WRONG = "0" * 64
 CREDENTIALS: dict[str, tuple[str, Headers]] = {
-    "none": ("", ()),
+    "no token": ("", ()),
     "an empty token": ("", [("Authorization", "token ")]),
     "a wrong token": ("", [("Authorization", f"token {WRONG}")]),
     "a wrong token as Bearer": ("", [("Authorization", f"Bearer {WRONG}")]),
@@ -44,9 +44,9 @@ CREDENTIALS: dict[str, tuple[str, Headers]] = {
 
 
 def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
-    """The patterns of the routes that answer; no answer at all may hold the token."""
+    """The patterns of the routes that answer. No answer may contain the token."""
     query, headers = CREDENTIALS[credentials]
-    # What everybody gets, so that it is the missing token that is refused, not the missing XSRF cookie.
+    # Everyone gets the XSRF cookie. With it, a refusal can only be about the token.
     xsrf = requests.get(f"{lab.address}/login", timeout=30).cookies["_xsrf"]
     session = "username-" + own(lab).replace(".", "-").replace(":", "-")
     cookies = [f"_xsrf={xsrf}", *(value.format(session=session) for name, value in headers if name == "Cookie")]
@@ -57,14 +57,17 @@ def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
     return {route.pattern for route, method, answer in answers if not refused(method, answer)}
 
 
-@pytest.mark.attack("every route, method and websocket without the token", "refused, but for the list below")
+@pytest.mark.attack(
+    "Request every route, method and websocket without a valid token",
+    "Refused, except for [the paths below](#what-answers-without-the-token).",
+)
 @pytest.mark.parametrize("credentials", CREDENTIALS)
 def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Route], credentials: str) -> None:
     assert answering(target, registered, credentials) == set(PUBLIC)
 
 
 @pytest.mark.full
-@pytest.mark.attack("the same, where JUPYTER_UI is notebook", "the same")
+@pytest.mark.attack("Do the same with `JUPYTER_UI=notebook`", "Refused, except for the same paths.")
 def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
@@ -74,24 +77,24 @@ def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Pat
 
 
 def closed(lab: Lab, registered: list[Route], *headers: tuple[str, str]) -> set[str]:
-    """The patterns of the routes that do not let GET or a websocket in."""
+    """The patterns of the routes that refuse GET or a websocket."""
     answers = sweep(lab, registered, ["GET"], headers)
     return {route.pattern for route, method, answer in answers if answer.status != 405 and refused(method, answer)}
 
 
 def test_with_the_token_every_route_answers(target: Lab, registered: list[Route]) -> None:
-    """The control: it is for the token that the sweep is refused, and it is not shown to others."""
+    """The control: with the token the same requests are answered."""
     assert target.token.encode() in send(target, "GET", "/lab", [bearer(target)]).body
     assert closed(target, registered, bearer(target)) == set()
 
 
 def test_a_lab_without_a_token_is_noticed(careless: Lab, registered: list[Route]) -> None:
-    """The control: where no token is asked for, the same routes answer anybody."""
+    """The control: in a server without a token, the same routes answer everyone."""
     assert closed(careless, registered) == set()
 
 
 def test_what_an_extension_registers_is_swept(registered: list[Route]) -> None:
-    """A control of the list: it holds the server's own routes, the front ends' and the terminals'."""
+    """A control of the list: it has routes of the server, the front ends and the terminals."""
     paths = {route.path() for route in registered}
     assert {"/api/shutdown", "/lab/api/extensions", "/api/terminals", "/treedata/x"} <= paths
     assert sum(route.websocket for route in registered) >= 3

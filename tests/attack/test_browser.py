@@ -1,6 +1,6 @@
-"""A foreign page in the user's browser tries to act in the user's name.
+"""Requests from another web page in the user's browser.
 
-The browser has logged in: what a page makes it send goes out with the session's cookie.
+The browser has logged in. Every request that a page sends carries the session's cookie.
 """
 
 import re
@@ -16,20 +16,20 @@ from tests.support.project import Project
 from tools.notebook import Lab
 
 FOREIGN = "http://foreign.example"
-ACT = "/api/terminals"  # where a page that got through would open a terminal
+ACT = "/api/terminals"  # a POST here opens a terminal
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @dataclass(frozen=True)
 class Browser:
-    """A browser that has logged in: its session's cookie, and the value that only the lab's own pages can send."""
+    """A browser that has logged in: the session's cookie, and the XSRF value that only the lab's pages know."""
 
     lab: Lab
     session: str
     xsrf: str
 
     def sends(self, xsrf: str | None = None, **more: str) -> Headers:
-        """Cookies, and `more` headers; `xsrf` stands for a cookie that another server of the same host has set."""
+        """Cookies and `more` headers. `xsrf` replaces the XSRF cookie, as another server of the same host could."""
         cookies = ("Cookie", f"{self.session}; _xsrf={xsrf or self.xsrf}")
         return [cookies, *((name.replace("_", "-"), value.format(own=own(self.lab))) for name, value in more.items())]
 
@@ -47,7 +47,7 @@ def browser(target: Lab) -> Browser:
 
 @pytest.fixture(scope="module")
 def stranger(careless: Lab) -> Browser:
-    """The same in the careless lab, which gives everybody a session."""
+    """The same for the careless lab, which gives everyone a session."""
     return Browser(careless, "", "")
 
 
@@ -65,17 +65,19 @@ ORIGINS = {
 }
 
 
-@pytest.mark.attack("a POST with another Origin, though with everything else", "404")
+@pytest.mark.attack("Send a POST with another Origin. Cookies and XSRF value are correct", "404")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
     whole = browser.sends(Origin=ORIGINS[origin], X_XSRFToken=browser.xsrf)
     assert send(browser.lab, "POST", ACT, whole).status == 404
-    # A server on another port or of a subdomain can set this cookie, and then knows its value.
+    # A server on another port or subdomain can set this cookie, and then knows its value.
     planted = browser.sends(xsrf="planted", Origin=ORIGINS[origin])
     assert send(browser.lab, "POST", f"{ACT}?_xsrf=planted", planted).status == 404
 
 
-@pytest.mark.attack("reading the API from another Origin; asking whether that is allowed", "404; no leave is given")
+@pytest.mark.attack(
+    "Read the API from another Origin, or ask whether that is allowed (CORS)", "404. No CORS header allows it."
+)
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
     assert send(browser.lab, "GET", "/api/contents", browser.sends(Origin=ORIGINS[origin])).status == 404
@@ -89,7 +91,7 @@ def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
 
 @pytest.fixture(scope="module")
 def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]:
-    """A path of each websocket of the lab: of a kernel, of a terminal, and of the server's events."""
+    """The paths of one kernel's, one terminal's and the events' websocket."""
     terminal = browser.lab.request("POST", "terminals").json()["name"]
     with running_kernel(browser.lab) as kernel:
         paths = [f"/api/kernels/{kernel}/channels", f"/terminals/websocket/{terminal}", "/api/events/subscribe"]
@@ -99,7 +101,7 @@ def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]
     browser.lab.request("DELETE", f"terminals/{terminal}")
 
 
-@pytest.mark.attack("a websocket from another Origin: of a kernel, a terminal, the server's events", "403")
+@pytest.mark.attack("Open a websocket of a kernel, a terminal or the server's events from another Origin", "403")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[str], origin: str) -> None:
     headers = [*browser.sends(Origin=ORIGINS[origin]), *UPGRADE]
@@ -119,14 +121,14 @@ def test_the_labs_own_pages_may(browser: Browser, websockets: list[str]) -> None
 
 
 def test_a_lab_for_every_origin_is_noticed(stranger: Browser) -> None:
-    """The control: the careless lab lets any page in."""
+    """The control: the careless lab accepts every page."""
     foreign = stranger.sends(Origin=FOREIGN)
     assert send(stranger.lab, "POST", ACT, foreign).status == 200
     assert send(stranger.lab, "GET", "/api/contents", foreign).headers["Access-Control-Allow-Origin"] == "*"
     assert send(stranger.lab, "GET", "/api/events/subscribe", [*foreign, *UPGRADE]).status == 101
 
 
-# --- requests that a page can have sent without reading the answer ------------------------------------
+# --- requests that a page can send without reading the answer ------------------------------------
 FORGED: dict[str, dict[str, str]] = {
     "as a form": {"Content_Type": "application/x-www-form-urlencoded"},
     "as text": {"Content_Type": "text/plain"},
@@ -136,21 +138,19 @@ FORGED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.attack(
-    "changing anything, on every route, with the cookies but without the value against XSRF", "403 or 405"
-)
+@pytest.mark.attack("Send a changing request to every route with cookies but without the XSRF value", "403 or 405")
 @pytest.mark.parametrize("forged", FORGED)
 def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route], forged: str) -> None:
     headers = browser.sends(**FORGED[forged])
     assert send(browser.lab, "POST", "/api/contents/data", headers, b'{"type": "file"}').status == 403
     answers = sweep(browser.lab, registered, CHANGING, headers)
-    # Redirects to routes that refuse, a browser's reports for the log, and what never answers.
+    # Redirects to routes that refuse, a browser's reports for the log, and the route that never answers.
     known = {r"/.*/$", r"/api/notebooks/?(.*)$", r"/api/security/csp-report$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, method, answer in answers if not refused(method, answer)} <= known
 
 
 def test_a_lab_without_the_value_against_xsrf_is_noticed(stranger: Browser) -> None:
-    """The control: the careless lab obeys a form."""
+    """The control: the careless lab accepts a form from another page."""
     form = stranger.sends(**FORGED["as text"], Referer=f"{FOREIGN}/")
     assert send(stranger.lab, "POST", ACT, form, b"{}").status == 200
 
@@ -168,7 +168,7 @@ FILES = (
 )
 
 
-@pytest.mark.attack("a file or a converted notebook, embedded by another page", "403")
+@pytest.mark.attack("Embed a file or a converted notebook in another page", "403")
 @pytest.mark.parametrize("referer", REFERERS)
 @pytest.mark.parametrize("file", FILES)
 def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str) -> None:
@@ -177,12 +177,12 @@ def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_labs_own_pages_embed_files(browser: Browser, file: str) -> None:
-    """The control: it is the page that is refused."""
+    """The control: from a page of the lab itself, the same requests are answered."""
     assert send(browser.lab, "GET", file, browser.sends(Referer="http://{own}/lab")).status == 200
 
 
 # --- pages ------------------------------------------------------------------------------------------
-@pytest.mark.attack("showing a page of the lab in a frame of another page", "the browser is told to refuse")
+@pytest.mark.attack("Show a page of the lab in a frame of another page", "A header tells the browser to refuse.")
 def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> None:
     answers = [answer for _, _, answer in sweep(browser.lab, registered, ["GET"], [bearer(browser.lab)])]
     pages = [answer for answer in answers if answer.headers.get_content_type() == "text/html" and answer.status == 200]
@@ -190,7 +190,9 @@ def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> Non
     assert all("frame-ancestors 'self'" in page.headers["Content-Security-Policy"] for page in pages)
 
 
-@pytest.mark.attack("a page in a mount that runs code when the browser opens it", "it runs apart, without the session")
+@pytest.mark.attack(
+    "Open a page from a mount that runs code in the browser", "The page is sandboxed and has no access to the session."
+)
 @pytest.mark.parametrize("path", ["/files/data/hostile.html", "/files/data/hostile.svg", FILES[1]])
 def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str) -> None:
     files = [lab.folder / f"data/hostile.{kind}" for kind in ("html", "svg")]
@@ -207,7 +209,7 @@ def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str)
 
 
 def test_a_lab_whose_pages_can_be_framed_is_noticed(stranger: Browser) -> None:
-    """The control: the careless lab sends no policy."""
+    """The control: the careless lab sends no such header."""
     assert "frame-ancestors" not in (send(stranger.lab, "GET", "/lab").headers["Content-Security-Policy"] or "")
 
 
@@ -219,11 +221,14 @@ ELSEWHERE = (
 
 
 def local(location: str) -> bool:
-    """Whether a browser takes it for a path of the same host."""
+    """Whether a browser reads this address as a path of the same host."""
     return location.startswith("/") and location[1:2] not in ("/", "\\")
 
 
-@pytest.mark.attack("leading away from the login page, or through a double slash", "only to paths of the lab")
+@pytest.mark.attack(
+    "Redirect the user from the login page, or with a double slash, to another site",
+    "Redirects lead only to paths of the lab.",
+)
 @pytest.mark.parametrize("place", ELSEWHERE)
 def test_nobody_is_led_away(browser: Browser, place: str) -> None:
     place = place.format(own=own(browser.lab))
@@ -234,7 +239,7 @@ def test_nobody_is_led_away(browser: Browser, place: str) -> None:
 
 
 def test_a_path_elsewhere_is_noticed() -> None:
-    """The control: what leads away is not local."""
+    """The control: addresses of other hosts are not local."""
     assert [local(path) for path in ("/lab", "//foreign.example", "/\\foreign.example", "http://x")] == [True] + [
         False
     ] * 3

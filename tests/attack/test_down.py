@@ -1,4 +1,4 @@
-"""A kernel brings the server down: it comes back, or says how it can."""
+"""A notebook kernel stops the server."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +16,7 @@ SAVED = {"type": "file", "format": "text", "content": "kept"}
 
 @pytest.fixture
 def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
-    """A lab that a test may bring down."""
+    """A lab that a test may stop."""
     with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
@@ -24,12 +24,12 @@ def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
 
 
 def lab_line(lab: Project) -> str:
-    """What `make doctor` says of the lab."""
+    """The lines of `make doctor` about the lab."""
     said = lab.make("doctor", check=False).stdout.splitlines()
     return next(line for line in said if "the lab answers" in line or "the lab runs" in line)
 
 
-@pytest.mark.attack("a kernel kills the server", "it comes back with the same token; saved files are intact")
+@pytest.mark.attack("Kill the server from a kernel", "The server restarts with the same token. Saved files are intact.")
 def test_a_killed_server_comes_back(twin: Project) -> None:
     lab = twin.lab()
     lab.request("PUT", "contents/data/kept.txt", json=SAVED)
@@ -45,8 +45,8 @@ def test_a_killed_server_comes_back(twin: Project) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "a kernel freezes the server",
-    "the lab turns unhealthy, `make doctor` names the mend, and nothing restarts it: the kernels work on",
+    "Freeze the server from a kernel",
+    "The lab becomes unhealthy, and `make doctor` names the fix. Nothing restarts it, so kernels keep working.",
 )
 def test_a_frozen_server_is_reported_and_left_alone(twin: Project) -> None:
     assert lab_line(twin).startswith("ok ")

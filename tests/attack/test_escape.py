@@ -1,4 +1,4 @@
-"""A hostile notebook tries to get power over the container, the kernel of the machine, or the next start."""
+"""A hostile notebook tries to get more rights in the container, on the host, or at the next start."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ Results = dict[str, str | None]
 
 @pytest.fixture(scope="module")
 def results(lab: Project) -> Results:
-    """What came of each attempt, made by a kernel of the shared lab."""
+    """The result of each attempt, made by a notebook kernel of the shared lab."""
     program = f"""
 import subprocess, sys
 print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, capture_output=True, check=True).stdout)
@@ -26,23 +26,23 @@ print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, captu
 
 
 @pytest.mark.attack(
-    "mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf, "
-    "userfaultfd; writing to the image, the token and the kernel's settings",
-    "each is refused",
+    "Try mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf and "
+    "userfaultfd. Write to the image, the token and the Linux kernel's settings",
+    "Each is refused.",
 )
 def test_every_attempt_is_refused(results: Results) -> None:
     assert {name: result for name, result in results.items() if result not in REFUSED | {"ENOENT"}} == {}
 
 
 def test_what_is_missing_is_missing_everywhere(results: Results, privileged: Results) -> None:
-    """A control: ENOENT refuses nobody; a path that is not there at all was no attempt."""
+    """A control: ENOENT is no refusal. A path that is missing without protection too was no attempt."""
     missing = {name for name, result in results.items() if result == "ENOENT"}
     assert missing <= {name for name, result in privileged.items() if result == "ENOENT"}
 
 
 @pytest.fixture(scope="module")
 def privileged(lab: Project) -> Results:
-    """The same in a container of the same image that was given every power: what a hostile notebook hopes for."""
+    """The same in a privileged container of the same image."""
     image = lab.container()["Image"]
     command = ("docker", "run", "--rm", "--privileged", "--user", "0:0", "--interactive", "--entrypoint", "python")
     mount = ("--tmpfs", "/run/lab", "--volume", f"{lab.folder / 'secrets'}:/run/secrets")
@@ -50,7 +50,7 @@ def privileged(lab: Project) -> Results:
 
 
 def test_the_attempts_are_real(results: Results, privileged: Results) -> None:
-    """The control: with every power none of them is refused, so it is the lab that refuses."""
+    """The control: in a privileged container, no attempt is refused. So the lab is what refuses."""
     assert {name: result for name, result in privileged.items() if result in REFUSED} == {}
     assert results.keys() == privileged.keys()
 
@@ -75,7 +75,7 @@ for child in children:
 """
 
 
-@pytest.mark.attack("a fork bomb", "it ends at the limit of processes; the server and other labs go on")
+@pytest.mark.attack("Start a fork bomb", "It stops at the process limit. The server and other labs keep running.")
 def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(lab: Project, tmp_path: Path) -> None:
     flag = lab.folder / "data/bombed"
     with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""A kernel fills what it can write to: the server goes on, and all is as before once that is deleted."""
+"""A notebook kernel fills every place that it can write to."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,8 +13,8 @@ from tests.support.probes import refusal
 from tests.support.project import Project
 from tools.notebook import execute, text
 
-DISK = "/home/jovyan/data/disk"  # a small one, which stands for the host's
-KEPT = "/var/lib/lab"  # a volume, which lies on the host's disk: here a small one too
+DISK = "/home/jovyan/data/disk"  # a small file system in place of the host's disk
+KEPT = "/var/lib/lab"  # a volume, here a small file system too
 FILL = """
 import os
 with open(f"{folder}/ballast", "wb", buffering=0) as file:
@@ -43,21 +43,22 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 @pytest.mark.full
 @pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, DISK])
 @pytest.mark.attack(
-    "/tmp, home, /run/lab, /run/try, /var/lib/lab or the disk filled to the last byte",
-    "the server stays and saves elsewhere; what needs the room is refused, and works again once there is some",
+    "Fill /tmp, home, /run/lab, /run/try, /var/lib/lab or the disk to the last byte",
+    "The server keeps running and saves to other folders. Writes to the full folder fail, and work again after files "
+    "are deleted.",
 )
 def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
     lab = twin.lab()
     with lab.kernel() as kernel:
         printed = text(execute(kernel, f"folder = '{folder}'\n{FILL}"))
-        assert NO_ROOM in printed.splitlines()  # beside it, IPython may tell that its history finds no room
+        assert NO_ROOM in printed.splitlines()  # IPython may also report that it cannot write its history
         lab.request("PUT", "contents/data/kept.txt", json=TEXT)
         assert (twin.folder / "data/kept.txt").read_text() == "kept"
         lab.request("DELETE", "contents/data/kept.txt")
         on_disk = refusal(lab, "PUT", "contents/data/disk/a.txt", json=TEXT)
         another = refusal(lab, "POST", "kernels", json={"name": "python3"})
         assert (NO_ROOM in on_disk) is (folder == DISK)
-        assert bool(another) is (folder == "/run/lab")  # where the server tells kernels what they need
+        assert bool(another) is (folder == "/run/lab")  # the server writes the kernels' connection files here
         assert NO_ROOM in twin.logs() or folder not in (DISK, "/run/lab")
         execute(kernel, f"os.unlink('{folder}/ballast')")
     assert lab.run("print(1)") == "1\n"
@@ -68,8 +69,8 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "/tmp, home, /run/lab and /run/try, which lie in memory, filled to the last byte at once",
-    "the server stays and saves, and all is as before once there is room",
+    "Fill /tmp, home, /run/lab and /run/try, which are in memory, at the same time",
+    "The server keeps running and saves. Everything works again after files are deleted.",
 )
 def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
@@ -88,11 +89,11 @@ def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -
 
 @pytest.mark.full
 def test_more_than_the_memory_ends_the_kernel(lab: Project, tmp_path: Path) -> None:
-    """The control: what lies in these folders counts as memory, and with less of it than they hold there is no room."""
+    """The control: files in these folders use memory. With less memory than that, there is no room."""
     with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ended = False
-        with suppress(requests.RequestException), twin.lab().kernel() as kernel:  # shutting it down fails then
+        with suppress(requests.RequestException), twin.lab().kernel() as kernel:  # its shutdown fails then
             kernel.execute(f"folder = '/tmp'\n{FILL}")
             restarts(kernel)
             ended = True

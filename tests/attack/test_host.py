@@ -1,6 +1,6 @@
-"""A foreign name is bound to the lab's address, so that a page of that name reaches the lab.
+"""Another host name points at the lab's address (DNS rebinding).
 
-Every request carries the token: it is the name alone that is refused.
+Every request carries the token. So a refusal can only be about the name.
 """
 
 import pytest
@@ -22,9 +22,9 @@ HOSTS: dict[str, list[str]] = {
     "a user before the name": ["localhost@rebound.example", "rebound.example@localhost", "localhost:1@rebound.example"],
     "two ports": ["localhost:rebound.example", "rebound.example:80:80", "localhost:"],
     "two names in one": ["localhost, rebound.example", "localhost rebound.example", "localhost/rebound.example"],
-    "nothing": [""],
+    "an empty name": [""],
 }
-# What proxies say of the name that was asked for; here is none, so anybody may have said it.
+# Headers of a proxy. There is no proxy here, so anyone can have sent them.
 FORWARDED = ("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Original-Host", "Forwarded")
 
 
@@ -33,7 +33,7 @@ def asked(lab: Lab, *hosts: str, path: str = "/api/contents", headers: Headers =
     return send(lab, "GET", path, [*(("Host", host) for host in hosts), *headers, bearer(lab)]).status
 
 
-@pytest.mark.attack("a Host header that is not the lab's", "400 or 403")
+@pytest.mark.attack("Send a Host header that is not the lab's", "400 or 403")
 @pytest.mark.parametrize("kind", HOSTS)
 def test_a_foreign_host_is_refused(lab: Project, target: Lab, kind: str) -> None:
     (network,) = lab.container()["NetworkSettings"]["Networks"].values()
@@ -42,7 +42,7 @@ def test_a_foreign_host_is_refused(lab: Project, target: Lab, kind: str) -> None
     assert {host: status for host in hosts if (status := asked(target, host)) not in (400, 403)} == {}
 
 
-@pytest.mark.attack("two Host headers; a whole URL in the request line", "400, 403 or 404")
+@pytest.mark.attack("Send two Host headers, or a whole URL in the request line", "400, 403 or 404")
 def test_two_hosts_are_refused(target: Lab) -> None:
     ours, foreign = "localhost", "rebound.example"
     assert [asked(target, *hosts) for hosts in ((ours, foreign), (foreign, ours))] == [400, 400]
@@ -50,28 +50,30 @@ def test_two_hosts_are_refused(target: Lab) -> None:
     assert asked(target, foreign, path=f"http://{ours}/api/contents") == 403
 
 
-@pytest.mark.attack("X-Forwarded-Host and its like, to hide a foreign Host", "403")
+@pytest.mark.attack("Hide another Host behind X-Forwarded-Host and similar headers", "403")
 @pytest.mark.parametrize("name", FORWARDED)
 def test_a_forwarded_host_hides_nothing(target: Lab, name: str) -> None:
     said = [(name, "host=localhost" if name == "Forwarded" else "localhost")]
     assert asked(target, "rebound.example", headers=said) == 403
 
 
-@pytest.mark.attack("a foreign Host header to every route and websocket, with the token", "403, but for two redirects")
+@pytest.mark.attack(
+    "Send another Host header and the token to every route and websocket", "403, except for two redirects."
+)
 def test_every_route_looks_at_the_host(target: Lab, registered: list[Route]) -> None:
     answers = sweep(target, registered, ["GET"], [("Host", "rebound.example"), bearer(target)])
-    # A redirect to a path of the same host, where the Host header is looked at; and what never answers.
+    # Two redirects to paths of the same host, which check the Host header, and the route that never answers.
     redirects = {r"/?$", r"/.*/$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, _, answer in answers if answer.status not in (403, 405)} == redirects
 
 
 def test_own_names_are_answered(target: Lab) -> None:
-    """The control: it is the name that is refused. The last one, meant for sockets, is no name to any browser."""
+    """The control: the lab's own names are accepted. The last name is for sockets, and no browser sends it."""
     hosts = ("localhost", "127.0.0.1", "127.0.0.2:80", "[::1]:1", own(target), "%2Ftmp")
     assert {host: asked(target, host) for host in hosts} == dict.fromkeys(hosts, 200)
 
 
 def test_a_lab_that_answers_to_any_name_is_noticed(careless: Lab) -> None:
-    """The control: the careless lab is open to every name that a browser could send."""
+    """The control: the careless lab accepts every name that a browser can send."""
     hosts = ("rebound.example", "127.1", "LOCALHOST", "localhost.rebound.example")
     assert {host: asked(careless, host) for host in hosts} == dict.fromkeys(hosts, 200)

@@ -1,4 +1,4 @@
-"""Somebody else's files: hostile notebooks and checkpoints are opened, saved and restored."""
+"""Notebooks and checkpoints from another person are opened, saved and restored."""
 
 import json
 import os
@@ -44,7 +44,7 @@ MALFORMED = {
 
 @pytest.fixture
 def folder(lab: Project) -> Iterator[Path]:
-    """A stranger's folder below notebooks/, gone afterwards."""
+    """A folder from another person below notebooks/. It is deleted afterwards."""
     path = lab.folder / "notebooks/stranger"
     path.mkdir()
     own(path)
@@ -53,7 +53,7 @@ def folder(lab: Project) -> Iterator[Path]:
 
 
 def own(*paths: Path) -> None:
-    """Hand what the tests made to the lab's user."""
+    """Give files of the tests to the lab's user."""
     for path in paths:
         folder = next(parent for parent in path.parents if parent.name == "notebooks").stat()
         os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
@@ -70,7 +70,8 @@ def seen(lab: Project, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.attack(
-    "a notebook that calls itself trusted", "it is not: its outputs run nothing until its user runs them"
+    "Open a notebook that marks itself as trusted",
+    "It is not trusted. Its outputs run no code until the user runs the cells.",
 )
 def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
@@ -79,12 +80,12 @@ def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path
     path = "contents/notebooks/stranger/a.ipynb"
     lab.lab().request("PUT", path, json={"type": "notebook", "content": {**NOTEBOOK, "cells": [cell]}})
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is False
-    # The control: what its user has run and saved is.
+    # The control: a notebook that its user has run and saved is trusted.
     lab.lab().request("PUT", path, json={"type": "notebook", "content": NOTEBOOK})
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is True
 
 
-@pytest.mark.attack("a notebook whose metadata names a command or a kernel of its own", "nothing of it is started")
+@pytest.mark.attack("Open a notebook whose metadata names a command or a kernel of its own", "Nothing of it starts.")
 def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     spec = folder / "kernels/evil/kernel.json"
@@ -101,7 +102,7 @@ def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
         convert(lab, form)
     assert running.request("GET", "kernels").json() == before
     assert entries(folder) == ["a.ipynb", "kernels"]
-    # The control: where the cell is run, it shows.
+    # The control: if the cell runs, the file appears.
     with running.kernel("notebooks/stranger") as kernel:
         execute(kernel, CELL["source"])
     assert entries(folder) == ["a.ipynb", "kernels", "ran"]
@@ -119,7 +120,8 @@ def convert(lab: Project, form: str) -> requests.Response:
 
 @pytest.mark.parametrize("kind", MALFORMED)
 @pytest.mark.attack(
-    "malformed, deeply nested and huge notebooks", "refused with a sentence or opened; the server goes on"
+    "Open malformed, deeply nested and huge notebooks",
+    "The server opens them or refuses them with a sentence. It keeps running.",
 )
 def test_a_malformed_notebook_breaks_nothing(lab: Project, folder: Path, kind: str) -> None:
     put(folder / "a.ipynb", MALFORMED[kind])
@@ -137,7 +139,7 @@ CHECKPOINT = ".ipynb_checkpoints/a-checkpoint.ipynb"
 
 
 def save_and_restore(lab: Project) -> None:
-    """What "Save" and "Revert to Checkpoint" do; a refusal is as good as an answer."""
+    """Save, then revert to the checkpoint. The server may refuse either."""
     path = "contents/notebooks/stranger/a.ipynb"
     for method, more, body in (
         ("PUT", "", {"type": "notebook", "content": NOTEBOOK}),
@@ -147,7 +149,9 @@ def save_and_restore(lab: Project) -> None:
         refusal(lab.lab(), method, path + more, json=body)
 
 
-@pytest.mark.attack("a checkpoint that links to another file", "the link is removed; the other file stays as it was")
+@pytest.mark.attack(
+    "Save a notebook whose checkpoint is a link to another file", "The link is removed. The other file does not change."
+)
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_a_checkpoint_overwrites_no_other_file(lab: Project, folder: Path, link: Any) -> None:
     put(folder / "a.ipynb")
@@ -162,7 +166,9 @@ def test_a_checkpoint_overwrites_no_other_file(lab: Project, folder: Path, link:
     assert json.loads((folder / "a.ipynb").read_text())["cells"]
 
 
-@pytest.mark.attack("a checkpoint folder that links to /tmp, to home or to the secrets", "a folder takes its place")
+@pytest.mark.attack(
+    "Save a notebook whose checkpoint folder is a link to /tmp, home or the secrets", "A real folder replaces the link."
+)
 @pytest.mark.parametrize("target", ["/tmp", "/run/secrets", "/home/jovyan", "/nowhere"])
 def test_a_checkpoint_folder_leads_nowhere(lab: Project, folder: Path, target: str) -> None:
     put(folder / "a.ipynb")
@@ -172,7 +178,7 @@ def test_a_checkpoint_folder_leads_nowhere(lab: Project, folder: Path, target: s
     assert lab.shell(f"ls {target}/*-checkpoint* 2>/dev/null || true") == ""
 
 
-@pytest.mark.attack("a checkpoint that links to the token", "it is not restored into the notebook")
+@pytest.mark.attack("Restore a checkpoint that is a link to the token", "It is not restored.")
 def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     (folder / ".ipynb_checkpoints").mkdir()
@@ -183,7 +189,7 @@ def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
     assert lab.lab().token not in (folder / "a.ipynb").read_text()
 
 
-@pytest.mark.attack("a file or folder that links out of the mounts", "nothing is saved through it, with a sentence")
+@pytest.mark.attack("Save through a file or folder that links out of the mounts", "Refused with a sentence.")
 @pytest.mark.parametrize("name", ["a.ipynb", "folder/a.ipynb"])
 def test_nothing_is_saved_through_a_link_out_of_the_mounts(lab: Project, folder: Path, name: str) -> None:
     lab.shell("printf kept >/tmp/outside")
@@ -199,7 +205,7 @@ def test_nothing_is_saved_through_a_link_out_of_the_mounts(lab: Project, folder:
 
 @pytest.mark.full
 def test_jupyters_own_checkpoints_overwrite_another_file(lab: Project, folder: Path, tmp_path: Path) -> None:
-    """The control: with the file manager that Jupyter brings, the link is followed."""
+    """The control: Jupyter's own file manager follows the link."""
     put(folder / "a.ipynb")
     put(folder / "results.csv", "kept")
     (folder / ".ipynb_checkpoints").mkdir()

@@ -1,7 +1,7 @@
-"""A link or a pipe that a notebook or an archive left in a mount.
+"""Links and named pipes in a mount, left by a notebook or an archive.
 
-The server follows a link as a kernel does, inside of the container: it reads what the lab's user may read there, and
-never what the path means on the host.
+The server follows a link inside the container, as a notebook kernel does. It can read what the lab's user may read
+there. It never reads the file that the path means on the host.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ PAGES = ("/api/contents/", "/files/", "/view/", "/nbconvert/html/", "/edit/")
 
 @pytest.fixture(scope="module")
 def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the host that is in no mount."""
+    """A folder of the host that is not mounted."""
     folder = tmp_path_factory.mktemp("host")
     (folder / "file.txt").write_text(SECRET)
     return folder
@@ -28,7 +28,7 @@ def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def links(lab: Project, on_host: Path) -> Iterator[Path]:
-    """data/links, made by the lab's user: links out of it, and a pipe."""
+    """The folder data/links with links to other places and a named pipe, made by the lab's user."""
     script = f"""
 mkdir ~/data/links && cd ~/data/links
 ln -s '{on_host}' host && ln -s '{on_host}/file.txt' file.txt && ln -s ../../secrets sibling
@@ -44,12 +44,13 @@ HOST = ("host/file.txt", "file.txt", "sibling/jupyter_token")
 
 
 @pytest.mark.attack(
-    "a link to a file of the host, read and saved", "404: the container has no such file; the host's stays"
+    "Read and save through a link to a file of the host",
+    "404. The container has no such file, and the host's file does not change.",
 )
 @pytest.mark.parametrize("path", HOST)
 def test_the_host_is_not_reached(target: Lab, links: Path, on_host: Path, path: str) -> None:
     token = target.token
-    assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host the link leads there
+    assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host, the link leads there
     for page in PAGES:
         answer = send(target, "GET", f"{page}data/links/{path}", [bearer(target)])
         assert SECRET.encode() not in answer.body
@@ -60,7 +61,9 @@ def test_the_host_is_not_reached(target: Lab, links: Path, on_host: Path, path: 
     assert (links.parent.parent / "secrets/jupyter_token").read_text().strip() == token
 
 
-@pytest.mark.attack("a link to a file of the image, read and saved", "read as a kernel could; saving is refused")
+@pytest.mark.attack(
+    "Read and save through a link to a file of the image", "Readable, as for a notebook kernel. Saving is refused."
+)
 def test_a_link_leads_no_further_than_a_kernel(target: Lab, lab: Project, links: Path) -> None:
     assert contents(target, "GET", "data/links/passwd").status == 200
     assert contents(target, "GET", "data/links/etc/shadow").status == 403
@@ -71,7 +74,9 @@ def test_a_link_leads_no_further_than_a_kernel(target: Lab, lab: Project, links:
     assert not send(target, "GET", "/files/data/links/passwd", [bearer(target)]).body.startswith(b"root:")
 
 
-@pytest.mark.attack("copying a folder with links out of it", "the links are copied, not what they lead to")
+@pytest.mark.attack(
+    "Copy a folder that contains links to other places", "The links are copied, not the files they lead to."
+)
 def test_a_copied_folder_keeps_its_links(target: Lab, lab: Project, links: Path) -> None:
     lab.shell("mkdir ~/data/links/folder && cd ~/data/links/folder && ln -s /run/secrets secrets && ln -s / root")
     copy = contents(target, "POST", "data/links", {"copy_from": "data/links/folder"})
@@ -81,7 +86,7 @@ def test_a_copied_folder_keeps_its_links(target: Lab, lab: Project, links: Path)
 
 
 def test_jupyters_own_copy_follows_links(careless: Lab, lab: Project, links: Path) -> None:
-    """The control: with the file manager that Jupyter brings, a copy of the token lies in the mount."""
+    """The control: Jupyter's own file manager copies the token into the mount."""
     lab.shell("mkdir ~/data/links/stock && ln -s /run/secrets ~/data/links/stock/secrets")
     home = "home/jovyan/data/links"
     copy = contents(careless, "POST", home, {"copy_from": f"{home}/stock"})
@@ -90,7 +95,9 @@ def test_jupyters_own_copy_follows_links(careless: Lab, lab: Project, links: Pat
     assert not copied.is_symlink() and (copied / "jupyter_token").exists()
 
 
-@pytest.mark.attack("a pipe in place of a notebook: opened, listed, copied, converted", "nobody waits for it")
+@pytest.mark.attack(
+    "Open, list, copy and convert a named pipe in place of a notebook", "The server does not wait for it."
+)
 def test_a_pipe_stops_nothing(target: Lab, links: Path) -> None:
     pipe = "data/links/pipe.ipynb"
     asked = {page: send(target, "GET", page + pipe, [bearer(target)], timeout=10).status for page in PAGES}

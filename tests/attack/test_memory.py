@@ -1,4 +1,4 @@
-"""Memory runs out: what runs in the lab ends before the server does."""
+"""Memory runs out: programs in the lab end before the server does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,11 +16,11 @@ from tools.notebook import execute, text
 KERNEL = "kernels/python3/kernel.json"
 GUARD = '"choom", "-n", "1000", "--", '
 HOG = "held = []\nwhile True: held.append(bytearray(16_000_000))"
-# Each worker holds more than a kernel and less than the server, which would be the first to end.
+# Each worker is larger than a kernel and smaller than the server. By size alone, the server would end first.
 POOL = """
 import os, re, subprocess, sys
 held = lambda pid: int(re.search(r"VmRSS:\\s+(\\d+)", open(f"/proc/{pid}/status").read())[1]) * 1024
-size = (held(os.getppid()) + held("self")) // 2 - 8_000_000  # besides what Python itself needs
+size = (held(os.getppid()) + held("self")) // 2 - 8_000_000  # minus the size of Python itself
 code = f"import sys; held = b'x' * {size}; print(flush=True); sys.stdin.read()"
 workers = []
 while all(worker.poll() is None for worker in workers):
@@ -34,7 +34,7 @@ for worker in workers:
 
 @contextmanager
 def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]:
-    """The shared lab's twin with little memory."""
+    """A copy of the shared lab with little memory."""
     kernel = lab.read(f"lab/server/{KERNEL}")
     assert GUARD in kernel
     layers = [] if guarded else [with_server(lab, folder, KERNEL, kernel.replace(GUARD, ""))]
@@ -44,7 +44,8 @@ def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]
 
 
 @pytest.mark.attack(
-    "a kernel that takes all memory", "it alone ends, the browser is told, and it starts again; other kernels go on"
+    "Use all memory in one notebook kernel",
+    "Only this kernel ends. The browser shows a message, and the kernel restarts. Other kernels keep running.",
 )
 def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin, twin.lab().kernel() as other, twin.lab().kernel() as hog:
@@ -57,12 +58,12 @@ def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path)
 
 
 def restarts(kernel: KernelWebSocketClient) -> None:
-    """Wait until the kernel's clients, such as the browser, are told that it died and starts again."""
+    """Wait until the server tells the browser that the kernel died and restarts."""
     while kernel.get_iopub_msg(timeout=60)["content"].get("execution_state") != "restarting":
         pass
 
     def answers() -> bool:
-        """What a kernel says while the server does not listen yet is lost, so browsers ask until they hear it."""
+        """Ask the kernel again: messages are lost until the server listens, so browsers repeat the question."""
         try:
             kernel.execute_interactive("", timeout=2)
         except TimeoutError:
@@ -74,7 +75,7 @@ def restarts(kernel: KernelWebSocketClient) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "many processes that take all memory, each smaller than the server", "one of them ends, not the server"
+    "Use all memory with many processes, each smaller than the server", "One of these processes ends, not the server."
 )
 def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin:
@@ -84,7 +85,7 @@ def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) 
 
 @pytest.mark.full
 def test_without_the_guard_the_server_is_the_first_to_end(lab: Project, tmp_path: Path) -> None:
-    """The control: of equal rank, the largest ends."""
+    """The control: with equal ranks, the largest process ends."""
     with small(lab, tmp_path, guarded=False) as twin, suppress(requests.RequestException), twin.lab().kernel() as pool:
         pool.execute(POOL)
         until(lambda: twin.container()["RestartCount"] > 0, "the server ended")

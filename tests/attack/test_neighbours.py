@@ -1,4 +1,4 @@
-"""Two labs on one host: neither reaches the other."""
+"""Two labs on one host try to connect to each other."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.support.mutants import beside
 from tests.support.project import Project
 from tools.notebook import execute, text
 
-# Which of `addresses` somebody listens on; a name is an address of an abstract unix socket.
+# Prints the `addresses` that accept a connection. A plain name is an abstract Unix socket.
 REACH = """
 import socket
 def reached(address):
@@ -28,7 +28,7 @@ print([address for address in addresses if reached(address)])
 
 
 def ways(to: Project, *between: Project) -> list[Any]:
-    """Every address that a lab could have for another: its own, its name, and its port on each gateway."""
+    """Every address of a lab for another one: its IP address, its name, and its port on each gateway."""
     container = to.container()
     own = [network["IPAddress"] for network in networks(to)]
     gateways = [network["Gateway"] for lab in (to, *between) for network in networks(lab)]
@@ -46,14 +46,14 @@ def reached(lab: Project, addresses: list[Any]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Another lab on the same host, with a network of its own as every project has."""
+    """Another lab on the same host, with its own network, as every project has."""
     with beside(lab, tmp_path_factory.mktemp("neighbour")) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
 
 
 @pytest.mark.attack(
-    "a lab looks for another one, at its address, its name and its port on every gateway", "none answers"
+    "Connect to another lab by its address, by its name, and by its port on every gateway", "No connection."
 )
 def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
     assert reached(lab, ways(neighbour, lab)) == []
@@ -62,7 +62,7 @@ def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
 
 @pytest.mark.full
 def test_a_neighbour_is_found_where_it_can_be(lab: Project, neighbour: Project, tmp_path: Path) -> None:
-    """The control: on its own network each address answers, and so does a port that the user opened to all."""
+    """The control: on one network each address answers. So does a port that the user opened to all."""
     (network,) = neighbour.container()["NetworkSettings"]["Networks"]
     name, image = neighbour.container()["Name"].strip("/"), lab.container()["Image"]
     command = ("docker", "run", "--rm", "--interactive", "--network", network, "--entrypoint", "python", image, "-")
@@ -73,7 +73,9 @@ def test_a_neighbour_is_found_where_it_can_be(lab: Project, neighbour: Project, 
         assert reached(lab, ways(opened, lab)) != []
 
 
-@pytest.mark.attack("an abstract unix socket, which no file mode guards, from another lab", "it is not there")
+@pytest.mark.attack(
+    "Connect to an abstract Unix socket of another lab, which no file mode protects", "The socket does not exist here."
+)
 def test_labs_share_no_unix_socket(lab: Project, neighbour: Project) -> None:
     listen = (
         "import socket\nlistening = socket.socket(socket.AF_UNIX)\nlistening.bind('\\0sentinel')\nlistening.listen()"

@@ -1,7 +1,7 @@
-"""A path that leads out of home, written in every way, is read from and written to.
+"""Paths that lead out of home, in many spellings, for reading and writing.
 
-Every request carries the token. A kernel reads what the lab's user may read anyway; these are about what a link that
-somebody was made to open, or a hostile folder in a mount, could do.
+Every request carries the token. A notebook kernel can read these files anyway. The tests are about a link that a user
+is tricked into opening, and about a hostile folder in a mount.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ from tests.support.network import SILENT, Answer, Route, bearer, contents, send,
 from tests.support.project import Project
 from tools.notebook import Lab
 
-UP = 12  # more folders than any file of the image lies deep
-# What each file outside of home holds.
+UP = 12  # more than the depth of any file in the image
+# The content of each file outside home.
 OUTSIDE = {
     "etc/passwd.image": b"root:x:0:0:",
     "opt/labdock/entrypoint.sh": b"Checks settings, ids, mounts and token",
@@ -25,7 +25,7 @@ OUTSIDE = {
 MINE = "kept in the lab"
 TEXT = {"type": "file", "format": "text", "content": "made by an attack"}
 
-# How a path from the root is written, so that a careless server follows it.
+# Spellings of a path from the root that a careless server follows.
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "dots": lambda path: "../" * UP + path,
     "dots below a folder": lambda path: "data/" + "../" * UP + path,
@@ -51,18 +51,18 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def outside(lab: Project) -> Iterator[None]:
-    """A file that the server could read, as it could the token; that is part of every page shown to who has it."""
+    """A file in the place of the token. Pages contain the token itself, so a test cannot search for it."""
     lab.shell(f"printf %s '{OUTSIDE['tmp/outside.txt'].decode()}' >/tmp/outside.txt")
     yield
     lab.shell("rm /tmp/outside.txt")
 
 
 def open_ended(routes: list[Route]) -> list[Route]:
-    """The routes that take any path; that of the licences takes it and does not look at it."""
+    """The routes that take any path, without the one for licences, which ignores it."""
     return [route for route in routes if route.path("a") != route.path("b") and route.pattern != SILENT]
 
 
-@pytest.mark.attack("a file outside of home, read through every route that takes a path", "none is read")
+@pytest.mark.attack("Read a file outside home through every route that takes a path", "No file is read.")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_nothing_outside_is_read(target: Lab, registered: list[Route], spelling: str) -> None:
     read = {
@@ -78,7 +78,7 @@ def test_nothing_outside_is_read(target: Lab, registered: list[Route], spelling:
 
 
 def test_a_lab_that_serves_everything_is_noticed(careless: Lab, registered: list[Route]) -> None:
-    """The control: the careless lab's files and contents lead anywhere."""
+    """The control: the careless lab reads files anywhere."""
     (path, held), *_ = OUTSIDE.items()
     routes = [route for route in open_ended(registered) if route.pattern.startswith(("/files", "/api/contents"))]
     for spelling in ("dots", "encoded slashes", "an encoded absolute path"):
@@ -88,7 +88,7 @@ def test_a_lab_that_serves_everything_is_noticed(careless: Lab, registered: list
 
 
 def ways(lab: Lab, place: str) -> dict[str, Answer]:
-    """What comes of each way to write to `place`, a path from home; `data/inside.txt` is there."""
+    """The answers to each way of writing to `place`, a path from home. `data/inside.txt` exists."""
     return {
         "save": contents(lab, "PUT", place, TEXT),
         "save in pieces": contents(lab, "PUT", place, {**TEXT, "chunk": 1}),
@@ -103,7 +103,7 @@ def ways(lab: Lab, place: str) -> dict[str, Answer]:
 
 @pytest.fixture(scope="module")
 def data(lab: Project) -> Iterator[Path]:
-    """The lab's data/ with files and a folder of the lab's own; gone afterwards, and nothing new elsewhere."""
+    """The lab's data/ with files and a folder of the lab's user. Afterwards they are deleted."""
     listing = "ls -A -I .ipynb_checkpoints ~ /tmp ~/data"
     before = lab.shell(listing)
     files = "inside.txt folder/file.txt .hidden.txt"
@@ -127,7 +127,7 @@ PLACES = {
 }
 
 
-@pytest.mark.attack("saving, making, renaming, copying and deleting elsewhere than in a mount", "400 or 404")
+@pytest.mark.attack("Save, create, rename, copy and delete files outside the mounts", "400 or 404")
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_is_written_elsewhere(target: Lab, data: Path, place: str) -> None:
     answers = ways(target, PLACES[place])
@@ -136,7 +136,7 @@ def test_nothing_is_written_elsewhere(target: Lab, data: Path, place: str) -> No
 
 
 @pytest.mark.full
-@pytest.mark.attack("a folder beside home whose name starts like it", "404, or 403")
+@pytest.mark.attack("Read a folder next to home whose name starts like home's", "404 or 403")
 def test_a_folder_named_almost_like_home_is_another_one(lab: Project, tmp_path: Path) -> None:
     almost = {"services": {"lab": {"tmpfs": ["/home/jovyan-other:mode=1777,size=1m"]}}}
     with beside(lab, tmp_path, almost) as twin:
@@ -157,7 +157,9 @@ HIDDEN = {
 }
 
 
-@pytest.mark.attack("a hidden file of a mount, read through every route that takes a path", "none is read or listed")
+@pytest.mark.attack(
+    "Read a hidden file in a mount through every route that takes a path", "No hidden file is read or listed."
+)
 @pytest.mark.parametrize("spelling", HIDDEN)
 def test_nothing_hidden_is_read(target: Lab, data: Path, registered: list[Route], spelling: str) -> None:
     path = HIDDEN[spelling].format(data="data")
@@ -168,6 +170,6 @@ def test_nothing_hidden_is_read(target: Lab, data: Path, registered: list[Route]
 
 
 def test_a_lab_that_hides_nothing_is_noticed(careless: Lab, data: Path) -> None:
-    """The control: the careless lab shows hidden files, in each of these spellings but one that no route takes."""
+    """The control: the careless lab shows hidden files in each spelling, except one that no route accepts."""
     paths = {how: HIDDEN[how].format(data="home/jovyan/data") for how in HIDDEN if how != "a double slash"}
     assert {how for how, path in paths.items() if MINE.encode() in contents(careless, "GET", path).body} == set(paths)

@@ -1,4 +1,4 @@
-"""A hostile notebook leaves files behind, so that the next start of the server obeys them."""
+"""A hostile notebook leaves files for the next start of the server."""
 
 import json
 import os
@@ -31,11 +31,11 @@ JSON = json.dumps(
 )
 KERNEL = json.dumps({"argv": ["/bin/false"], "display_name": "Planted", "language": "python"})
 EXTENSION = json.dumps({"name": "Planted", "version": "1", "jupyterlab": {"_build": {"load": "static/remoteEntry.js"}}})
-# Says in the lab's log whose Python ran it.
+# Writes to the lab's log which Python ran it.
 CODE = """import sys
 print("planted in", sys.prefix, file=sys.stderr, flush=True)
 """
-PAGE = "Planted {{ cycler.__init__.__globals__.os.getpid() }}"  # a template is a program of the server's
+PAGE = "Planted {{ cycler.__init__.__globals__.os.getpid() }}"  # the server runs templates
 
 CONFIGURATION = {
     **{f"jupyter{app}_config.{kind}": {"py": PYTHON, "json": JSON}[kind]
@@ -46,14 +46,14 @@ CONFIGURATION = {
     "kernels/python3/kernel.json": KERNEL,
     "kernels/planted/kernel.json": KERNEL,
     "nbconvert/templates/lab/index.html.j2": PAGE,
-    "lab/index.html.j2": PAGE,  # where the server works in this folder
+    "lab/index.html.j2": PAGE,  # used if this is the server's working folder
 }  # fmt: skip
 MODULES = {
     **{f"{name}.py": CODE for name in ("sitecustomize", "usercustomize", "jupyterlab", "contents")},
     "jupyter_server/__init__.py": CODE,
     "planted.pth": CODE.replace("\n", "; "),
 }
-# Where each kind is looked for, by this or that program, below home.
+# Folders below home in which programs look for each kind.
 PLACES = {
     ".jupyter": CONFIGURATION,
     ".local/share/jupyter": CONFIGURATION,
@@ -61,7 +61,7 @@ PLACES = {
     ".local/lib/python3.13/site-packages": MODULES,
     **dict.fromkeys(("data", "notebooks", "."), CONFIGURATION | MODULES),
 }
-# Guards of the entrypoint, and what is obeyed without each.
+# Guards of the entrypoint, and the planted files that the server uses without each.
 GUARDS = {
     "JUPYTER_CONFIG_DIR=/opt/labdock ": {"settings", "front end"},
     " JUPYTER_DATA_DIR=/opt/labdock": {"kernels", "templates", "front end"},
@@ -69,12 +69,12 @@ GUARDS = {
     "\ncd /\n": {"templates"},
 }
 WORST = "JUPYTER_CONFIG_DIR=/opt/labdock "
-KEPT = (".jupyter", ".local", ".config")  # of the stand-in for a home that outlives a start
+KEPT = (".jupyter", ".local", ".config")  # folders of a home that outlives a start
 
 
 @pytest.fixture
 def plant(lab: Project, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Everything, everywhere: in the mounts, and in folders that stand for a home and a package folder that last."""
+    """Every file in every place: in the mounts, and in folders in place of a home and a package folder that last."""
     for place, files in (PLACES | {"site": MODULES}).items():
         top = lab.folder if place in ("data", "notebooks") else tmp_path
         for name, text in files.items():
@@ -95,7 +95,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def started_over(lab: Project, folder: Path, guard: str = "", front_end: str = "lab") -> Iterator[Project]:
-    """The lab after its next start, in a folder of the user's, on what was planted, without `guard`."""
+    """The lab after its next start, in one of the user's folders with planted files, without `guard`."""
     kept = [f"{folder / name}:/home/jovyan/{name}" for name in KEPT if (folder / name).is_dir()]
     here = {"working_dir": "/home/jovyan/notebooks", "volumes": [*kept, f"{folder / 'site'}:/run/try/site"]}
     layers: list[dict[str, Any]] = [{"services": {"lab": here}}]
@@ -111,7 +111,7 @@ def started_over(lab: Project, folder: Path, guard: str = "", front_end: str = "
 
 
 def obeyed(project: Project) -> set[str]:
-    """What the server obeys of what was planted."""
+    """The planted files that the server uses."""
     found = {"modules"} if "planted in /opt/jupyter" in project.logs() else set()
     if project.container()["State"]["Health"]["Status"] != "healthy":
         return found | {"it does not start"}
@@ -127,15 +127,15 @@ def obeyed(project: Project) -> set[str]:
 
 
 @pytest.mark.attack(
-    "plant settings, kernels, templates, modules, sitecustomize and .pth files in home, in every mount, where pip "
-    "installs and where the server works",
-    "the next start asks for the token and keeps every setting of the image",
+    "Leave settings, kernels, templates, modules, sitecustomize and .pth files in home, in every mount, in pip's "
+    "folders and in the server's working folder",
+    "The next start asks for the token and keeps every setting of the image.",
 )
 @pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
 def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
     with started_over(lab, tmp_path, front_end=front_end) as next_start:
         assert obeyed(next_start) | misbehaving(next_start.lab()) == set()
-        assert "planted in /opt/venv" in next_start.logs()  # the control: the user's runs in the user's kernel
+        assert "planted in /opt/venv" in next_start.logs()  # the control: it runs in the user's own kernel
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
         assert GUARDS[guard] <= obeyed(next_start)
 
 
-@pytest.mark.attack("the same, by a kernel of the running lab, and then end the server", "the same")
+@pytest.mark.attack("Do the same from a notebook kernel of the running lab, then end the server", "The same.")
 def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
     places = {f"/home/jovyan/{place}": files for place, files in PLACES.items()}
     places |= {

@@ -1,4 +1,4 @@
-"""A lab comes back after the engine restarts, and one that refuses does not loop."""
+"""The engine restarts: a lab comes back, and one that refuses to start does not loop."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,20 +16,21 @@ QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 2}"
 
 @pytest.fixture
 def own() -> Iterator[tuple[Daemon, Run]]:
-    """An engine of the test's own, stopped, apart from the other one, whose labs notice nothing."""
+    """A second engine for this test, stopped. Labs on the first engine keep running."""
     with engine_apart() as found:
         yield found
 
 
 def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:
-    """A copy of `lab`, not started, on another engine, which has the image already."""
+    """A copy of `lab` on another engine that has its image, not started."""
     lab.run("cp", "-a", str(lab.folder), str(folder))
     return Project(folder, lab.answers, {"DOCKER_HOST": f"unix://{daemon.socket}", "COMPOSE_PROJECT_NAME": folder.name})
 
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "the engine is restarted", "labs come back with their token and files; one that refuses does not loop"
+    "Restart the engine",
+    "Labs come back with their token and files. A lab that refuses to start does not restart in a loop.",
 )
 def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     lab: Project, own: tuple[Daemon, Run], tmp_path: Path

@@ -1,4 +1,4 @@
-"""System calls that no notebook needs, and those that every notebook does."""
+"""System calls that no notebook needs are refused, and those that notebooks need work."""
 
 import base64
 import json
@@ -22,15 +22,15 @@ Profile = dict[str, Any]
 
 
 def expected(name: str) -> set[str]:
-    """How the filter says no: EPERM to what the profile names, ENOSYS to all else, an end to another kind of call."""
+    """How the filter refuses: EPERM for named calls, ENOSYS for others. Calls of another kind end the program."""
     if "-bit call" in name or "x32" in name:
-        return {"SIGSYS", "SIGSEGV"}  # the second by a kernel that knows no 32-bit calls
+        return {"SIGSYS", "SIGSEGV"}  # the second from a Linux kernel without 32-bit calls
     unnamed = ("clone", "mbind", "a netlink", "a personality")
     return {"ENOSYS"} if name.startswith(unnamed) else {"EPERM"}
 
 
 def packed() -> str:
-    """The program in calls/, as one archive that Python runs."""
+    """The program in calls/ as one archive that Python can run."""
     archive = BytesIO()
     zipapp.create_archive(Path(__file__).with_name("calls"), archive)
     return base64.b64encode(archive.getvalue()).decode()
@@ -38,7 +38,7 @@ def packed() -> str:
 
 @pytest.fixture(scope="module")
 def results(lab: Project) -> Results:
-    """What came of each call, made by a kernel of the shared lab."""
+    """The result of each call, made by a notebook kernel of the shared lab."""
     program = f"""
 import subprocess
 command = ["sh", "-c", {RUN!r}]
@@ -53,43 +53,46 @@ def only_intel() -> None:
 
 
 def surprising(results: Results, *words: str) -> dict[str, str | None]:
-    """What was not refused as expected, of the calls whose names hold one of `words`."""
+    """The calls with one of `words` in their names that were not refused as expected."""
     calls = {name: seen for name, seen in results["refused"].items() if any(word in name for word in words)}
     assert calls
     return {name: seen for name, seen in calls.items() if seen not in expected(name)}
 
 
 @pytest.mark.attack(
-    "sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other domain, also behind bits that the kernel ignores",
-    "refused; AF_UNIX, AF_INET, AF_INET6 and the netlink of one's own addresses are left",
+    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family, also with extra bits that the Linux kernel "
+    "ignores",
+    "Refused. AF_UNIX, AF_INET, AF_INET6 and the netlink protocol for one's own addresses are allowed.",
 )
 def test_rare_sockets_are_refused(results: Results) -> None:
     assert surprising(results, "socket") == {}
 
 
-@pytest.mark.attack("clone into each kind of new namespace", "refused")
+@pytest.mark.attack("Call clone for each kind of new namespace", "Refused.")
 def test_new_namespaces_are_refused(results: Results) -> None:
     assert surprising(results, "clone") == {}
 
 
-@pytest.mark.attack("32-bit and x32 calls, which go round conditions", "they end the program")
+@pytest.mark.attack("Make 32-bit and x32 system calls, which avoid the filter's rules", "The program is ended.")
 def test_calls_of_another_kind_end_the_program(results: Results) -> None:
     only_intel()
     assert surprising(results, "32") == {}
 
 
-@pytest.mark.attack("50 more calls: mounts, handles, keys, io_uring, eBPF, modules, clock, restart", "refused")
+@pytest.mark.attack(
+    "Make 50 more system calls: mounts, file handles, keys, io_uring, eBPF, modules, clock, reboot", "Refused."
+)
 def test_every_call_is_refused(results: Results) -> None:
     assert surprising(results, "") == {}
 
 
 def test_work_notices_nothing(results: Results) -> None:
-    """A control too: a profile that refuses everything would pass what is above."""
+    """A control too: a profile that refuses everything would pass the tests above."""
     assert {name: seen for name, seen in results["work"].items() if seen} == {}
 
 
 def under(lab: Project, folder: Path, profile: Profile | str) -> Results | None:
-    """The same in a container like the lab's but for its `profile`; None where none can start."""
+    """The same in a container like the lab's with another `profile`. None if it cannot start."""
     if not isinstance(profile, str):
         (folder / "profile.json").write_text(json.dumps(profile))
         profile = str(folder / "profile.json")
@@ -100,7 +103,7 @@ def under(lab: Project, folder: Path, profile: Profile | str) -> Results | None:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-# What the kernel gives to any user: nothing but the filter can refuse it.
+# The Linux kernel allows these to every user. Only the filter can refuse them.
 FREE = {
     "name_to_handle_at", "keyctl", "add_key", "adjtimex", "clock_adjtime", "clone3", "mbind",
     "an AF_ALG socket", "an AF_VSOCK socket", "an AF_ALG socket behind high bits",
@@ -110,7 +113,7 @@ FREE = {
 
 
 def test_the_attempts_are_real(lab: Project, tmp_path: Path) -> None:
-    """The control: without a filter the same user gets at least these, or hears that the kernel has no such thing."""
+    """The control: without a filter, these calls succeed or fail with an error of the Linux kernel's own."""
     seen = under(lab, tmp_path, "unconfined")
     assert seen is not None
     assert {name for name in FREE if seen["refused"][name] in expected(name)} == set()
@@ -119,7 +122,7 @@ def test_the_attempts_are_real(lab: Project, tmp_path: Path) -> None:
 
 # --- each rule of the profile matters ----------------------------------------------------------------
 RULES = {rule["comment"]: number for number, rule in enumerate(PROFILE["syscalls"])}
-# The rules whose loss would be worst are tried in `make test`, the others in `make test-full`.
+# `make test` tries the most important rules, `make test-full` the others.
 WORST = ("New processes", "and no others", "Refused", "parts of the kernel")
 # Without one of these, no program starts; all others are noticed by a call that is refused or let through.
 TO_START = {
@@ -147,7 +150,7 @@ def test_a_rule_less_is_noticed(lab: Project, tmp_path: Path, results: Results, 
 
 
 def unconditional(comment: str) -> Profile:
-    """The rule whose comment starts like this, without its last condition."""
+    """The rule whose comment starts with this text, without its last condition."""
     profile = deepcopy(PROFILE)
     (rule,) = (rule for rule in profile["syscalls"] if rule["comment"].startswith(comment))
     del rule["args"][-1]
@@ -155,14 +158,14 @@ def unconditional(comment: str) -> Profile:
 
 
 def with_domain(domain: int) -> Profile:
-    """Sockets of one domain more."""
+    """Allow sockets of one more family."""
     rules = [rule for rule in PROFILE["syscalls"] if not rule["comment"].startswith("and no others")]
     allow = {"action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": domain, "op": "SCMP_CMP_EQ"}]}
     return {**PROFILE, "syscalls": [*rules, {"names": ["socket"], **allow}]}
 
 
 def with_32_bit_calls() -> Profile:
-    """Without the conditions on sockets, which libseccomp cannot express for those."""
+    """Remove the conditions on sockets, which libseccomp cannot express for these architectures."""
     rules = [rule for rule in PROFILE["syscalls"] if not {"socket", "socketpair"} & set(rule["names"])]
     return {**PROFILE, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": rules}
 
@@ -180,7 +183,7 @@ LOOSENED: dict[str, tuple[Profile, str]] = {
 
 @pytest.mark.parametrize("name", LOOSENED)
 def test_a_looser_rule_is_noticed(lab: Project, tmp_path: Path, name: str) -> None:
-    """The control of what is refused: it is let through."""
+    """The control of what is refused: the changed profile allows it."""
     if name == "32-bit":
         only_intel()
     profile, call = LOOSENED[name]

@@ -1,4 +1,4 @@
-"""A token hunt: it is in `secrets/` and in the server's memory, and nowhere else that a program can look."""
+"""A search for the token in every place that a program can look at."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.project import Project
 from tests.support.waiting import until
 
 CONFIG = "jupyter_server_config.py"
-# Inside, by a kernel: every file that it can read but the secret itself, what each process was started with.
+# In a kernel: every readable file except the secret itself, and each process's arguments and environment.
 HUNT = """
 import os, pathlib, stat
 token = pathlib.Path("/run/secrets/jupyter_token").read_bytes().strip()
@@ -24,7 +24,7 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
             if token in (process / name).read_bytes():
                 found.append(f"{name} of {process.name}")
         except OSError:
-            pass  # it has ended, or is another user's
+            pass  # the process has ended, or belongs to another user
 for top in ("/dev", "/etc", "/home", "/opt/labdock", "/root", "/run", "/tmp", "/usr/local", "/var", "/workspace"):
     for folder, _, names in os.walk(top):
         for name in names:
@@ -39,14 +39,16 @@ print(*sorted(found))
 SECRET = "/run/secrets/jupyter_token\n"
 
 
-@pytest.mark.attack("a kernel searches files, environments and command lines for the token", "it is in secrets/ only")
+@pytest.mark.attack(
+    "Search files, environments and command lines for the token from a notebook kernel", "Only `secrets/` contains it."
+)
 def test_a_kernel_finds_the_token_in_its_file_only(lab: Project) -> None:
     assert lab.lab().run(HUNT) == SECRET
 
 
 @pytest.mark.full
 def test_the_hunt_finds_what_jupyter_itself_would_write(lab: Project, tmp_path: Path) -> None:
-    """The control: without its guard the server writes the token into a file; and an environment shows it."""
+    """The control: without its guard, the server writes the token to a file, and an environment shows it."""
     config = lab.read(f"lab/server/{CONFIG}")
     (guard,) = [
         line for line in config.splitlines(keepends=True) if line.startswith("ServerApp.write_server_info_file")
@@ -58,12 +60,12 @@ def test_the_hunt_finds_what_jupyter_itself_would_write(lab: Project, tmp_path: 
     assert "/run/lab/jpserver-" in found and "environ of 1" in found
 
 
-# Outside: what the engine shows, and what each process in the container was started with.
+# Outside: what the engine shows, and the arguments and environment of each process in the container.
 PROCESSES = "for file in /proc/[0-9]*/{file}; do tr '\\0' ' ' <$file; done 2>/dev/null || true"
 
 
 def seen_in(project: Project, token: str) -> set[str]:
-    """Where the token shows."""
+    """The places that show the token."""
     containers = project.containers()
     image = project.container()["Image"]
 
@@ -78,13 +80,13 @@ def seen_in(project: Project, token: str) -> set[str]:
         "arguments": inside("cmdline"),
         "environments": inside("environ"),
     }
-    assert "JUPYTER_USERNAME" in places["environments"]  # they could be read
+    assert "JUPYTER_USERNAME" in places["environments"]  # the environments could be read
     return {place for place, text in places.items() if token in text}
 
 
 @pytest.mark.attack(
-    "the token in what the engine shows: inspect, image history, log, arguments and environments of every process",
-    "it is in none of them",
+    "Look for the token in inspect, image history, logs, and the arguments and environments of every process",
+    "None of them contains it.",
 )
 def test_the_engine_shows_no_token(lab: Project) -> None:
     running = lab.lab()
@@ -94,7 +96,7 @@ def test_the_engine_shows_no_token(lab: Project) -> None:
         assert seen_in(lab, running.token) == set()
 
 
-# Labs that give it away.
+# Labs that show the token.
 SLEEP = {"entrypoint": ["sh", "-c", "exec sleep infinity"]}
 LEAKS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "variable": (
@@ -114,7 +116,7 @@ LEAKS: dict[str, tuple[dict[str, Any], set[str]]] = {
 
 @pytest.mark.parametrize("leak", [pytest.param(leak, marks=pytest.mark.full) for leak in LEAKS])
 def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> None:
-    """The control: each place where it shows is named."""
+    """The control: each place that shows the token is found."""
     token, (changes, places) = "0123456789abcdef" * 4, LEAKS[leak]
     leaking = f"{lab.config()['name']}-leaking"
     dockerfile = f"FROM {lab.config()['services']['lab']['image']}\nENV LEAK={token}\n"
@@ -129,7 +131,7 @@ def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> No
         lab.run("docker", "image", "rm", leaking)
 
 
-@pytest.mark.attack("the pages without a token, which hold it for whoever has logged in", "a stranger's page does not")
+@pytest.mark.attack("Request the pages that contain the token, without logging in", "The pages do not contain it.")
 def test_only_those_who_are_in_get_a_page_with_the_token(lab: Project) -> None:
     running = lab.lab()
 
@@ -138,4 +140,4 @@ def test_only_those_who_are_in_get_a_page_with_the_token(lab: Project) -> None:
 
     pages = ("/lab", "/tree", "/login", "/api", "/api/status", "/api/me", "/static/favicon.ico")
     assert not [page for page in pages if holds_token(page)]
-    assert holds_token("/lab", Authorization=f"token {running.token}")  # an open page outlives the server's restart
+    assert holds_token("/lab", Authorization=f"token {running.token}")  # an open page still works after a restart

@@ -1,4 +1,4 @@
-"""The server's file manager: it saves into the mounts only, and a save that is cut short loses nothing."""
+"""The server's file manager. It saves into the mounts only, and an interrupted save loses no data."""
 
 import asyncio
 import atexit
@@ -19,8 +19,8 @@ from tornado.web import HTTPError
 from traitlets import default
 
 MOUNTS = ("data", "notebooks")
-RUN = secrets.token_hex(4)  # in the name of each temporary file; those of another run were left by a crash
-GIVEN_UP = 3600  # seconds without a further piece, after which an upload is given up
+RUN = secrets.token_hex(4)  # part of each temporary file's name; a file with another value is left from a crash
+GIVEN_UP = 3600  # seconds without another piece until an upload is deleted
 IN_PLACE = "Saving %s in place, which a crash could cut short: %s"
 
 
@@ -38,9 +38,9 @@ class Replacing(AsyncFileManagerMixin):
 
     @contextmanager
     def atomic_writing(self, os_path, text=True, encoding="utf-8", **kwargs):
-        """A file to write the new content of `os_path` to: on disk, whole, before it takes the old one's place.
+        """A file for the new content of `os_path`. It is complete on disk before it replaces the old file.
 
-        Jupyter itself writes over the old file, which a crash in between leaves truncated.
+        Jupyter itself overwrites the old file. A crash during that leaves a truncated file.
         """
         path = Path(os_path)
         if why := cannot_replace(path):
@@ -59,7 +59,7 @@ class Replacing(AsyncFileManagerMixin):
                 new.unlink(missing_ok=True)
 
     def put(self, file, path):
-        """Let `file`, open and written, take the place of `path`; where it cannot, copy it over."""
+        """Replace `path` with `file`, which is open and written. If that fails, copy the content over."""
         file.flush()
         if path.exists():
             os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
@@ -84,7 +84,7 @@ class Replacing(AsyncFileManagerMixin):
 
 
 class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
-    """Follows no link that a stranger's folder brings along, and restores a file as it is saved."""
+    """Follows no link in a folder from another person, and restores a file in the way it is saved."""
 
     def checkpoint_path(self, checkpoint_id, path):
         self.unlink_link(Path(self._get_os_path(path.strip("/"))).with_name(self.checkpoint_dir))
@@ -93,7 +93,7 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
         return found
 
     def unlink_link(self, path):
-        """Remove `path` where it is a link: Jupyter makes none here, and would write to what it leads to."""
+        """Remove `path` if it is a link. Jupyter makes no links here, and would write to the linked file."""
         if path.is_symlink():
             self.log.warning("Removing %s: it is a link, not a checkpoint", path)
             path.unlink()
@@ -101,7 +101,7 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
     async def create_checkpoint(self, contents_mgr, path):
         old = Path(self.checkpoint_path("checkpoint", path))
         if old.is_file() and old.stat().st_nlink > 1:
-            old.unlink()  # a hard link: it may be another file as well, which would be written over
+            old.unlink()  # a hard link: a save would overwrite the other file too
         return await super().create_checkpoint(contents_mgr, path)
 
     async def restore_checkpoint(self, contents_mgr, checkpoint_id, path):

@@ -1,4 +1,4 @@
-"""Run in a container: make system calls, print what came of each, as JSON: `null` or the error's name."""
+"""Run in a container: make system calls and print the results as JSON: `null`, or the name of the error."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Make a call, and say what came of it."""
+"""Make a system call and report its result."""
 
 import ctypes
 import errno
@@ -11,7 +11,7 @@ Call = Callable[[], object]
 libc = ctypes.CDLL(None, use_errno=True)
 INTEL = platform.machine() == "x86_64"
 
-# Numbers of system calls, on x86-64 and on arm64 (None: there is none), from the kernel's tables.
+# Numbers of system calls on x86-64 and on arm64 (None: it has none), from the Linux kernel's tables.
 NUMBERS: dict[str, tuple[int, int | None]] = {
     "chroot": (161, 51), "fsconfig": (431, 431), "fsmount": (432, 432), "fsopen": (430, 430), "fspick": (433, 433),
     "mount": (165, 40), "mount_setattr": (442, 442), "move_mount": (429, 429), "open_tree": (428, 428),
@@ -33,7 +33,7 @@ OTHERS = {
 
 
 def checked(result: int | None) -> int:
-    """The result of a C function; -1 raises its error."""
+    """The result of a C function. For -1, raise its error."""
     if result in (-1, None):
         raise OSError(ctypes.get_errno(), "")
     return result
@@ -45,10 +45,10 @@ def system_call(name: str, *arguments: int) -> int:
 
 
 def in_a_child(call: Call) -> None:
-    """Make the call in a process of its own; its error, or the signal that ended it, is raised here."""
+    """Make the call in a child process. Raise its error, or the signal that ended it, here."""
     child = os.fork()
     if not child:
-        signal.alarm(60)  # rather an error than a test that waits
+        signal.alarm(60)  # an error, instead of a test that waits forever
         try:
             call()
         except OSError as error:

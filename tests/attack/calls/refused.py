@@ -1,4 +1,4 @@
-"""What the lab's seccomp profile takes away; every call is harmless where it is let through."""
+"""System calls that the lab's seccomp profile refuses. Each is harmless if it is allowed."""
 
 import ctypes
 import errno
@@ -25,14 +25,14 @@ def new_namespace(flag: int) -> None:
 
 
 def by_the_32_bit_gate() -> None:
-    """`mov eax, 20; int 0x80; ret`: getpid, as a 32-bit program asks for it."""
+    """`mov eax, 20; int 0x80; ret`: getpid, as a 32-bit program calls it."""
     code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     code.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
     ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
 
 
 def other_domains() -> None:
-    """Every domain that has no attempt of its own: the first that is let through, or that the kernel itself refuses."""
+    """Try every other family of sockets. Stop at the first that is allowed or that the Linux kernel itself refuses."""
     for domain in set(range(64)) - ALLOWED:
         try:
             socket.socket(domain, socket.SOCK_DGRAM).close()
@@ -45,7 +45,7 @@ def other_domains() -> None:
 
 
 def opened(domain: int, protocol: int = 0) -> None:
-    """A socket by the bare call: Python cuts a domain to 32 bits, as the kernel does, but a filter sees 64."""
+    """Make a socket with the plain system call. Python cuts a family to 32 bits, but a filter sees 64 bits."""
     kind = socket.SOCK_SEQPACKET if domain & 0xFFFFFFFF == AF_ALG else socket.SOCK_STREAM
     kind = socket.SOCK_RAW if domain in (AF_PACKET, socket.AF_NETLINK) else kind
     os.close(system_call("socket", domain, kind, protocol))

@@ -1,4 +1,4 @@
-"""What programs do all day, and must not notice that there is a profile."""
+"""System calls that ordinary programs make. The profile must allow all of them."""
 
 import asyncio
 import ctypes
@@ -21,7 +21,7 @@ from pathlib import Path
 from outcome import Call, checked, in_a_child, libc, system_call
 from refused import opened
 
-FILE = Path("file")  # in a folder of its own; __main__ makes it
+FILE = Path("file")  # in a folder that __main__ creates
 
 
 def true(condition: object) -> None:
@@ -35,7 +35,7 @@ def extended_attributes() -> None:
         true(os.getxattr(FILE, "user.made") == b"here" and os.listxattr(FILE) == ["user.made"])
         os.removexattr(FILE, "user.made")
     except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:  # what a file system without them says
+        if error.errno != errno.EOPNOTSUPP:  # the file system has none
             raise
 
 
@@ -99,7 +99,7 @@ def timer_and_signal_events() -> None:
 
 
 def interval() -> None:
-    """A clock that sends a signal."""
+    """A timer that sends a signal."""
     rung = threading.Event()
     signal.signal(signal.SIGALRM, lambda *_: rung.set())
     signal.setitimer(signal.ITIMER_REAL, 0.001)
@@ -114,7 +114,7 @@ def memory() -> None:
     mapped.resize(8192)
     mapped.madvise(mmap.MADV_WILLNEED)
     mapped.flush()
-    system_call("membarrier", 0)  # what is there
+    system_call("membarrier", 0)  # asks what is supported
 
 
 def processes(method: str) -> None:
@@ -154,7 +154,7 @@ async def conversation() -> None:
 
 
 def debugged() -> None:
-    """What a debugger does: stop a child, read its memory, let it go."""
+    """What a debugger does: stop a child, read its memory, continue it."""
     child = os.fork()
     if not child:
         libc.ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
@@ -192,7 +192,7 @@ def pidfd() -> None:
 
 
 def refused_as(number: int, call: Call) -> None:
-    """The kernel looked at the arguments and did not like them: the filter let the call through."""
+    """The Linux kernel rejected the arguments. So the filter allowed the call."""
     try:
         call()
     except OSError as error:

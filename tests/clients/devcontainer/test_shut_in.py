@@ -1,4 +1,4 @@
-"""What an editor in the container reaches of the project: the work, and the history to read."""
+"""An editor in the container: it can use notebooks and data, and can only read git history."""
 
 import hashlib
 from collections.abc import Iterator
@@ -62,9 +62,9 @@ def hidden(fresh_copy: Project) -> Iterator[Project]:
 
 
 @pytest.mark.attack(
-    "the editor's container writes what the host executes later: git's hooks and configuration, Makefile, Dockerfile, "
-    "Compose files, dev container, workflows",
-    "none of them is there, but for git's, which cannot be written",
+    "Write files that the host runs later from the editor's container: git's hooks and configuration, Makefile, "
+    "Dockerfile, Compose files, dev container, workflows",
+    "Only git's files are there, and they are read-only.",
 )
 def test_what_the_host_trusts_cannot_be_written(cli: Cli, fresh_copy: Project) -> None:
     before = fingerprints(fresh_copy.folder)
@@ -74,8 +74,7 @@ def test_what_the_host_trusts_cannot_be_written(cli: Cli, fresh_copy: Project) -
 
 
 @pytest.mark.attack(
-    "the editor's container looks for what is in .env and in secrets/, also after the host renamed and made them anew",
-    "it finds neither",
+    "Look for `.env` and `secrets/` in the editor's container, also after the host replaced them", "Neither is there."
 )
 def test_settings_and_secrets_cannot_be_read(cli: Cli, hidden: Project) -> None:
     assert inside(cli, hidden, READ) == ""
@@ -128,7 +127,9 @@ def test_history_and_diffs_can_be_read(cli: Cli, fresh_copy: Project) -> None:
     assert inside(cli, fresh_copy, "git log --format=%s -1").strip().endswith("while the editor is open")
 
 
-@pytest.mark.attack("the editor's container commits, or changes a branch or git's configuration", "git cannot write")
+@pytest.mark.attack(
+    "Commit, create a branch or change git's configuration in the editor's container", "git cannot write."
+)
 @pytest.mark.parametrize(
     "command", ["git commit --allow-empty -m planted", "git branch planted", "git config core.fsmonitor /tmp/ran"]
 )
@@ -179,7 +180,7 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
 
 
 @pytest.mark.attack(
-    "a notebook makes a git repository in a mount, bare or not, whose settings name a program", "make doctor tells"
+    "Create a git repository in a mount, bare or not, whose settings name a program", "`make doctor` reports it."
 )
 def test_a_planted_repository_is_told(cli: Cli, fresh_copy: Project) -> None:
     told = " is a git repository that code in the lab can write. "
