@@ -1,4 +1,4 @@
-"""`make release`, and what release.yml runs: each release commit becomes one release, with its notes and an example."""
+"""`make release`, and release.yml: each release commit becomes one release, with its notes and an example."""
 
 import importlib.metadata
 import os
@@ -253,17 +253,17 @@ REFUSED = {
     "a tag": (unchanged, "v0.3.0", "VERSION is 'v0.3.0'"),
     "leading zeros": (unchanged, "0.03.0", "VERSION is '0.03.0'"),
     "nothing": (unchanged, "", "VERSION is ''"),
-    "an existing version": (unchanged, "0.2.0", "not above 0.2.0"),
-    "a lower version": (unchanged, "0.1.9", "not above 0.2.0"),
-    "another branch": (on_a_branch, "0.3.0", "the branch is 'other'"),
-    "a changed file": (changed, "0.3.0", "not clean (M copier.yml)"),
+    "an existing version": (unchanged, "0.2.0", "the last release is 0.2.0"),
+    "a lower version": (unchanged, "0.1.9", "the last release is 0.2.0"),
+    "another branch": (on_a_branch, "0.3.0", "The branch is 'other'"),
+    "a changed file": (changed, "0.3.0", "The tree has changes (M copier.yml)"),
     "nothing new": (emptied, "0.3.0", 'nothing under "Unreleased"'),
     "a removal in a minor release": (with_a_removal, "0.3.0", "VERSION=1.0.0"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_release_is_refused_in_words(tree: Path, tmp_path: Path, what: str) -> None:
+def test_a_release_is_refused_with_the_reason(tree: Path, tmp_path: Path, what: str) -> None:
     change, version, words = REFUSED[what]
     change(tree)
     before = state(tree)
@@ -278,19 +278,19 @@ def test_a_removal_is_a_major_release(tree: Path) -> None:
     assert release(tree, "1.0.0").returncode == 0
 
 
-def test_a_check_that_fails_or_changes_a_file_ends_the_release(tree: Path, tmp_path: Path) -> None:
+def test_a_check_that_fails_or_changes_a_file_stops_the_release(tree: Path, tmp_path: Path) -> None:
     before = state(tree)
     done = release(tree, "0.3.0", FAILS="test")
-    assert done.returncode != 0 and "'make test' failed: nothing was released" in done.stderr
+    assert done.returncode != 0 and "'make test' failed, so nothing was released" in done.stderr
     assert state(tree) == before
     (tree / "Makefile").write_text("lint:\n\t@echo >>copier.yml\ntest:\n")
     commit(tree, "docs: another Makefile")
     done = release(tree, "0.3.0")
-    assert done.returncode != 0 and "not clean (M copier.yml)" in done.stderr
+    assert done.returncode != 0 and "The tree has changes (M copier.yml)" in done.stderr
     assert git("log", "--format=%s", "-1", cwd=tree) == "docs: another Makefile"
 
 
-def test_a_commit_that_fails_leaves_nothing_half_written(tree: Path) -> None:
+def test_a_commit_that_fails_leaves_the_changelog_as_it_was(tree: Path) -> None:
     hook = tree / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
@@ -302,7 +302,7 @@ def test_a_commit_that_fails_leaves_nothing_half_written(tree: Path) -> None:
     assert release(tree, "0.3.0").returncode == 0
 
 
-def test_make_release_makes_the_checks_that_contributing_names() -> None:
+def test_make_release_runs_the_checks_that_contributing_names() -> None:
     said = subprocess.run(["make", "--dry-run", "release", "VERSION=1.2.3"], cwd=ROOT, text=True, capture_output=True)
     assert said.stdout.splitlines()[-1].endswith('-m tools.release "1.2.3" lint test')
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -126,11 +126,11 @@ def test_the_workflow_finds_what_a_newer_version_mends(lab: Project, tools: str,
     (tmp_path / "known.json").write_text(json.dumps(known))
     steps = yaml.safe_load(lab.read(".github/workflows/lab.yml"))["jobs"]["vulnerabilities"]["steps"]
     (script,) = (step["run"] for step in steps if "sec-scan" in step.get("run", ""))
-    prepare = "gh() { :; }; mkdir -p .cache/debsbom && cp /known.json .cache/debsbom/security-tracker.json && cat >sbom.cdx.json"
+    prepare = "mkdir -p .cache/debsbom && cp /known.json .cache/debsbom/security-tracker.json && cat >sbom.cdx.json"
     done = lab.run(
         *("docker", "run", "--rm", "--interactive", "--network=none", "--workdir=/tmp", "--entrypoint=sh"),
         f"--volume={tmp_path}/known.json:/known.json:ro,z",
-        *(tools, "-c", f"PATH=/opt/sbom/bin:$PATH; {prepare}\n{script}"),
+        *(tools, "-c", f"PATH=/opt/sbom/bin:$PATH; {prepare}\ngh() {{ :; }}\n{script}"),
         input=lab.read("sbom.cdx.json"),
         check=False,
     )

@@ -18,8 +18,8 @@ import yaml
 
 # How GitHub calls the shell that a step names, and the one that it takes if no shell is named.
 SHELLS = {"": ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"], "python": ["python"]}
-# Contexts in which GitHub reads a name that does not exist as an empty text.
-OPTIONAL = ("vars", "secrets", "steps")
+# What GitHub reads as an empty text if it does not exist; here, any other name that does not exist is an error.
+OPTIONAL = {"vars", "secrets", "outputs"}
 TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||[=!]=|[!(),]|[A-Za-z_][\w.*-]*)")
 FUNCTIONS = {"join": lambda values, by: by.join(values)}
 STATUS = re.compile(r"\b(always|cancelled|failure|success)\(\)")
@@ -31,7 +31,7 @@ class Expression:
 
     def __init__(self, text: str, contexts: Mapping[str, Any]) -> None:
         self.tokens = TOKEN.findall(text)
-        if "".join(self.tokens) != re.sub(r"\s", "", text):
+        if TOKEN.sub("", text).strip():
             raise ValueError(f"not understood: {text}")
         self.contexts = contexts
         self.value = self.either()
@@ -83,13 +83,13 @@ class Expression:
     def named(self, name: str) -> Any:
         first, *path = name.split(".")
         value = self.contexts[first]
-        for key in path:
+        for parent, key in zip([first, *path], path, strict=False):
             if key == "*":
                 value = list(value.values())
             elif isinstance(value, list):
                 value = [each[key] for each in value]
             else:
-                value = value.get(key, "") if first in OPTIONAL and isinstance(value, Mapping) else value[key]
+                value = "" if parent in OPTIONAL and key not in value else value[key]
         return value
 
 
@@ -211,6 +211,7 @@ class HostedRunner:
         for step in job["steps"]:
             contexts = {**self.contexts, "steps": steps}
             if not wanted(step.get("if", ""), contexts, "failure" if returncode else "success"):
+                steps[step.get("id", "")] = {"outcome": "skipped", "outputs": {}}
                 continue
             (self.home / "output").write_text("")
             status, said = self.step(job, step, contexts, environment)
