@@ -107,7 +107,11 @@ def test_each_release_commit_is_released_once(runner: HostedRunner, tmp_path: Pa
     assert not list((runner.home / "artifacts").rglob("*.tar.gz"))
 
 
-@pytest.mark.parametrize(("conclusion", "made"), [("failure", False), ("cancelled", False), ("success", True)])
+@pytest.mark.parametrize(
+    ("conclusion", "made"),
+    [("failure", False), ("cancelled\nsuccess", False), ("success", True), ("success\n", True)],
+    ids=["failed", "cancelled once", "passed", "passed before and runs again"],
+)
 def test_a_commit_that_failed_in_ci_is_never_released(
     runner: HostedRunner, tmp_path: Path, conclusion: str, made: bool
 ) -> None:
