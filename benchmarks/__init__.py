@@ -1,1 +1,1 @@
-"""What labdock costs, measured against the image that articles usually build: `make bench`."""
+"""Benchmarks: labdock compared with the image that most guides build. `make bench` runs them."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--repeat N]` measures both images; with a word (--help), saving, several labs and more."""
+"""Measure both images: `python -m benchmarks [--repeat N]`. The option --help lists the other benchmarks."""
 
 import argparse
 import functools
@@ -15,7 +15,7 @@ from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
 TABLES = {"limit": report.limit_table, "labs": report.labs_table, "packages": report.packages_table}
-# Small packages that nothing else brings, one for each repetition in turn.
+# Small packages that no other package needs. Each repetition adds the next one.
 ADDED = ("humanize", "tabulate", "xxhash")
 
 
@@ -28,10 +28,12 @@ def main() -> None:
         choices=["images", "ablations", "limit", "labs", "packages", "saving", "demo"],
         default="images",
     )
-    parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement; the median counts")
+    parser.add_argument(
+        "--repeat", type=int, default=3, help="how often each value is measured; tables show the median"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="labdock-bench-") as folder:
-        Path(folder).chmod(0o755)  # the lab's user passes through
+        Path(folder).chmod(0o755)  # the lab's user must enter it
         if asked.what == "demo":
             report.write("demo", report.demo_table(*demo(Path(folder))))
         elif asked.what in TABLES:
@@ -45,7 +47,7 @@ def main() -> None:
 
 
 def images(folder: Path, repeat: int) -> Samples:
-    """Measure the naive image and labdock's in turn, `repeat` times; samples by row and subject."""
+    """Measure the naive image and labdock's image `repeat` times, in turn; samples by row and subject."""
     samples: Samples = {}
     ours = subjects.render(folder / "labdock")
     both = [subjects.naive(folder / "naive", ours.folder), ours]
@@ -88,13 +90,13 @@ def images(folder: Path, repeat: int) -> Samples:
 
 
 def emptied(subject: Subject, cold: list[str]) -> None:
-    """Empty cache mounts for labdock's next build, their name added to `cold`; the naive image has none."""
+    """Empty the cache mounts of labdock's next build and add their name to `cold`; the naive image has none."""
     if subject.name == "labdock":
         cold.append(caches.cold(subject.folder / "Dockerfile"))
 
 
 def saving(folder: Path, times: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds by step and file manager, each `times` times; both run in one container and save into one mount."""
+    """Seconds by step and file manager, measured `times` times. Both save from one container into one bind mount."""
     lab = subjects.render(folder / "labdock")
     script = (ROOT / "benchmarks/save.py").read_text(encoding="utf-8")
     try:
@@ -105,7 +107,7 @@ def saving(folder: Path, times: int) -> dict[str, dict[str, list[float]]]:
 
 
 def lock(package: str) -> str:
-    """The lock's lines of one package that depends on no other."""
+    """The lines that a lock has for one package without dependencies."""
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
     python = ["--python-version", LOCKS["science"][2], "--no-python-downloads"]
     done = subprocess.run(
@@ -116,13 +118,13 @@ def lock(package: str) -> str:
 
 
 def copier(folder: Path) -> None:
-    """What a person types to get a project."""
+    """Make a project as a user does."""
     command = [str(ROOT / ".venv/bin/copier"), "copy", "--quiet", "--defaults", "--vcs-ref=HEAD"]
     subprocess.run([*command, "--data=project_name=Bench", str(ROOT), str(folder)], check=True, capture_output=True)
 
 
 def demo(folder: Path) -> tuple[list[tuple[str, float]], bool]:
-    """`make demo` in a fresh clone: seconds by step, and whether an engine was there before."""
+    """Run `make demo` in a fresh clone: seconds by step, and whether an engine was running before."""
     docker = shutil.which("docker")
     engine_before = bool(docker) and subprocess.run([docker, "version"], capture_output=True).returncode == 0
     clone = folder / "labdock"

@@ -1,4 +1,4 @@
-"""What each measure bought: labdock with one of them taken out, against the whole, in one run."""
+"""What each optimization saves: labdock without it, compared with all of labdock in the same run."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import caches, subjects
 from benchmarks.subjects import ROOT, Subject
 
-Costs = dict[str, dict[str, float]]  # what was taken out -> a value for each row of report.ROWS
+Costs = dict[str, dict[str, float]]  # what was removed -> a value for each row of report.ROWS
 LOCK, DOCKERFILE = "lab/locks/server.lock", "Dockerfile"
 SPLIT, COMPILE = "lab/build/split_layers.py", "lab/build/compile_bytecode.py"
 SYNC = re.compile(r"uv pip sync --python (\S+) --require-hashes --build-constraints \S+")
@@ -17,7 +17,7 @@ PIP = r"pip --python \1 install --quiet --no-compile --no-deps --require-hashes 
 
 @dataclass(frozen=True)
 class Measure:
-    """One of them: how `undo` takes it out of a file of the project, and the rows that are measured without it."""
+    """One optimization: `undo` removes it from the text of `file`; `rows` are measured without it."""
 
     what: str
     file: str
@@ -26,12 +26,12 @@ class Measure:
 
 
 def without(old: str, new: str = "") -> Callable[[str], str]:
-    """Replace `old`, all over a text."""
+    """Replace every `old` in a text."""
     return lambda text: text.replace(old, new)
 
 
 def excluded(text: str) -> str:
-    """The server's lock with what locks/exclude.in leaves out for its cost: rfc3987-syntax, and the parser it needs."""
+    """The server's lock with the packages that locks/exclude.in leaves out: rfc3987-syntax and its parser."""
     lock = (ROOT / "template/lab/locks/sbom.lock").read_text(encoding="utf-8")
     return text + "".join(re.findall(r"^(?:lark|rfc3987-syntax)==.*\n(?: .*\n)*", lock, re.MULTILINE))
 
@@ -87,7 +87,7 @@ MEASURES = [
 
 
 def ablations(folder: Path, package: str) -> Costs:
-    """Measure the whole, then without each measure; `package` is what is added, as lines of a lock."""
+    """Measure all of labdock, then without each optimization. `package`: the lock's lines of the package to add."""
     lab = subjects.render(folder / "labdock")
     costs: Costs = {}
     cold: list[str] = []
@@ -98,7 +98,7 @@ def ablations(folder: Path, package: str) -> Costs:
             delivered = path.read_text(encoding="utf-8")
             undone = measure.undo(delivered)
             if measure is not whole and undone == delivered:
-                raise RuntimeError(f"{measure.file} holds nothing of '{measure.what}'")
+                raise RuntimeError(f"{measure.file} does not contain '{measure.what}'. Update MEASURES.")
             path.write_text(undone, encoding="utf-8")
             costs[measure.what] = found = measured(lab, measure.rows, package, cold)
             print(f"  without {measure.what}: {found}", flush=True)
@@ -110,7 +110,7 @@ def ablations(folder: Path, package: str) -> Costs:
 
 
 def measured(lab: Subject, rows: tuple[str, ...], package: str, cold: list[str]) -> dict[str, float]:
-    """The rows, of the project as it stands; `cold` gets the names of the caches that are to be removed."""
+    """Measure these rows of the project as it is; add the names of the caches to remove to `cold`."""
     found: dict[str, float] = {}
     if "cold" in rows:
         found["cold"] = lab.build("--no-cache", prepare=lambda: cold.append(caches.cold(lab.folder / DOCKERFILE)))

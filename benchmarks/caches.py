@@ -1,4 +1,4 @@
-"""A cold cache mount that leaves everybody else's warm: one of its own, removed by its id afterwards."""
+"""Empty cache mounts for one build. They have a name of their own, so all other caches stay as they are."""
 
 import re
 import secrets
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def cold(dockerfile: Path) -> str:
-    """Give the Dockerfile's cache mounts a new name, which is returned; a cache of that name is empty."""
+    """Give the Dockerfile's cache mounts a new name, so that they are empty, and return that name."""
     name = f"labdock-bench-{secrets.token_hex(6)}"
     text = re.sub(r"--mount=type=cache,(id=[^,]+,)?", f"--mount=type=cache,id={name},", dockerfile.read_text())
     if name not in text:
-        raise RuntimeError(f"{dockerfile} holds no cache mount")
+        raise RuntimeError(f"{dockerfile} has no cache mount.")
     dockerfile.write_text(text)
     return name
 
 
 def remove(names: list[str]) -> None:
-    """Remove the build caches of these names, and nothing else."""
+    """Remove the build caches with these names, and no others."""
     listing = subprocess.run(["docker", "buildx", "du", "--verbose"], text=True, capture_output=True, check=True).stdout
     for record in listing.split("\n\n"):
         found = re.search(r"^ID:\s+(\S+)", record, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Tables of what was measured, written into docs/explanation/performance.md between markers."""
+"""Tables of the measured values, written between markers into docs/explanation/performance.md."""
 
 import datetime
 import os
@@ -17,7 +17,7 @@ Samples = dict[tuple[str, str], list[float]]  # (row, subject) -> a value for ea
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement. `ratio`: the most that labdock / naive may be; `most`: the most that labdock itself may be."""
+    """One measurement. `ratio`: the highest allowed labdock / naive; `most`: the highest allowed value of labdock."""
 
     what: str
     unit: str
@@ -40,7 +40,7 @@ ROWS = {
     "copier": Row("`copier copy`", "s", most=2),
 }
 
-SAVING = 1.3  # the most that a save may take, of what it takes with Jupyter's own file manager
+SAVING = 1.3  # the highest allowed ratio to Jupyter's own file manager
 
 
 def shown(row: str, value: float) -> str:
@@ -49,7 +49,7 @@ def shown(row: str, value: float) -> str:
 
 
 def cell(row: str, values: list[float]) -> str:
-    """The median, and the range where there is one."""
+    """The median, and the range if there are several values."""
     if not values:
         return ""
     spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 and ROWS[row].unit == "s" else ""
@@ -89,7 +89,7 @@ def saving_table(seconds: dict[str, dict[str, list[float]]]) -> str:
 
 
 def ablations_table(costs: dict[str, dict[str, float]]) -> str:
-    """What labdock costs without each measure, as Markdown: a line for each, empty where it was not measured."""
+    """What labdock costs without each optimization, as Markdown; a cell is empty if it was not measured."""
     keys = [key for key in ROWS if any(key in found for found in costs.values())]
     lines = [
         "| " + " | ".join(["Without", *(ROWS[key].what.lower() for key in keys)]) + " |",
@@ -102,11 +102,11 @@ def ablations_table(costs: dict[str, dict[str, float]]) -> str:
     return "\n".join([f"{machine()} Measured once.", "", *lines])
 
 
-LIMIT = 1.05  # the most that the image may hold, of what base, wheels and bytecode take
+LIMIT = 1.05  # the highest allowed ratio of the image to base image, wheels and bytecode
 
 
 def limit_table(parts: dict[str, float], image: float) -> str:
-    """The table of the physical limit, as Markdown: bytes by part, and the bytes of labdock's image."""
+    """The table of the smallest possible image, as Markdown: bytes by part, and the bytes of labdock's image."""
     limit = sum(parts.values())
     rows = [*parts.items(), ("**The limit**", limit), ("labdock's image", image)]
     verdict = "met" if image <= LIMIT * limit else "**missed**"
@@ -116,7 +116,7 @@ def limit_table(parts: dict[str, float], image: float) -> str:
 
 
 def labs_table(labs: int, container: float, machine_wide: float) -> str:
-    """What each of several labs on one machine takes, as Markdown: bytes."""
+    """The memory of each of several labs on one machine, as Markdown: bytes."""
     rows = [
         ("Memory of a lab at rest, as its container counts", container),
         ("Memory that each lab takes from the machine, page cache aside", machine_wide),
@@ -126,7 +126,7 @@ def labs_table(labs: int, container: float, machine_wide: float) -> str:
 
 
 def packages_table(costs: dict[int, tuple[float, float]]) -> str:
-    """What a build costs by the number of packages, as Markdown: seconds and bytes."""
+    """Build time and image size by the number of packages, as Markdown: seconds and bytes."""
     lines = [f"| {number} | {seconds:.0f} s | {size / 1e6:.0f} MB |" for number, (seconds, size) in costs.items()]
     picture = "![Seconds and megabytes by the number of packages](../images/packages.svg)"
     return "\n".join([machine(), "", "| Packages | Cold build | Image |", "|---|---|---|", *lines, "", picture])
@@ -166,10 +166,10 @@ def memory() -> float:
 
 
 def write(part: str, text: str, page: Path = PAGE) -> None:
-    """Print a table and put it between its markers on the page."""
+    """Print a table, and write it between its markers on the page."""
     print(f"\n{text}")
     marked = re.compile(rf"(<!-- measured: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
     old = page.read_text(encoding="utf-8")
     if not marked.search(old):
-        raise RuntimeError(f"{page} has no markers for '{part}'")
+        raise RuntimeError(f"{page} has no markers for '{part}'. Add '<!-- measured: {part} -->' and '<!-- end -->'.")
     page.write_text(marked.sub(lambda m: f"{m[1]}{text}\n{m[2]}", old), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Run inside a lab: how long saves take with the lab's file manager and with Jupyter's own, as JSON.
+"""Run inside a lab: measure how long saves take with the lab's file manager and with Jupyter's own; print JSON.
 
-`python -c … TIMES` starts a server with each, and saves with one and the other in turn, into the same mount.
+`python -c … TIMES` starts one server for each file manager. They save in turn, into the same bind mount.
 """
 
 import base64
@@ -21,7 +21,7 @@ MANAGERS = {"labdock": (9888, ()), "Jupyter": (9889, (STOCK,))}
 
 
 def serve(port: int, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    """A server of the lab's configuration on a port of its own, once it answers."""
+    """Start a server with the lab's configuration on `port`, and wait until it answers."""
     settings = {"JUPYTER_CONFIG_DIR": "/opt/labdock", "JUPYTER_DATA_DIR": "/opt/labdock"}
     server = subprocess.Popen(
         ["/opt/jupyter/bin/python", "-I", "-m", "jupyter_server", f"--ServerApp.port={port}", *options],
@@ -40,7 +40,7 @@ def serve(port: int, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
 
 
 def request(port: int, method: str, path: str, data: bytes | None = None) -> float:
-    """Seconds until the answer is there."""
+    """Seconds until the whole answer has arrived."""
     headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
     asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/{path}", data, headers, method=method)
     begin = time.perf_counter()
@@ -50,7 +50,7 @@ def request(port: int, method: str, path: str, data: bytes | None = None) -> flo
 
 
 def notebook() -> bytes:
-    """A save of 12 MB as a browser sends it: 120 cells, each with a plot of 100 kB."""
+    """The request that saves a notebook of 12 MB, as a browser sends it: 120 cells, each with a plot of 100 kB."""
     source = random.Random(0)
     cells = []
     for number in range(120):
@@ -69,7 +69,7 @@ def save(port: int, path: str, notebook: bytes, checkpoint: bool = False) -> flo
 
 
 def upload() -> bytes:
-    """A piece of 1 MB of a large file, as a browser sends it."""
+    """The request that uploads 1 MB of a large file, as a browser sends it."""
     content = base64.b64encode(random.Random(0).randbytes(1_000_000)).decode()
     return json.dumps({"type": "file", "format": "base64", "chunk": 1, "content": content}).encode()
 
@@ -81,7 +81,7 @@ def pieces(port: int, path: str, piece: bytes) -> float:
 
 
 def main() -> None:
-    """Measure, once more than is counted: the first of each makes the files."""
+    """Measure TIMES + 1 times. The first time is not counted, because it creates the files."""
     plots, piece = notebook(), upload()
     servers = [serve(*how) for how in MANAGERS.values()]
     steps = {

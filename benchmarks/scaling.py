@@ -1,4 +1,4 @@
-"""What the image must hold at the least, what several labs take, and what a build costs by the number of packages."""
+"""The smallest possible image, the memory of several labs, and the build time by the number of packages."""
 
 import json
 import re
@@ -27,7 +27,7 @@ figure.savefig(sys.stdout, format="svg", metadata={"Date": None})
 
 
 def limit(lab: Subject) -> tuple[dict[str, float], float]:
-    """Bytes of what no image can be without: base, both environments' wheels, bytecode; and of the lab's image."""
+    """Bytes by part of the smallest possible image (base image, wheels and bytecode), and bytes of the lab's image."""
     config = json.loads(lab.run("docker", "compose", "config", "--format", "json"))["services"]["lab"]["build"]
     stages = {"server": "/opt/jupyter", "kernel": "/opt/venv /opt/large"}
     services = {stage: {"image": f"{lab.project}-{stage}", "build": {**config, "target": stage}} for stage in stages}
@@ -51,18 +51,18 @@ def limit(lab: Subject) -> tuple[dict[str, float], float]:
 
 
 def secrets(lab: Subject) -> dict[str, object]:
-    """The build secrets as Compose has them."""
+    """The build secrets, as Compose resolves them."""
     return {"secrets": json.loads(lab.run("docker", "compose", "config", "--format", "json"))["secrets"]}
 
 
 def disk(image: str, command: str) -> float:
-    """Bytes, of the kilobytes that a command in the image prints."""
+    """Run a command in the image that prints kilobytes; return bytes."""
     run = ["docker", "run", "--rm", "--network=none", "--user=0:0", "--entrypoint=sh", image, "-c", command]
     return float(subprocess.run(run, check=True, text=True, capture_output=True).stdout) * 1024
 
 
 def labs(lab: Subject, number: int = 10) -> tuple[int, float, float]:
-    """Bytes that each of `number` labs holds by its container's count, and takes from the machine."""
+    """Start `number` labs: how many, bytes for each as its container counts, and bytes for each of the machine."""
     lab.build()
     before = available()
     names = [f"{lab.project}-{index}" for index in range(number)]
@@ -83,13 +83,13 @@ def labs(lab: Subject, number: int = 10) -> tuple[int, float, float]:
 
 
 def available() -> float:
-    """Bytes of the machine's memory that a new program could have, page cache among them."""
+    """Bytes of memory that a new program could use, page cache included."""
     return float(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024
 
 
 def packages(lab: Subject) -> dict[int, tuple[float, float]]:
-    """Seconds of a cold build and bytes of the image by the number of packages; draws the plot."""
-    lab.build()  # the default's image draws it
+    """Seconds of a cold build and bytes of the image by the number of packages; also draw the plot."""
+    lab.build()  # the default image has matplotlib, which draws the plot
     image = f"{lab.project}-plot"
     lab.run("docker", "tag", lab.image, image)
     layout = ("--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header", "--python-version", "3.13")
@@ -115,7 +115,7 @@ def packages(lab: Subject) -> dict[int, tuple[float, float]]:
 
 
 def measured(what: str, folder: Path) -> tuple:
-    """The results of `limit`, `labs` or `packages` on a project of its own in `folder`."""
+    """The results of `limit`, `labs` or `packages` for a new project in `folder`."""
     lab = subjects.render(folder / "labdock")
     try:
         return {"limit": limit, "labs": labs, "packages": lambda lab: (packages(lab),)}[what](lab)

@@ -1,4 +1,4 @@
-"""The two images that are compared, each a folder with a Dockerfile and a compose.yaml that are driven alike."""
+"""The two images that are compared. Each is a folder with a Dockerfile and a compose.yaml; both run the same way."""
 
 import gzip
 import json
@@ -26,13 +26,13 @@ from tools.notebook import Lab
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "python:3.13-slim-trixie"
 COLLECTED = re.compile(r"failed to prepare extraction snapshot .*parent snapshot .* does not exist", re.DOTALL)
-ATTEMPTS = 3  # of a build that this ends
+ATTEMPTS = 3  # of a build that fails with this error
 PIN = re.compile(r"^([a-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 
 @dataclass
 class Subject:
-    """An image and how it is run. `packages`: the file below `folder` that lists the user's packages."""
+    """An image and how to run it. `packages`: the file below `folder` that lists the user's packages."""
 
     name: str
     folder: Path
@@ -40,8 +40,8 @@ class Subject:
     token: str = field(default_factory=lambda: secrets.token_hex(24))
 
     def __post_init__(self) -> None:
-        """Choose names, a port and the settings of every command."""
-        with socket.socket() as free:  # a port that is free now; the harness polls it while Compose starts
+        """Choose names, a port, and the environment of every command."""
+        with socket.socket() as free:  # a free port; `measure_start` polls it while Compose starts the lab
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.project = f"labdock-bench-{self.name}"
@@ -63,17 +63,17 @@ class Subject:
         return f"{self.project}-lab"
 
     def run(self, *command: str) -> str:
-        """Run `command` in the subject's folder; what it printed. Raises with its output where it fails."""
+        """Run `command` in the subject's folder and return its output; raises `RuntimeError` if it fails."""
         done = subprocess.run(command, cwd=self.folder, env=self.environment, text=True, capture_output=True)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done.stdout
 
     def build(self, *options: str, prepare: Callable[[], object] = lambda: None) -> float:
-        """Build the image after `prepare`; seconds of the build alone.
+        """Run `prepare`, then build the image; seconds of the build alone.
 
-        Works around a fault of Docker's image store: it collects the layers of an image that was removed or replaced,
-        anybody's, while this build unpacks. On that error only, both are done again, and the time starts anew.
+        Works around a bug in Docker's image store: while a build unpacks, the store can delete layers that another
+        image shared until it was removed or replaced. On that error only, prepare, build and measure again.
         """
         for attempt in range(ATTEMPTS):
             prepare()
@@ -87,19 +87,19 @@ class Subject:
         raise AssertionError
 
     def add(self, requirement: str) -> None:
-        """Put `requirement`, lines of a locked package, into the package list as first delivered.
+        """Add `requirement`, the lock's lines of a package, to the original package list.
 
-        A comment makes the list a new one each time, so that no earlier run's layer answers.
+        A random comment makes the list new each time, so the build never uses a layer of an earlier run.
         """
         (self.folder / self.packages).write_text(f"# {secrets.token_hex(8)}\n{self.original}{requirement}\n")
 
     def edit_notebook(self) -> None:
-        """Change a byte of the example notebook, as saving it does."""
+        """Change the example notebook by one byte, as a save does."""
         with (self.folder / "notebooks/iris.ipynb").open("a") as notebook:
             notebook.write("\n")
 
     def measure_start(self) -> dict[str, float]:
-        """Start, wait for /api, run a first cell, come to rest, stop: seconds, CPU seconds and bytes by row."""
+        """Start the lab, wait for /api, run a cell, wait until memory is stable, stop: seconds and bytes by row."""
         begin = time.monotonic()
         with (
             tempfile.TemporaryFile("w+") as said,
@@ -118,7 +118,7 @@ class Subject:
                 "api": time.monotonic() - begin,
                 "cpu": self.stats()["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
             }
-            if self.name == "labdock":  # the naive image checks no health
+            if self.name == "labdock":  # the naive image has no health check
                 found["healthy"] = self.healthy(begin)
         found["cell"] = self.first_cell()
         found["memory"] = self.memory_at_rest()
@@ -137,13 +137,13 @@ class Subject:
             connection.close()
 
     def healthy(self, begin: float) -> float:
-        """Seconds since `begin` until the engine calls the lab healthy."""
+        """Seconds since `begin` until the engine reports the lab as healthy."""
         while ask_engine(f"/containers/{self.container()}/json")["State"]["Health"]["Status"] != "healthy":
             time.sleep(0.02)
         return time.monotonic() - begin
 
     def first_cell(self) -> float:
-        """Seconds until a new kernel has run its first cell."""
+        """Seconds until a new notebook kernel has run its first cell."""
         begin = time.monotonic()
         token = self.folder / "secrets/jupyter_token"
         lab = Lab(f"http://127.0.0.1:{self.port}", token.read_text().strip() if token.exists() else self.token)
@@ -152,7 +152,7 @@ class Subject:
             return time.monotonic() - begin
 
     def memory_at_rest(self) -> float:
-        """Bytes that the container holds, page cache aside, once four samples in a row agree within 1 %."""
+        """Bytes that the container uses without page cache, once four samples in a row differ by less than 1 %."""
         seen: list[float] = []
         while len(seen) < 4 or (len(seen) < 30 and max(seen[-4:]) > 1.01 * min(seen[-4:])):
             time.sleep(0.5)
@@ -168,11 +168,11 @@ class Subject:
         return found["Id"]
 
     def stats(self) -> dict[str, Any]:
-        """The engine's own count of what the lab's container has used so far."""
+        """The engine's statistics of the lab's container."""
         return ask_engine(f"/containers/{self.container()}/stats?stream=false&one-shot=true")
 
     def sizes(self) -> dict[str, float]:
-        """Bytes of the image: all files as a container sees them, and its layers, saved and compressed."""
+        """Bytes of the image: all files as a container sees them, and the compressed output of `docker save`."""
         run = ("docker", "run", "--rm", "--network=none", "--user=0:0", "--entrypoint=du")
         unpacked = self.run(*run, self.image, "-sxk", "/").split()[0]
         with subprocess.Popen(["docker", "save", self.image], stdout=subprocess.PIPE) as save:
@@ -187,38 +187,38 @@ class Subject:
 
 
 class Counter:
-    """A file that only counts what is written to it."""
+    """A file that only counts the bytes written to it."""
 
     size = 0
 
     def write(self, data: bytes) -> int:
-        """Count."""
+        """Add the size of `data`."""
         self.size += len(data)
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no data is kept."""
 
 
 class UnixConnection(HTTPConnection):
-    """HTTP over a unix socket, whose path is the host."""
+    """HTTP over a unix socket; `host` is the socket's path."""
 
     def connect(self) -> None:
-        """Open the socket."""
+        """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(self.host)
 
 
 @cache
 def engine_socket() -> str:
-    """Where plain `docker` talks to."""
+    """The path of the socket that `docker` uses."""
     form = ("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
     address = subprocess.run(form, text=True, capture_output=True, check=True).stdout.strip()
     return address.removeprefix("unix://")
 
 
 def ask_engine(path: str) -> Any:
-    """What the engine's API says; far quicker than its command line, which would count into what is measured."""
+    """Call the engine's API. The `docker` command is slower, and its time would be part of the result."""
     connection = UnixConnection(engine_socket())
     try:
         connection.request("GET", path.replace('"', "%22"), headers={"Host": "engine"})
@@ -228,7 +228,7 @@ def ask_engine(path: str) -> Any:
 
 
 def render(folder: Path) -> Subject:
-    """labdock's project with default answers."""
+    """Render a project with default answers."""
     answers = {"project_name": "Bench"}
     copier.run_copy(str(ROOT), folder, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
     if os.geteuid() == 0:
@@ -238,7 +238,7 @@ def render(folder: Path) -> Subject:
 
 
 def naive(folder: Path, labdock: Path) -> Subject:
-    """The naive image with the packages and notebook of the project in `labdock`, at the same versions."""
+    """Make the naive image's folder, with the notebook and the package versions of the project in `labdock`."""
     shutil.copytree(ROOT / "benchmarks/naive", folder)
     shutil.copytree(labdock / "notebooks", folder / "notebooks")
     (folder / "data").mkdir()
@@ -248,7 +248,7 @@ def naive(folder: Path, labdock: Path) -> Subject:
 
 
 def pinned() -> list[str]:
-    """`name==version` for each package that server.in and the user's list name, from their locks."""
+    """`name==version` for each package in server.in and in the user's list, with the versions of their locks."""
     lines = []
     for lock in ("server", "science"):
         target, requirements, _ = LOCKS[lock]

@@ -1,7 +1,7 @@
-"""Resolve every lock again: `python tools/lock.py [NAME ...]`, as `make lock` does.
+"""Resolve every lock again: `python -m tools.lock [NAME ...]`. `make lock` runs this.
 
-A lock holds versions and hashes for Python 3.12 and later on every platform, and names no index, so that it
-installs from any mirror. The index is the one that the machine is configured for.
+A lock holds versions and hashes for Python 3.12 and later on every platform. It names no package index, so it installs
+from any mirror. The versions come from the package index that this machine is configured for.
 """
 
 import re
@@ -15,18 +15,19 @@ import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
-# Not this repository's own workflows, which the workflow that runs this may not change.
+# Files that repeat versions of requirements-dev.lock. This repository's own workflows are not among them: the workflow
+# that runs this may not change them.
 PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
 
 
 def packages(environment: str, gpu: str = "none") -> str:
-    """The package list that projects with these answers start with, one requirement a line."""
+    """The requirements that a new project with these answers has, one a line."""
     template = jinja2.Template((ROOT / "template/pyproject.toml.jinja").read_text(), trim_blocks=True)
     answers = {"environment": environment, "gpu": gpu, "license": "none"}
     return "\n".join(tomllib.loads(template.render(answers))["project"]["dependencies"])
 
 
-# name -> the lock, what makes its requirements, the oldest Python
+# name -> the lock, the function that returns its requirements, the oldest Python
 LOCKS = {
     "server": ("template/lab/locks/server.lock", (ROOT / "locks/server.in").read_text, OLDEST_PYTHON),
     "build": ("template/lab/locks/build.lock", (ROOT / "locks/build.in").read_text, OLDEST_PYTHON),
@@ -46,7 +47,7 @@ LOCKS = {
 
 
 def main(names: list[str]) -> None:
-    """Write the named locks, or all; stops at the first that has no solution."""
+    """Write the named locks, or all of them; stop at the first that cannot be resolved."""
     for name in names or LOCKS:
         target, requirements, python = LOCKS[name]
         print(f"{target} …", flush=True)
@@ -61,7 +62,7 @@ def main(names: list[str]) -> None:
 
 
 def repin() -> None:
-    """Give the hooks and the template's workflows the versions of the tools that requirements-dev.lock holds too."""
+    """Write the versions of requirements-dev.lock into the files in PINNED."""
     locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE))
     for path in (path for pattern in PINNED for path in ROOT.glob(pattern)):
         text = path.read_text()

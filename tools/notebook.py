@@ -1,4 +1,4 @@
-"""Execute a notebook in a running lab, through its HTTP and websocket API, as a browser would."""
+"""Run notebooks in a lab through its HTTP and websocket API, as a browser does."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -16,13 +16,13 @@ from jupyter_kernel_client.client import output_hook
 
 @dataclass(frozen=True)
 class Lab:
-    """A running lab: `address` such as http://127.0.0.1:8888 and its token."""
+    """A running lab: its address, such as http://127.0.0.1:8888, and its token."""
 
     address: str
     token: str
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask the server's REST API; raises `requests.HTTPError` for a status of 400 or more."""
+        """Call the server's REST API; raises `requests.HTTPError` for a status of 400 or more."""
         headers = {"Authorization": f"token {self.token}"}
         url = f"{self.address}/api/{quote(path)}"
         response = requests.request(method, url, headers=headers, timeout=60, **options)
@@ -31,7 +31,7 @@ class Lab:
 
     @contextmanager
     def kernel(self, folder: str = "notebooks", name: str = "python3") -> Iterator[KernelWebSocketClient]:
-        """A new kernel of kind `name` that works in `folder` (relative to home), ended with the `with` block."""
+        """Start a notebook kernel `name` in `folder` (relative to home); it ends with the `with` block."""
         manager = KernelHttpManager(server_url=self.address, token=self.token)
         manager.start_kernel(name=name, path=folder, timeout=60)
         kernel = manager.client
@@ -40,19 +40,19 @@ class Lab:
             yield kernel
         finally:
             manager.shutdown_kernel(now=True)
-            # Works around websocket-client, which looks only every 10 s whether its user has hung up.
-            if kernel.kernel_socket.sock:  # none where the server has gone
+            # Without this, websocket-client takes up to 10 s to notice that the kernel has ended.
+            if kernel.kernel_socket.sock:  # none if the server has ended
                 kernel.kernel_socket.sock.sock.shutdown(socket.SHUT_RDWR)
             kernel.connection_thread.join()
             kernel.stop_channels()
 
     def run(self, code: str) -> str:
-        """Run `code` in a kernel of its own; what it printed. Raises `CellError` where it fails."""
+        """Run `code` in a new notebook kernel and return its output; raises `CellError` if it fails."""
         with self.kernel() as kernel:
             return text(execute(kernel, code))
 
     def run_notebook(self, path: str) -> nbformat.NotebookNode:
-        """Read the notebook at `path` (relative to home), execute its cells, save it back; the result."""
+        """Read the notebook at `path` (relative to home), run its cells, save it and return it."""
         notebook = nbformat.from_dict(self.request("GET", f"contents/{path}").json()["content"])
         with self.kernel(name=notebook.metadata.get("kernelspec", {}).get("name", "python3")) as kernel:
             for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
@@ -64,11 +64,11 @@ class Lab:
 
 
 class CellError(RuntimeError):
-    """A cell raised; the message is the kernel's."""
+    """A cell raised an error; the message names it."""
 
 
 def execute(kernel: KernelWebSocketClient, code: str) -> list[dict[str, Any]]:
-    """The outputs of `code` in the notebook format; raises `CellError` where the kernel reports an error."""
+    """The outputs of `code` in the notebook format; raises `CellError` if the notebook kernel reports an error."""
     outputs: list[dict[str, Any]] = []
     reply = kernel.execute_interactive(code, timeout=300, output_hook=partial(output_hook, outputs))
     content = reply["content"]
@@ -80,10 +80,10 @@ def execute(kernel: KernelWebSocketClient, code: str) -> list[dict[str, Any]]:
 
 
 def text(outputs: Iterable[dict[str, Any]]) -> str:
-    """What was printed among `outputs`."""
+    """The printed text among `outputs`."""
     return "".join(output["text"] for output in outputs if output["output_type"] == "stream")
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:
-    """All that a notebook's cells printed."""
+    """The printed text of all cells of a notebook."""
     return text(output for cell in notebook.cells for output in cell.get("outputs", []))

@@ -1,7 +1,7 @@
-"""A release in one command: `python -m tools.release VERSION [TARGET ...]`, as `make release VERSION=1.2.3` does.
+"""Make a release: `python -m tools.release VERSION [TARGET ...]`. `make release VERSION=1.2.3` runs this.
 
-It makes the TARGETs (checks), moves "Unreleased" of CHANGELOG.md into a section of its own and commits that as
-`release: vVERSION`. All or nothing: what is refused, or fails, leaves the tree as it was.
+It runs `make TARGET` for each check, moves the "Unreleased" entries of CHANGELOG.md into a section of their own, and
+commits that as `release: vVERSION`. If it refuses, or a check fails, every file stays as it was.
 """
 
 import datetime
@@ -18,64 +18,65 @@ SECTION = re.compile(r"^## (.+)\n((?:(?!## ).*\n)*)", re.MULTILINE)
 
 
 def git(*arguments: str) -> str:
-    """What git prints, in the current folder."""
+    """The output of a git command in the current folder."""
     return subprocess.run(["git", *arguments], check=True, text=True, capture_output=True).stdout.strip()
 
 
 def number(version: str) -> tuple[int, ...]:
-    """1.2.3 as numbers; raises `Refused` where it is none."""
+    """The three numbers of a version such as 1.2.3; raises `Refused` if it is not one."""
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
-        raise Refused(f"VERSION is '{version}', not three numbers: make release VERSION=1.2.3")
+        raise Refused(f"VERSION is '{version}', which is not three numbers. Run 'make release VERSION=1.2.3'.")
     return tuple(map(int, version.split(".")))
 
 
 def released() -> list[tuple[int, ...]]:
-    """The versions of the release commits, lowest first; (0, 0, 0) where there is none."""
+    """The versions of the release commits, lowest first; (0, 0, 0) if there is none."""
     subjects = git("log", "--format=%s", "--grep=^release: v").splitlines()
     found = [number(subject.removeprefix("release: v")) for subject in subjects if subject.startswith("release: v")]
     return sorted(found) or [(0, 0, 0)]
 
 
 def unreleased(changelog: str) -> str:
-    """What stands under "Unreleased", without the white space around it."""
+    """The text under "Unreleased", without the white space around it."""
     return dict(SECTION.findall(changelog)).get("Unreleased", "").strip()
 
 
 def removed(changelog: str) -> set[str]:
-    """What stands in backticks under a heading "Removed": files, settings, answers that old projects lose."""
+    """The names in backticks under each heading "Removed": files, settings and answers that old projects lose."""
     parts = re.findall(r"^### Removed\n((?:(?!##).*\n?)*)", changelog, re.MULTILINE)
     return {name for part in parts for name in re.findall(r"`([^`\n]+)`", part)}
 
 
 def refuse(version: str, changelog: str) -> None:
-    """Raise `Refused` where `version` cannot be released from this tree."""
+    """Raise `Refused` if `version` cannot be released from this tree."""
     new, last = number(version), released()[-1]
     if (branch := git("branch", "--show-current")) != "main":
-        raise Refused(f"the branch is '{branch}', and a release is made on main: git switch main")
+        raise Refused(f"The branch is '{branch}', but releases are made on main. Run 'git switch main'.")
     if changes := git("status", "--porcelain"):
-        raise Refused(f"the tree is not clean ({changes.splitlines()[0].strip()}): commit it or take it back")
+        raise Refused(f"The tree has changes ({changes.splitlines()[0].strip()}). Commit or undo them.")
     if new <= last:
-        raise Refused(f"VERSION is {version}, not above {'.'.join(map(str, last))}, the last release")
+        raise Refused(f"VERSION is {version}, but the last release is {'.'.join(map(str, last))}. Choose a higher one.")
     if not unreleased(changelog):
-        raise Refused(f'{CHANGELOG} says nothing under "Unreleased": write what is new there')
+        raise Refused(f'{CHANGELOG} has nothing under "Unreleased". Write there what is new.')
     if new[0] == last[0] and "### Removed" in unreleased(changelog):
-        raise Refused(f'{CHANGELOG} has a heading "Removed", so this is a major release: VERSION={last[0] + 1}.0.0')
+        major = f"{last[0] + 1}.0.0"
+        raise Refused(f'{CHANGELOG} has a heading "Removed", which needs a major release. Use VERSION={major}.')
 
 
 def moved(changelog: str, version: str, date: datetime.date) -> str:
-    """CHANGELOG.md with what was under "Unreleased" in a section of its own."""
+    """CHANGELOG.md with the "Unreleased" entries in a section of their own."""
     return changelog.replace("## Unreleased\n", f"## Unreleased\n\n## {version} ({date})\n", 1)
 
 
 def release(version: str, checks: list[str]) -> None:
-    """Refuse, check, write, commit."""
+    """Check the tree, run the checks, write the changelog and commit it."""
     path = Path(CHANGELOG)
     before = path.read_text(encoding="utf-8")
     refuse(version, before)
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES")}
     for check in checks:
         if subprocess.run(["make", check], env=environment).returncode:
-            raise Refused(f"'make {check}' failed: nothing was released")
+            raise Refused(f"'make {check}' failed, so nothing was released. Fix what it reports.")
     refuse(version, before)  # a check may have changed a file
     path.write_text(moved(before, version, datetime.datetime.now(datetime.UTC).date()), encoding="utf-8")
     try:
@@ -83,7 +84,7 @@ def release(version: str, checks: list[str]) -> None:
     except BaseException:
         path.write_text(before, encoding="utf-8")
         raise
-    print(f"v{version} is committed. What makes it public: git push origin main")
+    print(f"v{version} is committed. Run 'git push origin main' to publish it.")
 
 
 def main() -> None:
@@ -92,7 +93,8 @@ def main() -> None:
     try:
         release(version, checks)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"labdock: '{' '.join(error.cmd[:2])}' failed: {(error.stderr or 'the lines above say why').strip()}")
+        reason = (error.stderr or "see the lines above").strip()
+        sys.exit(f"labdock: '{' '.join(error.cmd[:2])}' failed: {reason}")
     except Refused as refused:
         sys.exit(f"labdock: {refused}")
 

@@ -16,7 +16,7 @@ from tools import reference
 # By number: what it asks for, the test that answers it, and the check in that test, if it has several.
 BENCH: dict[str, tuple[str, str, str]] = {
     "4.1": ("the image has a user", "test_the_image_holds_nothing_it_should_not", "a numeric user that is not root"),
-    "4.2": ("a trusted base image", "test_the_dockerfile_starts_from_the_asked_python", ""),
+    "4.2": ("a trusted base image", "test_the_dockerfile_uses_the_chosen_python", ""),
     "4.3": ("no unnecessary packages", "test_the_image_holds_nothing_it_should_not", "build tools"),
     "4.7": ("no layer that only updates package lists", "test_no_file_holds_what_it_forbids", ""),
     "4.8": ("no setuid and setgid files", "test_the_image_holds_nothing_it_should_not", "setuid or setgid files"),

@@ -1,4 +1,4 @@
-"""`make release`, and what release.yml runs: each release commit becomes one release, with its notes and an example."""
+"""`make release`, and release.yml: each release commit becomes one release, with its notes and an example."""
 
 import importlib.metadata
 import os
@@ -14,23 +14,23 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Render, git
-from tests.support.actions import Runner, job
 from tests.support.project import Project
+from tests.support.workflows import DOWNLOAD, HostedRunner, Workflow
 from tools.release import removed, unreleased
 
-WORKFLOW = ROOT / ".github/workflows/release.yml"
-JOBS = yaml.safe_load(WORKFLOW.read_text())["jobs"]
+JOBS = Workflow((ROOT / ".github/workflows/release.yml").read_text()).jobs
 SOURCE = "https://github.com/example/labdock.git"
-# Keeps what each release was made of, knows those it has, and hands out what the other job uploaded.
-GH = """
+# Keeps each release that is made, and says how ci ended for a commit: a file of its name in $RUNS.
+GH = f"""
 case "$1 $2" in
 "release view") test -e "$RELEASES/$3" ;;
-"release create") { echo "$5"; cat notes.md; } >"$RELEASES/$3" && cp "${10}" "$RELEASES.files/" ;;
-"run download") cp -r "$UPLOADED" "$7" ;;
+"release create") {{ echo "$5"; cat notes.md; }} >"$RELEASES/$3" && cp "${{10}}" "$RELEASES.files/" ;;
+"run list") test "$4 $5 $6 $7" = "ci.yml --event push --commit" && cat "$RUNS/$8" 2>/dev/null || true ;;
+{DOWNLOAD}
 esac
 """
 SETTINGS = "_subdirectory: template\nproject_name:\n  type: str\n  help: Which?\n"
-# A template's project, whose commands only write down that they were called.
+# The Makefile of a rendered project, whose targets only write down that they were called.
 MAKEFILE = "env up test down:\n\t@echo $@ >>calls.{version}; test $@ != $$FAILS && test $@-{version} != $$FAILS\n"
 
 
@@ -61,53 +61,73 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runner(repository: Path, tmp_path: Path) -> Runner:
-    """A machine of GitHub's that has checked it out."""
-    for name in ("releases", "releases.files", "temp"):
+def runner(repository: Path, tmp_path: Path) -> HostedRunner:
+    """A runner that has checked out the repository."""
+    for name in ("releases", "releases.files", "runs"):
         (tmp_path / name).mkdir()
-    places = {"RELEASES": "releases", "UPLOADED": "repository/examples", "RUNNER_TEMP": "temp"}
-    environment = {name: str(tmp_path / place) for name, place in places.items()}
-    return Runner(repository, tmp_path / "bin", GH, {**environment, "GITHUB_RUN_ID": "7", "FAILS": "nothing"})
+    environment = {"RELEASES": str(tmp_path / "releases"), "RUNS": str(tmp_path / "runs"), "FAILS": "nothing"}
+    return hosted(repository, tmp_path / "runner", environment)
 
 
-def run(runner: Runner, *jobs: str) -> subprocess.CompletedProcess[str]:
-    """Run the jobs, the second on a machine of its own; what they said, and the first failure."""
-    said, status = "", 0
-    for name in jobs:
-        done = runner.run(job(WORKFLOW, name), GH_TOKEN="secret", SOURCE=SOURCE)
-        said, status = said + done.stdout, status or done.returncode
-        if name == "example":
-            (runner.checkout / "examples").rename(runner.checkout.parent / "uploaded")
-            runner.environment["UPLOADED"] = str(runner.checkout.parent / "uploaded")
-        else:
-            shutil.rmtree(runner.checkout / "examples", ignore_errors=True)
-    return subprocess.CompletedProcess([], status, said, "")
+def hosted(checkout: Path, home: Path, environment: dict[str, str], gh: str = GH) -> HostedRunner:
+    github = {"server_url": "https://github.com", "repository": "example/labdock"}
+    return HostedRunner(checkout, home, gh, {"github": github}, environment)
+
+
+def run(runner: HostedRunner) -> subprocess.CompletedProcess[str]:
+    """Run both jobs, each in a clean checkout; the output of both, and the status of the first that fails."""
+    shutil.rmtree(runner.home / "artifacts", ignore_errors=True)
+    output, status = "", 0
+    for job in JOBS.values():
+        done = runner.run(job)
+        output, status = output + done.stdout, status or done.returncode
+        shutil.rmtree(runner.workspace / "examples", ignore_errors=True)
+    return subprocess.CompletedProcess([], status, output, "")
+
+
+def released(runner: HostedRunner) -> dict[str, str]:
+    """What each release was made of: the commit and the notes, by tag."""
+    return {path.name: path.read_text() for path in Path(runner.environment["RELEASES"]).iterdir()}
 
 
 # --- the workflow -----------------------------------------------------------------------------------------
-def test_each_release_commit_is_released_once(runner: Runner, tmp_path: Path) -> None:
-    done = run(runner, "example", "release")
+def test_each_release_commit_is_released_once(runner: HostedRunner, tmp_path: Path) -> None:
+    done = run(runner)
     assert done.returncode == 0, done.stdout
-    commits = git("log", "--reverse", "--format=%H", "--grep=^release: v0", cwd=runner.checkout).split()
-    made = {path.name: path.read_text() for path in (tmp_path / "releases").iterdir()}
-    assert made == {
+    commits = git("log", "--reverse", "--format=%H", "--grep=^release: v0", cwd=runner.workspace).split()
+    assert released(runner) == {
         f"v{version}": f"{commit}\n\nWhat {version} brings.\n\n"
         for version, commit in zip(("0.1.0", "0.2.0"), commits, strict=True)
     }
     for path in (tmp_path / "releases").iterdir():
         path.write_text("kept")
-    (tmp_path / "uploaded").rename(tmp_path / "uploaded before")
-    done = run(runner, "example", "release")
+    done = run(runner)
     assert done.returncode == 0, done.stdout
-    assert {path.read_text() for path in (tmp_path / "releases").iterdir()} == {"kept"}
-    assert list((tmp_path / "uploaded").iterdir()) == []
+    assert released(runner) == {"v0.1.0": "kept", "v0.2.0": "kept"}
+    assert not list((runner.home / "artifacts").rglob("*.tar.gz"))
 
 
-def test_the_example_is_built_before_and_published_as_it_was_rendered(runner: Runner, tmp_path: Path) -> None:
-    done = run(runner, "example", "release")
+@pytest.mark.parametrize(
+    ("conclusion", "made"),
+    [("failure", False), ("cancelled\nsuccess", False), ("success", True), ("success\n", True)],
+    ids=["failed", "cancelled once", "passed", "passed before and runs again"],
+)
+def test_a_commit_that_failed_in_ci_is_never_released(
+    runner: HostedRunner, tmp_path: Path, conclusion: str, made: bool
+) -> None:
+    commit_of_first = git("log", "--format=%H", "--grep=^release: v0.1.0", cwd=runner.workspace)
+    (tmp_path / "runs" / commit_of_first).write_text(f"{conclusion}\n")
+    done = run(runner)
+    assert done.returncode == 0, done.stdout
+    assert ("v0.1.0" in released(runner)) is made and "v0.2.0" in released(runner)
+    assert ("::warning::ci failed for v0.1.0" in done.stdout) is not made
+
+
+def test_the_example_is_built_before_and_published_as_it_was_rendered(runner: HostedRunner, tmp_path: Path) -> None:
+    done = run(runner)
     assert done.returncode == 0, done.stdout
     for version in ("0.1.0", "0.2.0"):
-        calls = tmp_path / f"temp/v{version}/iris-study/calls.{version}"
+        calls = runner.home / f"temp/v{version}/iris-study/calls.{version}"
         assert calls.read_text().split() == ["env", "up", "test", "down"]
         with tarfile.open(tmp_path / f"releases.files/iris-study-v{version}.tar.gz") as archive:
             files = {member.name: member for member in archive if member.isfile()}
@@ -118,32 +138,30 @@ def test_the_example_is_built_before_and_published_as_it_was_rendered(runner: Ru
 
 
 @pytest.mark.parametrize("target", ["up", "test"])
-def test_an_example_that_does_not_work_is_not_released(runner: Runner, tmp_path: Path, target: str) -> None:
+def test_an_example_that_does_not_work_is_not_released(runner: HostedRunner, target: str) -> None:
     runner.environment["FAILS"] = target
-    done = run(runner, "example", "release")
-    assert done.returncode != 0 and list((tmp_path / "releases").iterdir()) == []
-    assert "no example that works: v0.1.0 v0.2.0\n" in done.stdout
+    done = run(runner)
+    assert done.returncode != 0 and released(runner) == {}
+    assert "The example does not work for these releases: v0.1.0 v0.2.0." in done.stdout
 
 
 @pytest.mark.parametrize("target", ["up", "test"])
-def test_a_release_that_is_broken_keeps_no_later_one_back(runner: Runner, tmp_path: Path, target: str) -> None:
+def test_a_broken_release_does_not_hold_back_a_later_one(runner: HostedRunner, target: str) -> None:
     runner.environment["FAILS"] = f"{target}-0.1.0"
-    for _ in range(2):  # also not at the next push
-        done = run(runner, "example", "release")
-        assert done.returncode != 0 and "no example that works: v0.1.0\n" in done.stdout
-        assert [path.name for path in (tmp_path / "releases").iterdir()] == ["v0.2.0"]
-        shutil.rmtree(tmp_path / "uploaded")
-    assert (tmp_path / "temp/v0.1.0/iris-study/calls.0.1.0").read_text().splitlines()[-1] == "down"
-    upload, release = JOBS["example"]["steps"][-1], JOBS["release"]
-    assert upload["if"] == release["if"] == "${{ !cancelled() }}" and release["needs"] == "example"
+    for _ in range(2):  # at the next push too
+        done = run(runner)
+        assert done.returncode != 0 and "The example does not work for these releases: v0.1.0." in done.stdout
+        assert released(runner).keys() == {"v0.2.0"}
+    assert (runner.home / "temp/v0.1.0/iris-study/calls.0.1.0").read_text().splitlines()[-1] == "down"
+    workflow = Workflow((ROOT / ".github/workflows/release.yml").read_text())
+    assert workflow.results(failing=["example"]) == {"example": "failure", "release": "success"}
 
 
-def test_a_release_that_the_changelog_does_not_know_is_refused(runner: Runner, tmp_path: Path) -> None:
-    commit(runner.checkout, "release: v0.3.0")
-    done = run(runner, "example", "release")
-    assert done.returncode != 0 and "v0.3.0 has no section" in done.stdout
-    assert (tmp_path / "releases/v0.2.0").exists()
-    assert not (tmp_path / "releases/v0.3.0").exists()
+def test_a_release_without_a_section_in_the_changelog_is_refused(runner: HostedRunner) -> None:
+    commit(runner.workspace, "release: v0.3.0")
+    done = run(runner)
+    assert done.returncode != 0 and "CHANGELOG.md has no section for v0.3.0." in done.stdout
+    assert released(runner).keys() == {"v0.1.0", "v0.2.0"}
 
 
 @pytest.mark.nightly
@@ -152,17 +170,17 @@ def test_the_example_of_this_tree_is_built_and_tested(
 ) -> None:
     git("clone", "--quiet", str(template), "checkout", cwd=tmp_path)
     commit(tmp_path / "checkout", "release: v1000.0.0")
-    known = 'test "$2 $3" != "view v1000.0.0"'
-    runner = Runner(tmp_path / "checkout", tmp_path / "bin", known, {"RUNNER_TEMP": str(tmp_path)})
-    example = Project(tmp_path / "v1000.0.0/iris-study", {})
+    gh = 'test "$*" != "release view v1000.0.0"'
+    runner = hosted(tmp_path / "checkout", tmp_path / "runner", {}, gh)
+    example = Project(runner.home / "temp/v1000.0.0/iris-study", {})
     try:
-        done = runner.run(job(WORKFLOW, "example"), GH_TOKEN="secret", SOURCE=SOURCE)
+        done = runner.run(JOBS["example"])
         assert done.returncode == 0, done.stdout[-5000:]
         assert "Address: http://127.0.0.1:" in done.stdout and " passed" in done.stdout
         assert example.containers() == []
     finally:
         example.down("--rmi", "all")
-    (made,) = (tmp_path / "checkout/examples").iterdir()
+    (made,) = (runner.home / "artifacts/examples").iterdir()
     with tarfile.open(made) as archive:
         files = {member.name.removeprefix("iris-study/") for member in archive if member.isfile()}
     assert made.name == "iris-study-v1000.0.0.tar.gz" and files == render().files()
@@ -174,7 +192,7 @@ NEWS = "### Added\n\n- A thing.\n"
 
 @pytest.fixture
 def tree(repository: Path) -> Path:
-    """The repository with something to release."""
+    """The repository with an unreleased change."""
     write(repository, NEWS)
     commit(repository, "feat(template): a thing")
     return repository
@@ -196,7 +214,7 @@ def state(tree: Path) -> Any:
     return git("rev-parse", "HEAD", cwd=tree), git("status", "--porcelain", cwd=tree)
 
 
-def test_a_release_is_one_command(tree: Path, runner: Runner, tmp_path: Path) -> None:
+def test_a_release_is_one_command(tree: Path, runner: HostedRunner, tmp_path: Path) -> None:
     before = (tree / "CHANGELOG.md").read_text()
     done = release(tree, "0.3.0")
     assert done.returncode == 0, done.stderr
@@ -208,9 +226,9 @@ def test_a_release_is_one_command(tree: Path, runner: Runner, tmp_path: Path) ->
     (date,) = re.findall(r"^## 0\.3\.0 \((\d{4}-\d\d-\d\d)\)$", after, re.MULTILINE)
     assert after == before.replace("## Unreleased\n", f"## Unreleased\n\n## 0.3.0 ({date})\n")
     assert unreleased(after) == ""
-    # What the workflow makes of it.
-    assert run(runner, "example", "release").returncode == 0
-    assert (tmp_path / "releases/v0.3.0").read_text().partition("\n")[2].strip() == NEWS.strip()
+    # The workflow releases it.
+    assert run(runner).returncode == 0
+    assert released(runner)["v0.3.0"].partition("\n")[2].strip() == NEWS.strip()
 
 
 def on_a_branch(tree: Path) -> None:
@@ -239,17 +257,17 @@ REFUSED = {
     "a tag": (unchanged, "v0.3.0", "VERSION is 'v0.3.0'"),
     "leading zeros": (unchanged, "0.03.0", "VERSION is '0.03.0'"),
     "nothing": (unchanged, "", "VERSION is ''"),
-    "an existing version": (unchanged, "0.2.0", "not above 0.2.0"),
-    "a lower version": (unchanged, "0.1.9", "not above 0.2.0"),
-    "another branch": (on_a_branch, "0.3.0", "the branch is 'other'"),
-    "a changed file": (changed, "0.3.0", "not clean (M copier.yml)"),
+    "an existing version": (unchanged, "0.2.0", "the last release is 0.2.0"),
+    "a lower version": (unchanged, "0.1.9", "the last release is 0.2.0"),
+    "another branch": (on_a_branch, "0.3.0", "The branch is 'other'"),
+    "a changed file": (changed, "0.3.0", "The tree has changes (M copier.yml)"),
     "nothing new": (emptied, "0.3.0", 'nothing under "Unreleased"'),
     "a removal in a minor release": (with_a_removal, "0.3.0", "VERSION=1.0.0"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_release_is_refused_in_words(tree: Path, tmp_path: Path, what: str) -> None:
+def test_a_release_is_refused_with_the_reason(tree: Path, tmp_path: Path, what: str) -> None:
     change, version, words = REFUSED[what]
     change(tree)
     before = state(tree)
@@ -264,19 +282,19 @@ def test_a_removal_is_a_major_release(tree: Path) -> None:
     assert release(tree, "1.0.0").returncode == 0
 
 
-def test_a_check_that_fails_or_changes_a_file_ends_the_release(tree: Path, tmp_path: Path) -> None:
+def test_a_check_that_fails_or_changes_a_file_stops_the_release(tree: Path, tmp_path: Path) -> None:
     before = state(tree)
     done = release(tree, "0.3.0", FAILS="test")
-    assert done.returncode != 0 and "'make test' failed: nothing was released" in done.stderr
+    assert done.returncode != 0 and "'make test' failed, so nothing was released" in done.stderr
     assert state(tree) == before
     (tree / "Makefile").write_text("lint:\n\t@echo >>copier.yml\ntest:\n")
     commit(tree, "docs: another Makefile")
     done = release(tree, "0.3.0")
-    assert done.returncode != 0 and "not clean (M copier.yml)" in done.stderr
+    assert done.returncode != 0 and "The tree has changes (M copier.yml)" in done.stderr
     assert git("log", "--format=%s", "-1", cwd=tree) == "docs: another Makefile"
 
 
-def test_a_commit_that_fails_leaves_nothing_half_written(tree: Path) -> None:
+def test_a_commit_that_fails_leaves_the_changelog_as_it_was(tree: Path) -> None:
     hook = tree / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
@@ -288,7 +306,7 @@ def test_a_commit_that_fails_leaves_nothing_half_written(tree: Path) -> None:
     assert release(tree, "0.3.0").returncode == 0
 
 
-def test_make_release_makes_the_checks_that_contributing_names() -> None:
+def test_make_release_runs_the_checks_that_contributing_names() -> None:
     said = subprocess.run(["make", "--dry-run", "release", "VERSION=1.2.3"], cwd=ROOT, text=True, capture_output=True)
     assert said.stdout.splitlines()[-1].endswith('-m tools.release "1.2.3" lint test')
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

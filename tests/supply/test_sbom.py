@@ -130,7 +130,7 @@ def test_the_workflow_finds_what_a_newer_version_mends(lab: Project, tools: str,
     done = lab.run(
         *("docker", "run", "--rm", "--interactive", "--network=none", "--workdir=/tmp", "--entrypoint=sh"),
         f"--volume={tmp_path}/known.json:/known.json:ro,z",
-        *(tools, "-c", f"PATH=/opt/sbom/bin:$PATH; {prepare}\n{script}"),
+        *(tools, "-c", f"PATH=/opt/sbom/bin:$PATH; {prepare}\ngh() {{ :; }}\n{script}"),
         input=lab.read("sbom.cdx.json"),
         check=False,
     )

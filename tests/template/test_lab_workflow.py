@@ -1,221 +1,266 @@
-"""A project's own workflow: every `run:` step of it does its work on this machine.
+"""A project's own workflow lab.yml: which jobs run for which event, and every `run:` step, run on this machine.
 
-What `uses:` an action of the forge is simulated: the checkout is the committed project, Python an environment of its
-own. The forge's registry is one of the test's, behind a password; those that know of holes are answered by the test.
+Actions (`uses:`) are simulated, and so is `gh`. The registry belongs to the test and wants a password. The test also
+answers what the checkers ask about vulnerabilities.
 """
 
-import os
-import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT, Render
+from tests.conftest import ROOT, Render, git
 from tests.support.advisories import Server, advisories
 from tests.support.project import Project
-from tests.support.runner import Runner, command, jobs, resolved
 from tests.support.supply import registry
+from tests.support.workflows import DOWNLOAD, HostedRunner, Workflow, resolved
 
-(WORKFLOW,) = (ROOT / "template").glob("*/workflows/lab.yml")
-(UPDATE,) = (ROOT / "template").glob("*/workflows/update.yml")
-MAKE_ENV = {"run": "make env", "shell": "bash"}
-JOBS = jobs(WORKFLOW.read_text())
-ASK = ("pip-audit", "debsbom")  # the steps that ask whether something is known
+(FOLDER,) = (ROOT / "template").glob("*/workflows")
+LAB = Workflow((FOLDER / "lab.yml").read_text())
+UPDATE = Workflow((FOLDER / "update.yml").read_text())
+CHECKS = {"lint", "lab", "vulnerabilities"}
+GH = f'case "$1 $2" in {DOWNLOAD} esac'
 
 
-@pytest.fixture
-def project(engine: None, render: Render, tmp_path: Path) -> Iterator[Project]:
-    project = render(folder=tmp_path / "Iris study/lab")
+def github(event: str, branch: str = "trunk") -> dict[str, Any]:
+    """What GitHub says of an event, in a repository whose default branch is called trunk."""
+    return {"event_name": event, "ref_name": branch, "event": {"repository": {"default_branch": "trunk"}}}
+
+
+def jobs_of(event: str, branch: str = "trunk", publish: str = "", failing: tuple[str, ...] = ()) -> set[str]:
+    """The jobs that run, if `publish` is the variable PUBLISH_IMAGE and the jobs `failing` fail."""
+    assert event in LAB.on
+    variables = {"PUBLISH_IMAGE": publish} if publish else {}
+    results = LAB.results(failing, github=github(event, branch), vars=variables)
+    return {name for name, result in results.items() if result != "skipped"}
+
+
+# --- what runs ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("event", ["push", "pull_request", "schedule", "workflow_dispatch"])
+def test_every_event_on_the_default_branch_is_checked(event: str) -> None:
+    assert jobs_of(event) == CHECKS
+
+
+def test_a_pull_request_is_checked_once() -> None:
+    """If its branch is in the same repository, GitHub reports a push too."""
+    assert LAB.on["push"] == {"branches": ["**"]}, "the default branch may have any name"
+    assert jobs_of("push", "work") == set()
+    assert jobs_of("pull_request", "7/merge") == CHECKS
+
+
+def test_only_a_push_to_the_default_branch_publishes_and_only_if_asked() -> None:
+    assert jobs_of("push", publish="true") == CHECKS | {"publish"}
+    assert jobs_of("push", publish="false") == CHECKS
+    for event, branch in (("push", "work"), ("pull_request", "7/merge"), ("schedule", "trunk")):
+        assert "publish" not in jobs_of(event, branch, publish="true")
+
+
+@pytest.mark.parametrize("job", sorted(CHECKS))
+def test_nothing_is_published_if_a_check_fails(job: str) -> None:
+    assert jobs_of("push", publish="true", failing=(job,)) == CHECKS
+
+
+# --- the steps ------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab-workflow")
+
+
+@pytest.fixture(scope="module")
+def project(engine: None, render: Render, folder: Path) -> Iterator[Project]:
+    """A project that is committed, as a checkout has it."""
+    project = render(folder=folder / "Iris study/lab")
     project.commit()
     yield project
     project.down("--rmi", "all")
-    project.run("docker", "image", "rm", "--force", f"{project.config()['name']}-sbom", check=False)
+    for name in (f"{project.config()['name']}-sbom", f"lab:{sha(project)}"):
+        project.run("docker", "image", "rm", "--force", name, check=False)
+
+
+def sha(project: Project) -> str:
+    return git("rev-parse", "HEAD", cwd=project.folder)
+
+
+@pytest.fixture(scope="module")
+def home(folder: Path) -> Path:
+    """What the jobs of one run share: artifacts, and a Python that each of them installs into."""
+    subprocess.run([sys.executable, "-m", "venv", folder / "home/python"], check=True)
+    return folder / "home"
+
+
+def hosted(workspace: Path, home: Path, project: Project) -> HostedRunner:
+    """A runner for a push to the default branch, in a repository that publishes."""
+    contexts = {
+        "github": {**github("push"), "sha": sha(project), "repository": "Somebody/Iris-Study"},
+        "vars": {"PUBLISH_IMAGE": "true"},
+        "runner": {"arch": "X64"},
+    }
+    environment = {"PRE_COMMIT_HOME": str(home / "pre-commit"), "XDG_CACHE_HOME": str(home / "cache")}
+    return HostedRunner(workspace, home, GH, contexts, environment, home / "python/bin")
+
+
+def checkout(project: Project, folder: Path) -> Path:
+    git("clone", "--quiet", str(project.folder), str(folder), cwd=project.folder)
+    return folder
+
+
+def image_id(project: Project, name: str) -> str:
+    return project.run("docker", "image", "inspect", "--format", "{{.Id}}", name).stdout.strip()
+
+
+@dataclass
+class Passed:
+    """The run of the job `lab`: its runner, and the id of the image that it tested."""
+
+    runner: HostedRunner
+    image: str
+
+
+@pytest.fixture(scope="module")
+def passed(project: Project, home: Path) -> Passed:
+    runner = hosted(project.folder, home, project)
+    done = runner.run(LAB.jobs["lab"])
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert project.run("git", "status", "--porcelain").stdout == "?? image.tar\n"
+    return Passed(runner, project.container()["Image"])
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> Iterator[tuple[Server, dict[str, str]]]:
-    folder = tmp_path / "advisories"
-    folder.mkdir()
-    with advisories(folder) as found:
-        yield found
-
-
-@pytest.fixture
-def runner(project: Project, tmp_path: Path) -> Runner:
-    home = tmp_path / "runner"
-    home.mkdir()
-    return Runner(project, home, {"github.token": "t0ken", "secrets.PIP_INDEX_URL": ""})
-
-
-def run_steps(runner: Runner, name: str, known: dict[str, str], **more: str) -> int:
-    """Run every `run:` step of a job, whatever its condition; how many there were."""
-    steps = [step for step in JOBS[name]["steps"] if "run" in step]
-    for step in steps:
-        asks = {**known, "HOME": str(runner.home)} if step["run"].startswith(ASK) else {}  # answers are kept in home
-        done = runner.step(JOBS[name], step, **asks, **more)
-        assert done.returncode == 0, f"{step['run']}\n{done.stdout}\n{done.stderr}"
-    return len(steps)
-
-
-def kept(step: dict[str, Any], project: Project) -> list[str]:
-    """What a step uploads and is not there."""
-    return [path for path in step["with"]["path"].split() if not (project.folder / path).exists()]
-
-
-def test_every_step_is_run_below() -> None:
-    """Each job is a case of a test below, and each of those runs all steps of its job."""
-    assert set(JOBS) == {"lint", "lab", "vulnerabilities", "publish"}
-    assert sum("run" in step for job in JOBS.values() for step in job["steps"]) >= 13
+def asked(passed: Passed, tmp_path: Path) -> Iterator[Server]:
+    """What the checkers ask goes to this server."""
+    (tmp_path / "advisories").mkdir()
+    with advisories(tmp_path / "advisories") as (server, environment):
+        settings = "\n".join(f"export {name}='{value}'" for name, value in environment.items())
+        for name in ("pip-audit", "debsbom"):
+            program = passed.runner.python / name
+            passed.runner.program(name, f'{settings}\nexport HOME="{tmp_path}"\nexec {program} "$@"')
+        yield server
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["lint", "lab"])
-def test_a_job_passes(runner: Runner, known: tuple[Server, dict[str, str]], name: str) -> None:
-    assert run_steps(runner, name, known[1])
-    assert runner.project.run("git", "status", "--porcelain").stdout == ""
+def test_the_bill_of_materials_is_of_the_image_that_was_tested(passed: Passed, project: Project, home: Path) -> None:
+    """`make sbom` builds again, and everything comes from the cache."""
+    assert image_id(project, project.config()["services"]["lab"]["image"]) == passed.image
+    assert {path.name for path in (home / "artifacts/sbom").iterdir()} == {"sbom.cdx.json", "provenance.json"}
 
 
 @pytest.mark.full
-def test_a_file_that_is_not_clean_fails(runner: Runner) -> None:
-    runner.project.replace("Makefile", ".DEFAULT_GOAL := help\n", ".DEFAULT_GOAL := help \n")
-    runner.project.commit()
-    install, check = (step for step in JOBS["lint"]["steps"] if "run" in step)
-    assert runner.step(JOBS["lint"], install).returncode == 0
-    assert runner.step(JOBS["lint"], check, SKIP="hadolint,shellcheck,zizmor,yamllint,compose,workflows").returncode
+def test_a_known_vulnerability_fails(
+    passed: Passed, project: Project, home: Path, asked: Server, tmp_path: Path
+) -> None:
+    runner = hosted(checkout(project, tmp_path / "checkout"), home, project)
+    done = runner.run(LAB.jobs["vulnerabilities"])
+    assert done.returncode == 0, done.stdout[-5000:]
+    packages = {path.split("/")[2] for path in asked.asked if path.startswith("/pypi/")}
+    assert {"numpy", "jupyter-server", "uv"} <= packages  # one of each lock
+    assert any(path.endswith("/data/json") for path in asked.asked)
+
+    known = {"id": "PYSEC-2026-1", "aliases": [], "details": "a flaw", "fixed_in": ["99"], "withdrawn": None}
+    asked.holes["numpy"] = [known]
+    shutil.rmtree(home / "cache")
+    done = runner.run(LAB.jobs["vulnerabilities"])
+    assert done.returncode != 0 and "PYSEC-2026-1" in done.stdout
 
 
 @pytest.mark.full
-def test_what_is_known_of_packages_is_asked_and_fails(runner: Runner, known: tuple[Server, dict[str, str]]) -> None:
-    server, environment = known
-    assert run_steps(runner, "vulnerabilities", environment)
-    asked = {path.split("/")[2] for path in server.asked if path.startswith("/pypi/")}
-    assert {"numpy", "jupyter-server", "uv"} <= asked  # of each lock
-    assert any(path.endswith("/data/json") for path in server.asked)
-    (upload,) = (step for step in JOBS["vulnerabilities"]["steps"] if "upload-artifact" in step.get("uses", ""))
-    assert kept(upload, runner.project) == []
-
-    hole = {"id": "PYSEC-2026-1", "aliases": [], "details": "a hole", "fixed_in": ["99"], "withdrawn": None}
-    server.holes["numpy"] = [hole]
-    shutil.rmtree(runner.home / "cache")
-    (audit,) = (step for step in JOBS["vulnerabilities"]["steps"] if step.get("run", "").startswith("pip-audit"))
-    done = runner.step(JOBS["vulnerabilities"], audit, **environment, HOME=str(runner.home))
-    assert done.returncode and "PYSEC-2026-1" in done.stdout + done.stderr
-
-
-@pytest.mark.full
-def test_the_image_is_pushed_and_what_is_signed_is_that_image(runner: Runner, tmp_path: Path) -> None:
-    job, project = JOBS["publish"], runner.project
+def test_the_image_that_is_published_is_the_one_that_was_tested(
+    passed: Passed, project: Project, home: Path, tmp_path: Path
+) -> None:
+    # The job has another machine: here, that name is another image.
+    name = f"lab:{sha(project)}"
+    base = project.config()["services"]["lab"]["build"]["args"]["PYTHON_IMAGE"]
+    project.run("docker", "tag", base, name)
+    assert image_id(project, name) != passed.image
+    for folder in ("workspace", "registry"):
+        (tmp_path / folder).mkdir()
+    runner = hosted(tmp_path / "workspace", home, project)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path / "registry"
-    folder.mkdir()
-    with registry(folder, port, ("somebody", "t0ken")) as address:
-        assert run_steps(runner, "publish", {}, REGISTRY=address)
-        image, digest = f"{address}/somebody/iris-study", runner.outputs()["digest"]
-        assert runner.outputs()["image"] == image
-        project.run("docker", "image", "rm", f"{image}:latest", f"{image}:{runner.environment()['GITHUB_SHA']}")
-        names = {"DOCKER_CONFIG": str(runner.home / "docker")}
-        project.environment |= names
-        project.run("docker", "pull", "--quiet", f"{image}@{digest}")
-        pulled = project.run("docker", "image", "inspect", "--format", "{{.Config.User}}", f"{image}@{digest}").stdout
-        assert pulled == "1000:1000\n"
-        project.run("docker", "image", "rm", "--force", f"{image}@{digest}")
-        # The control: without the token nothing gets in.
-        push = next(step for step in job["steps"] if step.get("id") == "push")
-        runner.expressions["github.token"] = "another"
-        assert runner.step(job, push, REGISTRY=address).returncode
-    runner.expressions |= {f"steps.push.outputs.{name}": value for name, value in runner.outputs().items()}
-    signed = [step["with"] for step in job["steps"] if step.get("uses", "").startswith("actions/attest@")]
-    assert [resolved(step["subject-digest"], runner.expressions) for step in signed] == [digest, digest]
-    assert [step.get("sbom-path") for step in signed] == [None, "sbom.cdx.json"]
-    assert (project.folder / "sbom.cdx.json").exists()
-
-
-@pytest.mark.full
-def test_the_image_that_is_pushed_is_never_that_of_a_neighbour(runner: Runner, tmp_path: Path) -> None:
-    """The lab waits for the database of docs/how-to/services.md; Compose lists the images of both, in any order."""
-    page = (ROOT / "docs/how-to/services.md").read_text()
-    (override,) = re.findall(r"^cat >compose.override.yaml <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL)
-    (runner.project.folder / "compose.override.yaml").write_text(override)
-    assert runner.project.config()["services"]["lab"]["depends_on"]["db"]
-    # Compose is the real one; what would be tagged, pushed and signed in with is written down.
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/docker").write_text(f"""#!/bin/sh
-[ "$1" != compose ] || exec {shutil.which("docker")} "$@"
-[ "$1" != login ] || cat >/dev/null
-echo "$@" >>{tmp_path}/asked
-""")
-    (tmp_path / "bin/docker").chmod(0o755)
-    push = next(step for step in JOBS["publish"]["steps"] if step.get("id") == "push")
-    for _ in range(10):
-        path = f"{tmp_path}/bin:{os.environ['PATH']}"
-        assert runner.step(JOBS["publish"], push, PATH=path, REGISTRY="registry.example").returncode == 0
-    tagged = [line.split()[1] for line in (tmp_path / "asked").read_text().splitlines() if line.startswith("tag ")]
-    assert tagged == [runner.project.config()["services"]["lab"]["image"]] * 20
-
-
-def test_every_push_is_checked_whatever_its_branch_is_called() -> None:
-    """`git init` may call it master; a tag is a commit that was checked already."""
-    on = yaml.safe_load(WORKFLOW.read_text())[True]  # which YAML takes `on` for
-    assert (on["push"], on["pull_request"]) == ({"branches": ["**"]}, None)
-    assert not [name for name, job in JOBS.items() if "if" in job and name != "publish"]
-
-
-@pytest.mark.full
-def test_a_package_index_that_is_a_secret_is_the_build_s(runner: Runner) -> None:
-    """After each `make env`, of workflow `update` too; what Compose reads is what was given, and no step says it."""
-    project, index = runner.project, "https://reader:p'w$x%40@one.example/simple https://two.example/simple"
-    every = [job for job in [*JOBS.values(), *jobs(UPDATE.read_text()).values()] if MAKE_ENV in job["steps"]]
-    assert len(every) == 4
-    for job in every:
-        at = job["steps"].index(MAKE_ENV)
-        texts = []
-        for secret in ("", index):
-            runner.expressions["secrets.PIP_INDEX_URL"] = secret
-            (project.folder / ".env").unlink(missing_ok=True)
-            for step in job["steps"][at : at + 2]:
-                done = runner.step(job, step)
-                assert done.returncode == 0 and "example" not in done.stdout + done.stderr
-            texts.append(project.read(".env"))
-        assert "PIP_INDEX_URL=\n" in texts[0] and texts[1].startswith(texts[0])
-        read = ("env", "-u", "PIP_INDEX_URL", "sh", "-c", '. lab/commands/lib/all.sh; printf %s "$PIP_INDEX_URL"')
-        assert project.run(*read).stdout == index.replace("'", "%27")
-
-
-def test_nothing_is_published_unasked() -> None:
-    """Only where the variable says so, after a push to the default branch, and once everything else has passed."""
-    publish = JOBS["publish"]
-    assert publish["if"].split(" && ") == [
-        "vars.PUBLISH_IMAGE == 'true'",
-        "github.event_name == 'push'",
-        "github.ref_name == github.event.repository.default_branch",
+    with registry(tmp_path / "registry", port, ("somebody", "t0ken")) as address, ExitStack() as stack:
+        done = runner.run(LAB.jobs["publish"], REGISTRY=address)
+        assert done.returncode == 0, done.stdout[-5000:]
+        image, tags = f"{address}/somebody/iris-study", (sha(project), "latest")
+        outputs = runner.contexts["steps"]["push"]["outputs"]
+        published = f"{image}@{outputs['digest']}"
+        for tag in tags:
+            project.run("docker", "image", "rm", f"{image}:{tag}")
+        stack.callback(project.run, "docker", "image", "rm", "--force", published, check=False)
+        project.environment["DOCKER_CONFIG"] = str(home / "docker")
+        stack.callback(project.environment.pop, "DOCKER_CONFIG")
+        project.run("docker", "pull", "--quiet", published)
+        assert image_id(project, published) == passed.image
+        # Without the token nothing gets in.
+        runner.contexts["github"]["token"] = "another"
+        assert runner.run(LAB.jobs["publish"], REGISTRY=address).returncode != 0
+    signed = [
+        step["with"] for step in LAB.jobs["publish"]["steps"] if step.get("uses", "").startswith("actions/attest@")
     ]
-    assert set(publish["needs"]) == set(JOBS) - {"publish"}
+    contexts = {"steps": {"push": {"outputs": outputs}}}
+    assert {resolved(f"{s['subject-name']}@{s['subject-digest']}", contexts) for s in signed} == {published}
+    assert [step.get("sbom-path") for step in signed] == [None, "sbom.cdx.json"]
+    assert (runner.workspace / "sbom.cdx.json").exists()
 
 
-def test_both_processors_are_built() -> None:
-    assert JOBS["lab"]["runs-on"] == "${{ matrix.runner }}"
-    assert JOBS["lab"]["strategy"]["matrix"]["runner"] == ["ubuntu-latest", "ubuntu-24.04-arm"]
+@pytest.mark.full
+def test_a_file_that_is_not_clean_fails(project: Project, home: Path, tmp_path: Path) -> None:
+    runner = hosted(checkout(project, tmp_path / "checkout"), home, project)
+    done = runner.run(LAB.jobs["lint"])
+    assert done.returncode == 0, done.stdout[-5000:]
+    broken = Project(runner.workspace, {})
+    broken.replace("Makefile", ".DEFAULT_GOAL := help\n", ".DEFAULT_GOAL := help \n")
+    broken.commit()
+    assert runner.run(LAB.jobs["lint"], SKIP="hadolint,shellcheck,zizmor,yamllint,compose,workflows").returncode != 0
 
 
-def test_a_run_that_is_no_step_is_noticed() -> None:
-    with pytest.raises(AssertionError):
-        jobs("jobs:\n  a:\n    steps:\n      - run: echo\n    more:\n      run: echo\n")
+def test_a_lab_that_fails_shows_its_log_and_saves_no_image(render: Render, tmp_path: Path) -> None:
+    project = render(folder=tmp_path / "lab")
+    project.commit()
+    runner = hosted(project.folder, tmp_path / "home", project)
+    runner.program("make", 'test "$1" != run')
+    runner.program("docker", 'echo "docker $*"')
+    (project.folder / "sbom.cdx.json").touch()
+    done = runner.run(LAB.jobs["lab"])
+    assert done.returncode != 0 and done.stdout == "docker compose logs\n"
+    assert [path.name for path in (runner.home / "artifacts").iterdir()] == ["sbom"]
 
 
-@pytest.mark.parametrize(("defaults", "status"), [("", 0), ("defaults: {run: {shell: bash}}\n", 1)])
-def test_the_shell_is_the_one_that_the_workflow_names(defaults: str, status: int) -> None:
-    (step,) = jobs(f"{defaults}jobs: {{a: {{steps: [\n  run: false | cat\n]}}}}\n")["a"]["steps"]
-    assert subprocess.run(command(step)).returncode == status
+@pytest.mark.parametrize(("event", "arch"), [("pull_request", "X64"), ("push", "ARM64")])
+def test_an_image_is_saved_only_to_be_published(render: Render, tmp_path: Path, event: str, arch: str) -> None:
+    project = render(folder=tmp_path / "lab")
+    project.commit()
+    runner = hosted(project.folder, tmp_path / "home", project)
+    runner.contexts["github"]["event_name"], runner.contexts["runner"]["arch"] = event, arch
+    runner.program("make", "touch sbom.cdx.json")
+    assert runner.run(LAB.jobs["lab"]).returncode == 0
+    assert not (runner.home / "artifacts/image").exists()
 
 
-def test_an_expression_that_nobody_named_is_noticed() -> None:
-    with pytest.raises(KeyError):
-        resolved("${{ github.event.head_commit.message }}", {"github.token": "any"})
+BUILDING = {
+    f"{name} of {file}": job
+    for file, workflow in (("lab.yml", LAB), ("update.yml", UPDATE))
+    for name, job in workflow.jobs.items()
+    if any(step.get("run") == "make env" for step in job["steps"])
+}
+
+
+@pytest.mark.parametrize("name", BUILDING)
+def test_a_job_that_builds_uses_the_package_index_of_the_secret(
+    engine: None, render: Render, tmp_path: Path, name: str
+) -> None:
+    project = render(folder=tmp_path / "lab")
+    project.commit()
+    read = {"shell": "bash", "run": '. lab/commands/lib/all.sh && printf "<%s>" "$PIP_INDEX_URL"'}
+    job = {**BUILDING[name], "steps": [{"run": "make env", "shell": "bash"}, read]}
+    for index in ("", "https://reader:p'w$x%40@one.example/simple https://two.example/simple"):
+        runner = hosted(project.folder, tmp_path / "home", project)
+        runner.contexts["secrets"]["PIP_INDEX_URL"] = index
+        done = runner.run(job)
+        assert done.returncode == 0 and done.stdout.endswith(f"<{index}>"), done.stdout

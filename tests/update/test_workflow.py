@@ -1,13 +1,14 @@
-"""update.yml of a project, run on this machine: the template's update becomes a pull request, or says why not."""
+"""update.yml of a project, run on this machine: it opens a pull request for the template's update, or says why not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import git
-from tests.support.actions import Runner, job
 from tests.support.project import Project
 from tests.support.updates import COMMENT, NEW, OLD, start, version
+from tests.support.workflows import HostedRunner, Workflow
 
 WORKFLOW = ".github/workflows/update.yml"
 GITHUB = "https://github.com/example/labdock.git"
@@ -16,64 +17,68 @@ BRANCH = "template-update"
 
 
 @pytest.fixture
-def runner(releases: Path, tmp_path: Path) -> Runner:
-    """A project of the older release, its template on GitHub, as a workflow checks it out."""
+def runner(releases: Path, tmp_path: Path) -> HostedRunner:
+    """A checkout of a project of the older release, whose template is on GitHub."""
     project = start(releases, tmp_path / "lab", OLD)
     project.replace(".copier-answers.yml", f"_src_path: {releases}", "_src_path: gh:example/labdock")
     return checked_out(project, releases, tmp_path)
 
 
-def checked_out(project: Project, template: Path, folder: Path) -> Runner:
+def checked_out(project: Project, template: Path, folder: Path) -> HostedRunner:
     project.commit()
     git("clone", "--quiet", "--bare", str(project.folder), "origin.git", cwd=folder)
     git("clone", "--quiet", "--depth=1", f"file://{folder}/origin.git", "checkout", cwd=folder)
     (folder / "gitconfig").write_text(f'[safe]\ndirectory = *\n[url "{template}"]\ninsteadOf = {GITHUB}\n')
-    return Runner(folder / "checkout", folder / "bin", GH, {"GIT_CONFIG_GLOBAL": str(folder / "gitconfig")})
+    settings = {"GIT_CONFIG_GLOBAL": str(folder / "gitconfig")}
+    return HostedRunner(folder / "checkout", folder / "runner", GH, environment=settings)
 
 
-def take(runner: Runner, own_token: bool = False) -> tuple[int, str]:
-    """Run the job; its end and what it said."""
-    steps = job(runner.checkout / WORKFLOW, "template")
-    done = runner.run(steps, GH_TOKEN="secret", OWN_TOKEN=str(own_token).lower())
+def job(runner: HostedRunner, name: str) -> dict[str, Any]:
+    return Workflow((runner.workspace / WORKFLOW).read_text()).jobs[name]
+
+
+def take(runner: HostedRunner) -> tuple[int, str]:
+    """Run the job `template`; its status and output."""
+    done = runner.run(job(runner, "template"))
     return done.returncode, done.stdout
 
 
-def branches(runner: Runner) -> set[str]:
-    """The branches of the project on its forge."""
-    return set(git("branch", "--format=%(refname:short)", cwd=runner.checkout.parent / "origin.git").split())
+def branches(runner: HostedRunner) -> set[str]:
+    """The project's branches on GitHub."""
+    return set(git("branch", "--format=%(refname:short)", cwd=runner.workspace.parent / "origin.git").split())
 
 
-def proposed(runner: Runner, path: str) -> str:
-    return git("show", f"{BRANCH}:{path}", cwd=runner.checkout.parent / "origin.git")
+def proposed(runner: HostedRunner, path: str) -> str:
+    return git("show", f"{BRANCH}:{path}", cwd=runner.workspace.parent / "origin.git")
 
 
 # --- the update arrives ---------------------------------------------------------------------------------
 @pytest.mark.full
-def test_the_template_s_update_becomes_one_pull_request(runner: Runner) -> None:
+def test_the_template_s_update_becomes_one_pull_request(runner: HostedRunner) -> None:
     status, said = take(runner)
     assert status == 0, said
     assert COMMENT in proposed(runner, "Dockerfile") and f"_commit: {NEW}" in proposed(runner, ".copier-answers.yml")
-    assert git("log", "--format=%s", "-1", BRANCH, cwd=runner.checkout.parent / "origin.git").endswith(NEW)
+    assert git("log", "--format=%s", "-1", BRANCH, cwd=runner.workspace.parent / "origin.git").endswith(NEW)
     assert [call.split(" --")[0] for call in runner.calls()] == ["auth setup-git", "pr list", "pr create"]
     assert f"--head {BRANCH}" in runner.calls()[-1]
-    assert COMMENT not in git("show", "main:Dockerfile", cwd=runner.checkout.parent / "origin.git")
+    assert COMMENT not in git("show", "main:Dockerfile", cwd=runner.workspace.parent / "origin.git")
 
-    # The week after, nobody has merged it yet.
-    git("switch", "--quiet", "main", cwd=runner.checkout)
-    git("branch", "--quiet", "-D", BRANCH, cwd=runner.checkout)
+    # The next week: the pull request is still open.
+    git("switch", "--quiet", "main", cwd=runner.workspace)
+    git("branch", "--quiet", "-D", BRANCH, cwd=runner.workspace)
     runner.environment["OPEN"] = "1"
     status, said = take(runner)
     assert status == 0, said
     assert [call.split(" --")[0] for call in runner.calls()[3:]] == ["auth setup-git", "pr list"]
 
-    # And once it is merged, there is nothing to do.
-    git("branch", "--quiet", "--move", "--force", BRANCH, "main", cwd=runner.checkout)
+    # Once it is merged, nothing is left to do.
+    git("branch", "--quiet", "--move", "--force", BRANCH, "main", cwd=runner.workspace)
     assert take(runner)[0] == 0
     assert len(runner.calls()) == 5
 
 
 # --- or not ---------------------------------------------------------------------------------------------
-def nothing_happened(runner: Runner) -> bool:
+def nothing_happened(runner: HostedRunner) -> bool:
     return branches(runner) == {"main"} and runner.calls() == []
 
 
@@ -84,27 +89,34 @@ def test_a_conflict_fails_and_names_the_files(releases: Path, tmp_path: Path) ->
     runner = checked_out(project, releases, tmp_path)
     status, said = take(runner)
     assert status != 0 and nothing_happened(runner)
-    assert said.splitlines()[-1].startswith("::error::") and said.endswith("Undecided: Dockerfile\n")
-    assert "run 'copier update' on your machine" in said
+    assert said.splitlines()[-1].startswith("::error::") and said.endswith("Files: Dockerfile\n")
+    assert "Run 'copier update' on your machine" in said
 
 
 @pytest.mark.full
-def test_a_rejected_piece_fails_too(runner: Runner) -> None:
-    runner.program("copier", "touch lab/commands/up.sh.rej")
+def test_a_rejected_piece_fails_too(runner: HostedRunner) -> None:
+    runner.program(
+        "copier",
+        f"""
+case $1 in
+check-update) echo '{{"update_available": true, "latest_version": "{NEW}"}}' ;;
+update) touch lab/commands/up.sh.rej ;;
+esac""",
+    )
     status, said = take(runner)
-    assert status != 0 and said.endswith("Undecided: lab/commands/up.sh.rej\n") and nothing_happened(runner)
+    assert status != 0 and said.endswith("Files: lab/commands/up.sh.rej\n") and nothing_happened(runner)
 
 
 @pytest.mark.full
-def test_an_update_that_copier_refuses_fails(runner: Runner) -> None:
-    (runner.checkout / "Dockerfile").write_text("changed\n")
+def test_an_update_that_copier_refuses_fails(runner: HostedRunner) -> None:
+    (runner.workspace / "Dockerfile").write_text("changed\n")
     status, said = take(runner)
     assert status != 0 and "dirty" in said and nothing_happened(runner)
 
 
 @pytest.mark.full
 def test_a_changed_workflow_needs_a_token_of_the_user_s(releases: Path, tmp_path: Path) -> None:
-    """GitHub refuses to take it from the workflow's own token; the job says so before it tries."""
+    """GitHub refuses it from the workflow's own token; the job says so before it tries."""
     template = tmp_path / "labdock"
     git("clone", "--quiet", str(releases), str(template), cwd=tmp_path)
     (workflow,) = template.glob(f"template/*/{WORKFLOW.removeprefix('.github/')}")
@@ -117,11 +129,12 @@ def test_a_changed_workflow_needs_a_token_of_the_user_s(releases: Path, tmp_path
 
     status, said = take(runner)
     assert status != 0 and nothing_happened(runner)
-    assert f"::error::the update to {NEW} changes .github/workflows" in said and "UPDATE_TOKEN" in said
+    assert f"::error::The update to {NEW} changes .github/workflows" in said and "UPDATE_TOKEN" in said
 
-    git("switch", "--quiet", "main", cwd=runner.checkout)
-    git("branch", "--quiet", "-D", BRANCH, cwd=runner.checkout)
-    status, said = take(runner, own_token=True)
+    git("switch", "--quiet", "main", cwd=runner.workspace)
+    git("branch", "--quiet", "-D", BRANCH, cwd=runner.workspace)
+    runner.contexts["secrets"]["UPDATE_TOKEN"] = "secret"
+    status, said = take(runner)
     assert status == 0, said
     assert "# newer" in proposed(runner, WORKFLOW)
 
@@ -131,12 +144,12 @@ def test_a_template_on_somebody_s_disk_is_a_warning(releases: Path, tmp_path: Pa
     runner = checked_out(project, releases, tmp_path)
     status, said = take(runner)
     assert status == 0 and nothing_happened(runner)
-    assert f"::warning::the template is '{releases}', a folder that only your machine has" in said
-    assert version(Project(runner.checkout, {})) == OLD
+    assert f"::warning::The template is '{releases}', a folder on your machine." in said
+    assert version(Project(runner.workspace, {})) == OLD
 
 
-# --- the other job --------------------------------------------------------------------------------------
-# tests/supply/test_packages.py and test_pin.py see what these really do.
+# --- newer packages and pins ----------------------------------------------------------------------------
+# A stand-in: tests/supply/test_packages.py and test_pin.py run the real commands.
 MAKE = """
 echo "$*" >>../made
 case $*:$NEWER in
@@ -147,13 +160,13 @@ esac
 """
 
 
-def renew(runner: Runner, newer: str) -> str:
-    """Run the job; what was made in it."""
+def renew(runner: HostedRunner, newer: str) -> str:
+    """Run the job `renew`; the targets that it made."""
     runner.program("make", MAKE)
     runner.environment["NEWER"] = newer
-    made = runner.checkout.parent / "made"
+    made = runner.workspace.parent / "made"
     made.write_text("")
-    done = runner.run(job(runner.checkout / WORKFLOW, "renew"), GH_TOKEN="secret", PIP_INDEX_URL="")
+    done = runner.run(job(runner, "renew"))
     assert done.returncode == 0, done.stdout
     return made.read_text()
 
