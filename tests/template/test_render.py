@@ -26,8 +26,9 @@ FILES = {
     *(
         *(
             f"lab/build/{name}.py"
-            for name in ("attempt", "bundle", "compile_bytecode", "packages", "sbom", "split_layers")
+            for name in ("attempt", "bundle", "compare_images", "compile_bytecode", "compose_config", "packages")
         ),
+        *(f"lab/build/{name}.py" for name in ("provenance", "sbom", "split_layers")),
         "lab/locks/build.lock",
         "lab/locks/server.lock",
         "lab/runtime/empty-ca.pem",
@@ -45,7 +46,8 @@ FILES = {
     *("lab/server/labconfig/page_config.json", "lab/server/labconfig/default_setting_overrides.json"),
     *("lab/server/workspace.json", "lab/server/bin/pip", "lab/server/ipython/startup/pip.py"),
     "lab/server/ipython/startup/umask.py",
-    *(f"lab/commands/lib/{name}.sh" for name in ("all", "checks", "engine", "settings")),
+    *(f"lab/commands/lib/{name}.sh" for name in ("all", "builder", "checks", "copy_files", "engine")),
+    *(f"lab/commands/lib/{name}.sh" for name in ("pins", "settings", "sha256")),
     *(f"lab/commands/{name}.sh" for name in ("bundle", "doctor", "env", "newest", "open", "packages", "pin")),
     *(
         f"lab/commands/{name}.sh"
@@ -62,7 +64,7 @@ OPTIONAL = {
 }
 
 # What the Dockerfile reads, and nothing else.
-CONTEXT = {"lab/bundle/.gitkeep", "lab/runtime/seccomp.json", "requirements.lock"} | {
+CONTEXT = {"lab/bundle/.gitkeep", "lab/runtime/seccomp.json", "requirements.lock", "tests/requirements.lock"} | {
     name
     for name in FILES
     if name.startswith(("lab/build/", "lab/server/")) or re.fullmatch(r"lab/locks/.*\.lock", name)

@@ -23,13 +23,17 @@ build() {
         return
     fi
     stage=${1:-lab}
+    # The arguments as Compose has them, with those of compose.override.yaml. The base image's Python reads them.
+    python=$(setting PYTHON_IMAGE "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)")
+    arguments=$(docker compose --profile '*' config --format json |
+        podman run --rm --interactive --network none "$python" \
+            python3 -I -c "$(cat lab/build/compose_config.py)" arguments "$stage") || return 1
     set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)"
     [ -z "$PIP_INDEX_URL" ] || set -- "$@" --secret id=index,env=PIP_INDEX_URL
-    # The arguments as Compose has them, compose.override.yaml's too.
     while read -r argument; do
-        [ -z "${argument#*=}" ] || set -- "$@" --build-arg "$argument"
+        [ -z "$argument" ] || set -- "$@" --build-arg "$argument"
     done <<ARGUMENTS
-$(docker compose --profile '*' config | sed -n "/^  $stage:/,/^  [^ ]/p" | sed -n '/^      args:/,/^      [^ ]/s/^        \([A-Za-z0-9_]*\): "\{0,1\}\([^"]*\)"\{0,1\}$/\1=\2/p')
+$arguments
 ARGUMENTS
     podman build "$@" --target "$stage" --tag "docker.io/library/$(image "$stage")" .
 }
