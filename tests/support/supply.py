@@ -1,6 +1,8 @@
 """Where a build gets its base and packages from, made by tests: a registry and a mirror of the distribution."""
 
 import hashlib
+import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import requests
 from engine.debian import Apt
 from engine.tools import Refused
 from tests.conftest import lacking
+from tests.support.project import Project
 from tests.support.waiting import until
 
 PROGRAM = "usr/bin/docker-registry"
@@ -113,3 +116,12 @@ def publish(folder: Path, *archives: str) -> None:
         listed.append(f" {hashlib.sha256(content).hexdigest()} {len(content)} {path.relative_to(suite)}\n")
     head = "Suite: stable\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nComponents: main\nArchitectures: all amd64 arm64\n"
     (suite / "Release").write_text(f"{head}SHA256:\n{''.join(listed)}")
+
+
+def stand_in(project: Project, folder: Path, program: str, script: str) -> None:
+    """Put a `program` into `folder`, first on the project's PATH: `script`, then the real program."""
+    folder.mkdir(exist_ok=True)
+    (folder / program).write_text(f'#!/bin/sh\n{script}\nexec {shutil.which(program) or "false"} "$@"\n')
+    (folder / program).chmod(0o755)
+    path = project.environment.get("PATH", os.environ["PATH"])
+    project.environment["PATH"] = path if path.startswith(f"{folder}:") else f"{folder}:{path}"

@@ -25,7 +25,7 @@ packages() {
 }
 
 digest=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image" 2>"$work/log") ||
-    refuse "the digest of $image cannot be looked up ($(tail -n 1 "$work/log")). Set PYTHON_IMAGE in .env to an image in a registry."
+    refuse "the digest of $image cannot be looked up ($(sed 's/^ERROR: //' "$work/log" | tail -n 1)). Set PYTHON_IMAGE in .env to an image in a registry."
 base="\${PYTHON_IMAGE:-$default}@$digest"
 pinned "$base" "" >"$pins"
 require check_config
@@ -36,4 +36,4 @@ packages "$(image lab)" >"$work/lab"
 new=$(LC_ALL=C comm -13 "$work/base" "$work/lab")
 pinned "$base" "$new" >"$pins"
 cp -p "$pins" "$work/before"
-echo "Pinned in $pins: $image@$digest and $(printf '%s\n' "$new" | grep -c . || true) packages. Commit the file; 'make up' builds with it."
+echo "Pinned in $pins: $image@$digest. Debian packages: $(printf '%s\n' "$new" | grep -c . || true). Commit the file; 'make up' builds with it."

@@ -14,7 +14,7 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
     [ -z "$ca" ] || export PIP_CERT="$ca"
     offline=
-    lacking="pip cannot install tests/requirements.lock: check PIP_INDEX_URL, HTTPS_PROXY and LAB_CA_BUNDLE in .env."
+    lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, HTTPS_PROXY and LAB_CA_BUNDLE in .env."
     if [ -e lab/bundle/SHA256SUMS ]; then
         offline="--no-index --find-links lab/bundle/wheels"
         lacking="lab/bundle lacks packages of tests/requirements.lock. Make a new bundle."
