@@ -1,4 +1,4 @@
-"""Where a build gets its base and packages from, made by tests: a registry and a mirror of the distribution."""
+"""What tests replace of a build's surroundings: a registry, a Debian mirror, and programs on the PATH."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
 
 @contextmanager
 def registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> Iterator[str]:
-    """The distribution's own registry on a port of 127.0.0.1, its images in `folder`; its address.
+    """Run Debian's docker-registry on a port of 127.0.0.1, with its images in `folder`. Yields its address.
 
     With `user`, a name and a password, it lets nobody else in.
     """
@@ -69,7 +69,7 @@ def answers(address: str) -> bool:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and writes nothing to the terminal."""
+    """A file server that prints nothing."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -77,7 +77,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path, address: str) -> Iterator[str]:
-    """The files of `folder` over HTTP, on any port of `address`."""
+    """Serve the files of `folder` over HTTP, on any free port of `address`. Yields the URL."""
     server = ThreadingHTTPServer((address, 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -88,7 +88,7 @@ def served(folder: Path, address: str) -> Iterator[str]:
 
 
 def package(folder: Path, name: str, version: str) -> None:
-    """Build an empty package into `folder`."""
+    """Build an empty Debian package in `folder`."""
     tree = folder / f"{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
     control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\n"
@@ -97,7 +97,7 @@ def package(folder: Path, name: str, version: str) -> None:
 
 
 def publish(folder: Path, *archives: str) -> None:
-    """Make `folder` a mirror, suite `stable`, of these archives that lie in it."""
+    """Make `folder` a Debian mirror, suite `stable`, of these archives in it."""
     entries = []
     for archive in archives:
         fields = subprocess.run(["dpkg-deb", "--field", folder / archive], check=True, text=True, capture_output=True)

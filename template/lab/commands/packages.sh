@@ -19,13 +19,14 @@ trap 'rm -rf "$new" .pyproject.toml.new .requirements.lock.new' EXIT
 trap 'exit 130' HUP INT TERM
 [ ! -t 2 ] || echo "Asking the package index; the first time takes a minute ..." >&2
 build_quietly "$new/log" packages
-setting PIP_INDEX_URL '' >"$new/index" # in the archive, since everybody can read a container's environment
-export COPYFILE_DISABLE=1              # on macOS, tar would add a file ._NAME for each file with extended attributes
-tar -cf "$new/old.tar" pyproject.toml requirements.lock -C "$new" index
+mkdir "$new/old" "$new/files"
+cp pyproject.toml requirements.lock "$new/old"
+setting PIP_INDEX_URL '' >"$new/old/index" # in the archive, since everybody can read a container's environment
+export COPYFILE_DISABLE=1                  # on macOS, tar would add a file ._NAME for each file with extended attributes
+tar -cf "$new/old.tar" -C "$new/old" pyproject.toml requirements.lock index
 docker compose --progress quiet run --rm --no-TTY --no-deps packages "$@" <"$new/old.tar" >"$new/new.tar"
 [ -s "$new/new.tar" ] || exit 0
 # Both are written beside the old ones first, so that a full disk changes neither.
-mkdir "$new/files"
 tar -xf "$new/new.tar" -C "$new/files"
 for file in pyproject.toml requirements.lock; do
     cp -p "$file" ".$file.new" # keeps owner and mode
