@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import Render
 from tests.support.mutants import without_environments
 from tests.support.project import Project
 from tests.support.supply import package, publish, registry, served, stand_in
@@ -83,6 +84,12 @@ def built(project: Project) -> tuple[str, str]:
 
 def pinned(project: Project) -> dict[str, str]:
     return yaml.safe_load(project.read(PINS))["services"]["pinned"]["build"]["args"]
+
+
+def test_a_new_project_has_the_file_without_pins(render: Render) -> None:
+    project = render()
+    script = f". lab/commands/lib/pins.sh; pinned '${{PYTHON_IMAGE:-{BASE}}}' ''"
+    assert project.run("sh", "-euc", script).stdout == project.read(PINS)
 
 
 @pytest.mark.full

@@ -4,8 +4,8 @@
 # pinned IMAGE PACKAGES: the whole file; PACKAGES are lines of NAME=VERSION.
 pinned() {
     cat <<EOT
-# Which base image and Debian packages the build uses; \`make pin\` writes this file. Commit it.
-# Nothing else belongs here: compose.yaml reads this service's build arguments.
+# The base image and the versions of Debian packages for every build. \`make pin\` writes them here; commit this file.
+# Add nothing else: compose.yaml takes only the build arguments from here.
 services:
   pinned:
     build:
