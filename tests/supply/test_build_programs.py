@@ -1,29 +1,12 @@
 """The programs that the Dockerfile runs, each as a module: lab/build/*.py."""
 
-import importlib.util
-import sys
 import tarfile
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
-
-BUILD = ROOT / "template/lab/build"
-
-
-def load(name: str) -> ModuleType:
-    """The module lab/build/NAME.py."""
-    (path,) = [path for path in BUILD.iterdir() if f"{name}.py" in path.name]
-    loader = SourceFileLoader(name, str(path))  # Copier's condition may stand in the file's name
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # packages.py and bundle.py import attempt
-    loader.exec_module(module)
-    return module
+from tests.support.build_programs import load
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""make bundle and make restore: one archive, and a lab from it where no way leads out."""
+"""make bundle and make restore: one archive, and a lab from it on a machine without a network."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -15,25 +16,29 @@ from tests.support.apart import Run, engine_apart
 from tests.support.project import Project
 from tests.support.reader import blocks
 from tests.support.refusal import name_of
+from tests.support.supply import stand_in
 
 pytestmark = [pytest.mark.full, pytest.mark.types("docs/how-to/closed-network.md")]
 PAGE = ROOT / "docs/how-to/closed-network.md"
 FILE, SLUG = "iris-study-bundle.tar", "iris-study"
 SOURCE = "docopt"  # has no wheel
-# What is written beside .env, by a mend of `make doctor` and by editors; and what `make sbom` writes.
+# Copies of .env that users and editors make, what `make sbom` writes, and what macOS adds on foreign file systems.
 LEFT = {".env.bak", ".env.new", ".env~", ".env.swp", ".sbom.new", "sbom.cdx.json", "provenance.json"}
+APPLE = {"._README.md", "notebooks/._iris.ipynb", "data/._patients.csv"}
 BRIDGES = "lo|docker0|docker_gwbridge|br-[0-9a-f]+|veth[0-9a-f]+"  # loopback, and what the engine makes
+# Apple's tar adds such files to an archive too, unless it is told not to.
+APPLES_TAR = '[ "${COPYFILE_DISABLE:-}" = 1 ] || { echo "tar: added ._ files" >&2; exit 1; }'
 
 
 def block(text: str) -> str:
-    """The block of the docs that holds `text`: what a reader types is what is tested."""
+    """The block of the page that contains `text`. The test types what a reader types."""
     (found,) = (b for b in blocks(PAGE.read_text()) if text in b)
     return found
 
 
 @pytest.fixture(scope="module")
-def packed(new_project: Render) -> Iterator[Project]:
-    """A pinned project with work, secrets, a service and a package that comes as source in it, after `make bundle`."""
+def packed(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project after `make bundle`, with pins, files, secrets, a service, and a package that is built from source."""
     project = new_project()
     project.run("docker", "tag", "python:3.13-slim-trixie", "seen:1")
     (project.folder / "compose.override.yaml").write_text(
@@ -47,13 +52,23 @@ def packed(new_project: Render) -> Iterator[Project]:
     inspect = ("docker", "image", "inspect", "--format", '{{join .RepoDigests " "}}', "python:3.13-slim-trixie")
     digest = project.run(*inspect).stdout.split()[0].partition("@")[2]
     project.replace("compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@{digest}")
-    for name in ("notebooks/größer 1.ipynb", "data/patients.csv", "secrets/jupyter_token", "data/.hidden", *LEFT):
+    for name in (
+        "notebooks/größer 1.ipynb",
+        "data/patients.csv",
+        "secrets/jupyter_token",
+        "data/.hidden",
+        *LEFT,
+        *APPLE,
+    ):
         (project.folder / name).write_text("{}")
     project.folder.joinpath(".venv-tests").mkdir()
     project.folder.joinpath(".venv-tests/pip").write_text("not yours")
-    said = project.run("sh", "-euc", block("make bundle")).stdout.splitlines()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(project, "environment", dict(project.environment))
+        stand_in(project, tmp_path_factory.mktemp("bin"), "tar", APPLES_TAR)
+        said = project.run("sh", "-euc", block("make bundle")).stdout.splitlines()
     assert re.fullmatch(rf"Wrote {FILE}, \d+ MB, SHA-256 [0-9a-f]{{64}}\.", said[-2])
-    assert said[-1] == f"There: tar xf {FILE} && cd {SLUG} && make restore"
+    assert said[-1] == f"On the other machine: tar xf {FILE} && cd {SLUG} && make restore"
     yield project
     (project.folder / FILE).unlink()
 
@@ -62,20 +77,20 @@ def packed(new_project: Render) -> Iterator[Project]:
     ("service", "image"), [("{build: ./viewer}", "NAME-viewer"), ("{build: ./viewer, image: 'seen:1'}", "seen:1")]
 )
 def test_a_service_that_is_built_is_refused(fresh_project: Project, service: str, image: str) -> None:
-    """Its mend, an image alone, is what the other tests' bundle holds."""
+    """The other tests' bundle has what the error asks for: a service with an image only."""
     own = f"services:\n  viewer: {service}\n  db: {{image: postgres}}\n"
     (fresh_project.folder / "compose.override.yaml").write_text(own)
     done = fresh_project.make("bundle", check=False)
     image = image.replace("NAME", name_of(fresh_project))
-    assert done.stdout == "" and done.stderr.splitlines()[0] == (
-        "labdock: service viewer is built here, and a bundle lacks what it is built from: run 'docker compose build "
-        f"viewer', and put 'image: {image}' in place of its 'build:' in compose.override.yaml."
+    assert done.stderr.splitlines()[0] == (
+        "labdock: service viewer has a 'build:', and a bundle does not hold what it is built from. Run 'docker compose "
+        f"build viewer', then replace its 'build:' with 'image: {image}' in compose.override.yaml."
     )
 
 
 @pytest.fixture(scope="module")
 def unpacked(packed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The bundle, unpacked as on another machine. Tests that damage it mend it."""
+    """The bundle, unpacked as on another machine. Tests that damage it repair it."""
     folder = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(packed.folder / FILE) as archive:
         archive.extractall(folder, filter="tar")
@@ -96,7 +111,16 @@ def test_the_page_has_no_other_command() -> None:
 
 # --- what is in it ----------------------------------------------------------------------------------
 def test_the_bundle_holds_the_project_and_nothing_private(packed: Project, members: set[str]) -> None:
-    private = {".env", "data/patients.csv", "data/.hidden", "secrets/jupyter_token", ".venv-tests/pip", FILE, *LEFT}
+    private = {
+        ".env",
+        "data/patients.csv",
+        "data/.hidden",
+        "secrets/jupyter_token",
+        ".venv-tests/pip",
+        FILE,
+        *LEFT,
+        *APPLE,
+    }
     files = {name for name in members if not name.startswith("lab/bundle/")}
     own = packed.files() - private - {"data/.gitkeep", "lab/bundle/.gitkeep"}
     assert files == own
@@ -109,6 +133,10 @@ def test_the_bundle_holds_what_a_rebuild_needs(packed: Project, members: set[str
     assert {"images.tar", "contents", "SHA256SUMS", "project.sha256"} <= parts
     wheels = {re.split(r"-\d", Path(name).name)[0].lower().replace("_", "-") for name in parts if name.endswith(".whl")}
     assert {"uv", "jupyterlab", "ipykernel", "pandas", "humanize", "setuptools", "debsbom"} <= wheels
+    # What `make test` installs on your machine fits every platform and every Python.
+    tests = re.findall(r"^([\w.-]+)==(\S+) \\$", packed.read("tests/requirements.lock"), re.MULTILINE)
+    assert len(tests) > 5
+    assert {f"wheels/{name.replace('-', '_')}-{version}-py3-none-any.whl" for name, version in tests} <= parts
     assert any(name.startswith(f"wheels/{SOURCE}-") and name.endswith(".tar.gz") for name in parts)
     assert {Path(name).name.split("_")[0] for name in parts if name.endswith(".deb")} >= {"git", "openssh-client"}
     with tarfile.open(packed.folder / FILE) as archive:
@@ -133,13 +161,42 @@ def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None
         names = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
     (project.folder / FILE).unlink()
     assert {"new.md", "data/patients.csv", "data/.hidden"} <= names
-    assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config", *LEFT}
+    assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config", *LEFT, *APPLE}
+
+
+def engine_holds(project: Project) -> set[str]:
+    """Names of images, and every container, running or not."""
+    images = project.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
+    return {*images.splitlines(), *project.run("docker", "ps", "--all", "--quiet").stdout.split()}
+
+
+# By step: the program that fails, and when. Names of images are there once `docker save` runs.
+STEPS = {
+    "gather": ("docker", "buildx\\ bake*"),
+    "save the images": ("docker", "save\\ *"),
+    "write the archive": ("tar", f"-cf\\ {FILE}.new\\ *"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_failure_leaves_nothing_behind(packed: Project, tmp_path: Path, step: str) -> None:
+    program, words = STEPS[step]
+    project = Project(packed.folder, packed.answers, dict(packed.environment))
+    listed = "docker images --format '{{.Repository}}:{{.Tag}} {{.ID}}'"
+    stand_in(project, tmp_path, program, f'case "$*" in {words}) {listed} >{tmp_path}/during; exit 1 ;; esac')
+    before = engine_holds(packed), packed.files()
+    assert project.make("bundle", check=False).returncode != 0
+    during = {*(tmp_path / "during").read_text().splitlines()} - before[0]
+    assert any(name.startswith(f"{SLUG}-lab:") for name in during) == (step == "save the images")
+    # Other tests may use the engine at the same time.
+    mine = {name for name in engine_holds(packed) - before[0] if name.startswith((SLUG, name_of(packed)))}
+    assert (mine, packed.files()) == (set(), before[1])
 
 
 # --- a machine without a network ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def alone() -> Iterator[tuple[dict[str, str], Run]]:
-    """The settings that lead to an engine from which no way leads out, and what runs a function there."""
+    """The settings of an engine without a network, and what runs a function on its machine."""
     with engine_apart() as (daemon, there):
         there(daemon.start)
         yield {"DOCKER_HOST": f"unix://{daemon.socket}", "JUPYTER_PORT": "0"}, there
@@ -147,7 +204,7 @@ def alone() -> Iterator[tuple[dict[str, str], Run]]:
 
 @pytest.fixture(scope="module")
 def restored(packed: Project, alone: tuple[dict[str, str], Run], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The lab, brought up there as the docs say."""
+    """The lab, started there as the docs say."""
     environment, there = alone
     folder = tmp_path_factory.mktemp("restored")
     shutil.copy(packed.folder / FILE, folder)
@@ -159,7 +216,7 @@ def restored(packed: Project, alone: tuple[dict[str, str], Run], tmp_path_factor
 
 
 def test_no_way_leads_out(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
-    """What the machine has besides loopback are the engine's own bridges; the other engine's machine has more."""
+    """That machine has loopback and the engine's own bridges. The other engine's machine has more."""
     _, there = alone
     assert restored.containers()
     assert uplinks(there(socket.if_nameindex)) == []
@@ -183,14 +240,31 @@ def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone:
     assert name_of(restored) != name_of(packed) and restored.container("viewer")["State"]["Running"]
     assert len(lab.token) >= 32 and lab.token != "{}"
     assert (restored.folder / "notebooks/größer 1.ipynb").exists()
-    # No registry is there to ask for the digest; back where one is, it holds again.
+    # There, no registry can look up the digest. Without PYTHON_IMAGE it applies again.
     assert re.fullmatch(rf"{SLUG}-base:[0-9a-f]+", base(restored))
     assert "@sha256:" in base(packed)
     assert base(Project(restored.folder, {}, {**restored.environment, "PYTHON_IMAGE": ""})) == base(packed)
 
 
+def test_its_own_tests_run_there(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+    """`make test` installs pytest from the bundle. The controls: a bundle without it, and no bundle."""
+    _, there = alone
+    assert re.search(r"\d+ passed in", there(restored.make, "test").stdout)
+    project = Project(restored.folder, {}, {**restored.environment, "PIP_RETRIES": "0"})
+    for part, sentence in (
+        ("wheels/pytest-*.whl", "lab/bundle lacks packages of tests/requirements.lock. Make a new bundle."),
+        ("SHA256SUMS", "pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, "),
+    ):
+        shutil.rmtree(restored.folder / ".venv-tests")
+        (path,) = restored.folder.glob(f"lab/bundle/{part}")
+        path.rename(restored.folder / "aside")
+        done = there(lambda: project.make("test", check=False))
+        (restored.folder / "aside").rename(path)
+        assert done.stderr.splitlines()[-2].startswith(f"labdock: {sentence}")
+
+
 def test_it_is_restored_again_over_what_is_yours(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
-    """What is in .env stays, but for the base image, which an older bundle called otherwise; the next test builds."""
+    """.env stays as it is, except the base image, which has another name in each bundle. The next test builds."""
     _, there = alone
     line = f"PYTHON_IMAGE={base(restored)}\n"
     mine = restored.read(".env") + "# mine\nLAB_PIDS = 400 # more\n"
@@ -226,10 +300,10 @@ def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alon
 
 
 def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tuple[dict[str, str], Run]) -> None:
-    """The rebuild kept them; the control: others are refused."""
+    """The rebuild used the pins. The negative control: other pins are refused."""
     _, there = alone
     pins = restored.read("compose.pins.yaml")
-    (pinned,) = re.findall("DEBIAN_PINS: (git=.+)", pins)
+    (pinned,) = re.findall(r"\bgit=\S+", pins)
     assert pinned in packed.read("compose.pins.yaml")
     restored.replace("compose.pins.yaml", pinned, "git=1:0")
     done = there(lambda: restored.make("up", check=False))
@@ -250,7 +324,7 @@ def test_what_the_image_holds_is_listed_there(restored: Project, alone: tuple[di
 def test_another_bundle_has_the_same_parts(
     restored: Project, members: set[str], alone: tuple[dict[str, str], Run]
 ) -> None:
-    """The next bundle holds what the first one brought, needed or not; and what is there is built from as before."""
+    """The next bundle has everything that the first one had, needed or not."""
     _, there = alone
     there(restored.make, "bundle")
     with tarfile.open(restored.folder / FILE) as archive:
@@ -265,7 +339,7 @@ def test_another_bundle_has_the_same_parts(
 def test_without_the_bundle_nothing_is_built_there(
     restored: Project, alone: tuple[dict[str, str], Run], tmp_path: Path
 ) -> None:
-    """The control: the same project with an empty lab/bundle asks the network, and says that it cannot be reached."""
+    """The negative control: with an empty lab/bundle, the same project needs the network, and says so."""
     _, there = alone
     without = shutil.ignore_patterns("bundle")
     copy = shutil.copytree(restored.folder, tmp_path / "lab", ignore=without)
@@ -300,20 +374,51 @@ def test_a_changed_byte_is_refused_and_nothing_is_loaded(unpacked: Project, part
     done = unpacked.make("restore", check=False)
     flip(path)
     said = next(line for line in done.stderr.splitlines() if line.startswith("labdock: "))
-    assert said.startswith(f"labdock: {named}") and "is not what the bundle was made with: unpack" in said
+    assert said.startswith(f"labdock: {named}") and "differs from the file that was bundled. Unpack" in said
     assert f"{SLUG}-lab:" not in unpacked.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout
     assert not (unpacked.folder / ".env").exists()
 
 
-def test_a_missing_part_and_another_processor_are_refused(unpacked: Project) -> None:
+def test_a_missing_part_is_refused(unpacked: Project) -> None:
     (deb,) = unpacked.folder.glob("lab/bundle/debs/git_*.deb")
     whole = deb.read_bytes()
     deb.unlink()
     assert "labdock: ./debs/git_" in unpacked.make("restore", check=False).stderr
     deb.write_bytes(whole)
+    sums = unpacked.folder / "lab/bundle/SHA256SUMS"
+    sums.rename(unpacked.folder / "aside")
+    said = unpacked.make("restore", check=False).stderr
+    (unpacked.folder / "aside").rename(sums)
+    assert "labdock: lab/bundle is empty. Unpack a bundle" in said
+
+
+@pytest.fixture
+def foreign(unpacked: Project) -> Iterator[Project]:
+    """The bundle, whole, but for another processor: it passes the check of its files and is refused then."""
     contents, sums = (unpacked.folder / "lab/bundle" / name for name in ("contents", "SHA256SUMS"))
-    contents.write_text(re.sub("platform=.*", "platform=linux/sparc", contents.read_text()))
-    sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "./contents" not in line))
-    assert "the bundle is for linux/sparc: " in unpacked.make("restore", check=False).stderr
-    sums.unlink()
-    assert "labdock: lab/bundle holds no bundle: " in unpacked.make("restore", check=False).stderr
+    before = contents.read_text(), sums.read_text()
+    contents.write_text(re.sub("platform=.*", "platform=linux/sparc", before[0]))
+    sums.write_text("".join(line for line in before[1].splitlines(keepends=True) if "./contents" not in line))
+    yield Project(unpacked.folder, unpacked.answers, dict(unpacked.environment))
+    contents.write_text(before[0])
+    sums.write_text(before[1])
+
+
+@pytest.mark.parametrize("there", [["sha256sum"], ["shasum"], []], ids=["sha256sum", "shasum", "neither"])
+def test_either_program_checks_the_files(foreign: Project, tmp_path: Path, there: list[str]) -> None:
+    """Older versions of macOS have shasum only."""
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for program in Path(folder).glob("*") if Path(folder).is_dir() else ():
+            if program.name not in {"sha256sum", "shasum"} - {*there}:
+                (tmp_path / program.name).unlink(missing_ok=True)
+                (tmp_path / program.name).symlink_to(program)
+    foreign.environment["PATH"] = str(tmp_path)
+    said = foreign.make("restore", check=False).stderr
+    if not there:
+        assert "labdock: neither sha256sum nor shasum is found. Install one of them." in said
+        return
+    assert "labdock: the engine runs linux/" in said and ", and the bundle is for linux/sparc. " in said
+    flip(foreign.folder / "Dockerfile")
+    said = foreign.make("restore", check=False).stderr
+    flip(foreign.folder / "Dockerfile")
+    assert "labdock: ./Dockerfile differs from the file that was bundled. " in said

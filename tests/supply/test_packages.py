@@ -24,7 +24,7 @@ def project(new_project: Render) -> Project:
 
 @pytest.fixture(autouse=True)
 def as_before(project: Project) -> Iterator[None]:
-    """Each test finds the files as they were delivered."""
+    """Each test starts with the files as Copier wrote them."""
     before = {name: project.read(name) for name in FILES}
     yield
     for name, text in before.items():
@@ -43,11 +43,11 @@ def test_a_package_is_added_built_and_removed(project: Project) -> None:
     assert said.splitlines()[-1] == "Packages changed: 1. `make up` builds them."
     assert '    "humanize>=4",\n' in project.read("pyproject.toml")
     with (project.folder / "requirements.lock").open("a") as lock:
-        lock.write(f"# {project.folder}\n")  # an earlier run may have left this very lock in the engine's cache
+        lock.write(f"# {project.folder}\n")  # the engine's cache may have this lock from an earlier run
     done = project.compose("--progress", "plain", "build")
     built = done.stdout + done.stderr
     assert cached(built, "environment /opt/jupyter") and not cached(built, "environment /opt/venv")
-    # Only the kernel's small packages and what follows them changed; the large ones, most of it, did not.
+    # The layer of small packages and the layers after it changed. The layer of large packages did not.
     *others, large, small, _ = zip(delivered, layers(project), strict=True)
     assert all(old == new for old, new in (*others, large)) and small[0] != small[1]
     assert large[0][1] > 3 * small[0][1]
@@ -57,13 +57,13 @@ def test_a_package_is_added_built_and_removed(project: Project) -> None:
 
 
 def cached(log: str, words: str) -> bool:
-    """Whether the build took the RUN that `words` are in from its cache."""
+    """Did the build take the RUN line that contains `words` from its cache?"""
     step = next(line.split()[0] for line in log.splitlines() if "] RUN " in line and words in line)
     return f"{step} CACHED" in log
 
 
 def layers(project: Project) -> list[tuple[str, int]]:
-    """Digest and bytes of each layer of the lab's image, the first one first."""
+    """The digest and size in bytes of each layer of the lab's image, in their order."""
     image = project.config()["services"]["lab"]["image"]
     sizes = project.run("docker", "history", "--human=false", "--format={{.Size}}", image).stdout.split()
     (inspected,) = json.loads(project.run("docker", "image", "inspect", image).stdout)
@@ -96,7 +96,7 @@ def test_only_what_is_listed_can_be_removed(project: Project) -> None:
     assert "labdock: 'polars' is not in pyproject.toml. " in done.stderr
 
 
-# By what a hand made of pyproject.toml: what is seen, in the sentence that ends every command.
+# By a part of pyproject.toml: what a user mistakenly wrote instead, and what the error says.
 MISTAKES = {
     b'"numpy",': (b'"numpy"', "cannot be read (Unclosed array (at line "),
     b"[project]": (b"[tool.project]", "has no table [project], "),
@@ -110,7 +110,7 @@ MISTAKES = {
 def test_a_list_that_cannot_be_read_is_one_sentence(
     project: Project, tmp_path: Path, command: str, right: bytes
 ) -> None:
-    """What the build stage runs, with a uv that finds nothing newer."""
+    """packages.py, with a stand-in for uv that finds nothing newer."""
     (tmp_path / "uv").write_text("#!/bin/sh\n")
     (tmp_path / "uv").chmod(0o755)
     sound = (project.folder / "pyproject.toml").read_bytes()
@@ -126,7 +126,7 @@ def test_a_list_that_cannot_be_read_is_one_sentence(
 
 
 def changed(project: Project, text: bytes, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """packages.py, as it runs in the build stage, on another package list."""
+    """Run packages.py on another pyproject.toml."""
     archive = io.BytesIO()
     lock = (project.folder / "requirements.lock").read_bytes()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -145,7 +145,7 @@ def test_newer_versions_are_shown_then_taken(project: Project) -> None:
     lines = old.splitlines(keepends=True)
     start = next(number for number, line in enumerate(lines) if line.startswith("seaborn=="))
     end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith(" ")), len(lines))
-    lines[start:end] = [f"seaborn==0.13.1 \\\n    --hash=sha256:{'0' * 64}\n"]  # never installed, only renewed
+    lines[start:end] = [f"seaborn==0.13.1 \\\n    --hash=sha256:{'0' * 64}\n"]  # old, and never installed
     (project.folder / "requirements.lock").write_text("".join(lines))
     before = state(project)
     shown = project.run("make", "--no-print-directory", "outdated").stderr

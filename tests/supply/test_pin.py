@@ -1,8 +1,6 @@
-"""`make pin`: the build stays on the base image and the packages that were recorded, or says that they are gone."""
+"""`make pin`: each build uses the base image and packages that were recorded, or says that they are gone."""
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import Render
 from tests.support.mutants import without_environments
 from tests.support.project import Project
-from tests.support.supply import package, publish, registry, served
+from tests.support.supply import package, publish, registry, served, stand_in
 
 PINS = "compose.pins.yaml"
 BASE = "python:3.13-slim-trixie"
@@ -34,7 +33,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def base(engine: None, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A base image in a registry of its own, whose apt knows the test's mirror only; its name."""
+    """The name of a base image in the test's own registry. Its apt uses the test's mirror only."""
     folder = tmp_path_factory.mktemp("registry")
     with registry(folder, port) as address:
         name = f"{address}/{BASE}"
@@ -44,7 +43,7 @@ def base(engine: None, port: int, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def push(name: str, folder: Path, mark: str) -> None:
-    """Give the registry another image of the same name."""
+    """Push another image of the same name."""
     (folder / "debian.sources").write_text(SOURCES)
     lines = (f"FROM {BASE}", "COPY debian.sources /etc/apt/sources.list.d/", f"RUN echo {mark} >/etc/base-mark")
     (folder / "Dockerfile").write_text("\n".join(lines) + "\n")
@@ -66,7 +65,7 @@ def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture
 def project(fresh_project: Project, base: str, mirror: tuple[Path, str]) -> Project:
-    """A project on that base and mirror, whose image holds labdock-dummy and no environments: built in seconds."""
+    """A project that uses both. Its image has labdock-dummy and no environments, so that it is built in seconds."""
     without_environments(fresh_project)
     fresh_project.replace("Dockerfile", "git openssh-client", "labdock-dummy")
     fresh_project.environment |= {"PYTHON_IMAGE": base, "DEBIAN_MIRROR": mirror[1], "DEBIAN_SECURITY_MIRROR": ""}
@@ -87,6 +86,12 @@ def pinned(project: Project) -> dict[str, str]:
     return yaml.safe_load(project.read(PINS))["services"]["pinned"]["build"]["args"]
 
 
+def test_a_new_project_has_the_file_without_pins(render: Render) -> None:
+    project = render()
+    script = f". lab/commands/lib/pins.sh; pinned '${{PYTHON_IMAGE:-{BASE}}}' ''"
+    assert project.run("sh", "-euc", script).stdout == project.read(PINS)
+
+
 @pytest.mark.full
 def test_a_build_stays_on_what_was_pinned(
     project: Project, base: str, mirror: tuple[Path, str], tmp_path: Path
@@ -98,13 +103,13 @@ def test_a_build_stays_on_what_was_pinned(
         "PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{BASE}}}@{digest}",
         "DEBIAN_PINS": "labdock-dummy=1.0",
     }
-    assert f"Pinned in {PINS}: {base}@{digest}; packages: 1. " in said
+    assert f"Pinned in {PINS}: {base}@{digest}. Debian packages: 1. " in said
 
     project.environment["PYTHON_IMAGE"] = f"{base}@{digest}"
     assert "compose.pins.yaml adds a digest: leave the digest out of .env." in project.make("up", check=False).stderr
     project.environment["PYTHON_IMAGE"] = base
 
-    # Registry and mirror go on, and still have what was pinned.
+    # The registry and the mirror get newer versions, and keep the pinned ones.
     tmp_path.joinpath("second").mkdir()
     push(base, tmp_path / "second", "second")
     publish(mirror[0], "labdock-dummy_1.0.deb", "labdock-dummy_2.0.deb")
@@ -114,9 +119,9 @@ def test_a_build_stays_on_what_was_pinned(
     assert built(project) == ("second", "2.0"), "the control: without pins"
     (project.folder / PINS).write_text(kept)
 
-    # The mirror has dropped it: one sentence, which names the mend; the mend mends.
+    # The mirror drops the pinned version: the error names the fix, and the fix works.
     publish(mirror[0], "labdock-dummy_2.0.deb")
-    # Else the build takes the step from its cache.
+    # Without a change, the build would take the step from its cache.
     project.replace("lab/build/attempt.py", "import os\n", "import os  # changed\n")
     done = project.make("up", check=False)
     assert done.returncode != 0
@@ -138,25 +143,31 @@ def test_a_failure_leaves_the_pins(project: Project, base: str, mirror: tuple[Pa
     assert "labdock: the image was not built: " in done.stderr
     project.environment["PYTHON_IMAGE"] = f"{base}-none"
     done = project.make("pin", check=False)
-    assert f"labdock: no registry tells the digest of {base}-none (" in done.stderr
-    assert "): name one that does in .env, PYTHON_IMAGE." in done.stderr
+    assert f"labdock: the digest of {base}-none cannot be looked up (" in done.stderr
+    assert "). Set PYTHON_IMAGE in .env to an image in a registry." in done.stderr
     project.environment["PYTHON_IMAGE"] = f"{base}@sha256:{'0' * 64}"
-    assert "leave out the digest in .env" in project.make("pin", check=False).stderr
+    assert f"Remove '@sha256:{'0' * 64}' from it in .env." in project.make("pin", check=False).stderr
     assert project.read(PINS) == before
 
 
-def test_an_image_that_does_not_run_leaves_the_pins(fresh_project: Project, tmp_path: Path) -> None:
-    """A stand-in for registry and builder: all goes well but what lists the packages."""
-    (tmp_path / "docker").write_text(
-        '#!/bin/sh\ncase "$1 $2" in\n'
-        f"'buildx imagetools') echo 'Digest: sha256:{'0' * 64}' ;;\n"
-        "'compose build') ;;\n"
-        "'run --rm') exit 1 ;;\n"
-        f'*) exec {shutil.which("docker")} "$@" ;;\nesac\n'
-    )
-    (tmp_path / "docker").chmod(0o755)
-    before = fresh_project.read(PINS)
-    fresh_project.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+LATE = 'case "$1 $2" in "buildx imagetools") echo sha256:{digest}; exit ;; "compose build") exit ;; {fails} esac'
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "no file"])
+def test_a_late_failure_leaves_the_pins_as_they_were(fresh_project: Project, tmp_path: Path, there: bool) -> None:
+    """Stand-ins for registry and builder succeed. The last step, which lists the packages, fails."""
+    pins = fresh_project.folder / PINS
+    if not there:
+        pins.unlink()
+    before = pins.read_text() if there else None
+    (tmp_path / "left").mkdir()
+    fresh_project.environment["TMPDIR"] = str(tmp_path / "left")
+    fails = f'"run --rm") cp {pins} {tmp_path}/seen; exit 1 ;;'
+    stand_in(fresh_project, tmp_path / "bin", "docker", LATE.format(digest="0" * 64, fails=fails))
     done = fresh_project.make("pin", check=False)
     assert done.returncode != 0 and "Pinned" not in done.stdout
-    assert fresh_project.read(PINS) == before
+    assert "0" * 64 in (tmp_path / "seen").read_text()  # the failure came late
+    assert (pins.read_text() if pins.exists() else None) == before
+    assert list((tmp_path / "left").iterdir()) == []
+    if not there:  # else the end of the test cannot read the project
+        pins.write_text("services: {pinned: {}}\n")

@@ -1,4 +1,4 @@
-"""A private index behind a password, a CA of its own and a proxy: they serve, and the password is seen nowhere."""
+"""A private package index with a password, its own CA and a proxy: all work, and nothing shows the password."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ from tests.support.mutants import beside
 from tests.support.project import Project
 from tests.support.refusal import name_of
 
-# Packages of no other index.
+# Packages that no other index has.
 OWN, EXTRA, CHANGED, DAMAGED, SOURCE = (f"labdock-test-{n}" for n in ("own", "extra", "changed", "damaged", "source"))
 SETTINGS = ("PIP_INDEX_URL", "LAB_PIP_INDEX_URL", "LAB_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @pytest.fixture(scope="module")
 def project(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project of tiny packages that lie in a folder, `INDEX`."""
+    """A project with tiny packages only. They are in a folder, `INDEX`."""
     project = new_project()
     files = tmp_path_factory.mktemp("index")
     tiny(project, files, OWN)
@@ -46,7 +46,7 @@ def project(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 @pytest.fixture(scope="module")
 def site(lab: Project, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The index, with the shell's own settings out of the way, so that .env decides. (`lab` was built with them.)"""
+    """The index. The settings in the shell are removed, so that .env decides. (`lab` was built with them.)"""
     if not shutil.which("openssl"):
         lacking("openssl, which makes the test's certificates, is missing")
     folder, address = tmp_path_factory.mktemp("tls"), gateway(project)
@@ -61,13 +61,13 @@ def site(lab: Project, project: Project, tmp_path_factory: pytest.TempPathFactor
 
 
 def build(project: Project, *words: str, check: bool = True) -> str:
-    """What a build says, with the value of each argument that it shows."""
+    """The output of a build, in which build arguments show their values."""
     done = project.compose("--progress", "plain", "--profile", "packages", "build", *words, check=check)
     return done.stdout + done.stderr
 
 
 def said(project: Project, target: str, *words: str) -> str:
-    """The sentence with which a target is refused."""
+    """The error of a make target that fails."""
     done = project.run("make", "--no-print-directory", target, *words, check=False)
     assert done.returncode != 0
     assert not holds(done.stdout + done.stderr)
@@ -76,7 +76,7 @@ def said(project: Project, target: str, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(project: Project, site: Site) -> tuple[Project, str]:
-    """The project and the log of its build, with packages and uv from the private index alone."""
+    """The project and the log of its build. All packages, uv included, come from the private index."""
     project.set_env(PIP_INDEX_URL=site.url(), LAB_CA_BUNDLE=str(site.bundle))
     return project, build(project, "lab", "packages")
 
@@ -119,7 +119,7 @@ def test_a_further_index_is_asked_first(built: tuple[Project, str], site: Site) 
                 (project.folder / name).write_text(text)
             project.run("make", "add", f"PKG={EXTRA}")
             assert (elsewhere.split()[1] in project.read("requirements.lock")) is expected
-            build(project, "lab")  # each has its own file of that version, and the lock its hash
+            build(project, "lab")  # each index has another file of that version, and the lock has its hash
     finally:
         project.set_env(PIP_INDEX_URL=site.url())
         for name, text in zip(("pyproject.toml", "requirements.lock"), before, strict=True):
@@ -133,7 +133,7 @@ def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> Non
     (project.folder / "requirements.lock").write_text(before + wheel(index, CHANGED))
     (file,) = index.glob(f"simple/{CHANGED}/*.whl")
     whole = file.read_bytes()
-    file.write_bytes(whole[:10] + bytes([whole[10] ^ 1]) + whole[11:])  # a date, which nobody reads
+    file.write_bytes(whole[:10] + bytes([whole[10] ^ 1]) + whole[11:])  # a part of a date, which no tool reads
     try:
         assert "a file differs from what was locked" in said(project, "up")
         file.write_bytes(whole)
@@ -144,7 +144,7 @@ def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> Non
 
 @pytest.mark.full
 def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
-    """The index can be reached, and the lock agrees: for uv in build and `make add`, and for pip."""
+    """The hash in the lock is right. The error is the same for uv in the build, uv in `make add`, and pip."""
     project, _ = built
     locks, index = ("requirements.lock", "lab/locks/build.lock"), Path(project.environment["INDEX"])
     before = {name: project.read(name) for name in (*locks, "pyproject.toml")}
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
 
 @pytest.mark.full
 def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], site: Site) -> None:
-    """uv shows an address that is none as it stands; the control lets it."""
+    """uv prints a malformed address as it is. The negative control lets that through."""
     project, _ = built
     script, lock = (project.read(name) for name in ("lab/build/attempt.py", "requirements.lock"))
     unescaped = f"{site.url()} https://reader:{PASSWORD}@{site.address}/more/simple"
@@ -183,7 +183,7 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
             assert holds(log) is shown
         for target in ("add", "up"):
             assert f"PIP_INDEX_URL names '...@{site.address}/more/simple'" in said(project, target, f"PKG={EXTRA}")
-        # Escaped as it should be, at an address where nobody answers.
+        # A correct address at which no server answers.
         project.set_env(PIP_INDEX_URL=f"{site.url()} {site.url().replace(site.address, '127.0.0.1:9')}")
         both = f"cannot be reached (PIP_INDEX_URL is 'https://{site.address}/simple https://127.0.0.1:9/simple')"
         (project.folder / "lab/build/attempt.py").write_text(script)
@@ -198,7 +198,7 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
 
 @pytest.mark.full
 def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[Project, str], tmp_path: Path) -> None:
-    """Its backend is no setuptools. The control: without it in the bundle, nothing is built."""
+    """Its build backend is not setuptools. The negative control: without the backend, the build fails."""
     project, _ = built
     before = project.read("requirements.lock")
     (project.folder / "requirements.lock").write_text(before + source(Path(project.environment["INDEX"]), SOURCE))
@@ -210,7 +210,7 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
         archive.extractall(tmp_path, filter="tar")
     there = Project(tmp_path / "iris-study", project.answers)
     there.set_env(LAB_NAME=f"{name_of(project)}-there", PIP_INDEX_URL="https://127.0.0.1:9/simple")
-    cache = f"{name_of(project)}-there"  # an empty one for each build: uv keeps what it has built
+    cache = f"{name_of(project)}-there"  # each build gets an empty cache, since uv keeps what it built
     try:
         assert f"{SOURCE}==1.0" in build(there, f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={cache}-1", "lab")
         (backend,) = there.folder.glob("lab/bundle/wheels/*_backend-*.whl")
@@ -225,7 +225,7 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
 
 @pytest.mark.full
 def test_a_password_that_is_an_argument_is_found(built: tuple[Project, str]) -> None:
-    """The control: as an argument it stands in the history, in a file it stays in a layer."""
+    """The negative control: an argument is in the image's history, and a deleted file is in a layer."""
     project, _ = built
     image = f"{name_of(project)}-packages"
     leaky = f"FROM {image}\nARG PIP_INDEX_URL\nUSER root\nRUN echo $PIP_INDEX_URL >/trace\nRUN rm /trace\n"
@@ -246,9 +246,9 @@ def test_a_wrong_password_is_one_sentence(built: tuple[Project, str], site: Site
     refusal = f"refuses your credentials (PIP_INDEX_URL is 'https://{site.address}/simple'). Fix them in .env."
     project.set_env(PIP_INDEX_URL=site.url("wrong"))
     try:
-        # Where the cache does not hold the resolver's image, its build meets the refusal first, and says so too.
+        # If the image `packages` must be built first, its build fails with the same error.
         assert said(project, "add", f"PKG={EXTRA}").endswith(f"the package index {refusal}")
-        for lock in ("lab/locks/build.lock", "requirements.lock"):  # pip asks for the one, uv for the other
+        for lock in ("lab/locks/build.lock", "requirements.lock"):  # pip installs the first, uv the second
             text = project.read(lock)
             (project.folder / lock).write_text(f"# {site.bundle} again\n{text}")
             assert said(project, "up") == f"labdock: the image was not built: the package index {refusal}"
@@ -282,11 +282,11 @@ def test_a_proxy_is_used(built: tuple[Project, str], site: Site) -> None:
         log = build(project, "packages", "lab")
         assert f"{OWN}==1.0" in log
         asked = len(seen)
-        assert asked >= 2  # uv's lock by pip, the environments by uv
+        assert asked >= 2  # by pip for uv, and by uv for the environments
         project.run("make", "add", f"PKG={EXTRA}")
         assert len(seen) > asked
         assert {*seen} == {site.address}
-    # The control: where the proxy is gone, nothing goes another way.
+    # The negative control: without the proxy, nothing reaches the index.
     assert "the package index cannot be reached" in said(project, "lock")
     project.set_env(HTTPS_PROXY="")
     (project.folder / "requirements.lock").write_text(text)

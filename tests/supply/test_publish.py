@@ -1,4 +1,4 @@
-"""The image in a registry, as the docs publish it: with BuildKit's record of how it was built."""
+"""The docs' commands that publish the image: the registry gets BuildKit's provenance too."""
 
 import socket
 from pathlib import Path

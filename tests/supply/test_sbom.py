@@ -1,4 +1,4 @@
-"""`make sbom`: every package of the image is in its bill of materials, which fits CycloneDX's schema."""
+"""`make sbom`: every package in the image is in its bill of materials, which is valid CycloneDX."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.build_programs import load
 from tests.support.project import Project
+from tests.support.supply import stand_in
 
 WRITTEN = ("sbom.cdx.json", "provenance.json")
 ENVIRONMENTS = ("/opt/jupyter", "/opt/venv")
@@ -24,7 +26,7 @@ LIST = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d i
 
 @pytest.fixture(scope="module")
 def tools(lab: Project) -> Iterator[str]:
-    """The image with the tools, once `make sbom` has run."""
+    """The name of the image with the tools, after `make sbom`."""
     lab.make("sbom")
     name = f"{lab.config()['services']['lab']['image'].removesuffix('-lab')}-sbom"
     yield name
@@ -44,7 +46,7 @@ def place(component: dict[str, Any]) -> str:
 
 
 def missing(lab: Project, sbom: dict[str, Any]) -> set[str]:
-    """What is installed in the image and not in its bill of materials."""
+    """What is in the image and not in its bill of materials."""
     listed = {
         (place(c), c["name"].lower(), c["version"], "arch=source" in c.get("purl", "")) for c in sbom["components"]
     }
@@ -104,24 +106,61 @@ def test_provenance_names_the_base_by_digest(lab: Project, tools: str) -> None:
     assert "build-arg:PYTHON_IMAGE" in provenance["invocation"]["parameters"]["args"]
 
 
+def record(proxy: str) -> dict[str, Any]:
+    """A part of what BuildKit records."""
+    return {"invocation": {"parameters": {"args": {"build-arg:HTTPS_PROXY": proxy}}}}
+
+
+def test_provenance_shows_no_credentials() -> None:
+    metadata = {"lab": {"buildx.build.provenance": record("http://me:secret@proxy.example:3128")}, "other": 1}
+    found = load("provenance").provenance(json.dumps(metadata))
+    assert json.loads(found) == record("http://proxy.example:3128")
+
+
+def test_an_engine_without_provenance_gives_none() -> None:
+    assert load("provenance").provenance(json.dumps({"lab": {"containerimage.digest": "sha256:0"}})) == ""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fails", ["export *", "run *provenance.py", "run *--tmpfs*"])
+def test_a_failure_leaves_nothing_behind(lab: Project, tools: str, tmp_path: Path, fails: str) -> None:
+    """A stand-in for `docker` fails at one step: the files are the old ones, and no container is left."""
+    project = Project(lab.folder, lab.answers, dict(lab.environment))
+    (tmp_path / "left").mkdir()
+    project.environment["TMPDIR"] = str(tmp_path / "left")
+    before = {name: lab.read(name) for name in WRITTEN}, containers(lab)
+    step = fails.replace(" ", "\\ ")
+    stand_in(project, tmp_path / "bin", "docker", f'case "$*" in {step}) touch {tmp_path}/reached; exit 1 ;; esac')
+    assert project.make("sbom", check=False).returncode != 0
+    assert (tmp_path / "reached").exists()
+    assert ({name: lab.read(name) for name in WRITTEN}, containers(lab)) == before
+    assert list((tmp_path / "left").iterdir()) == [] and not (lab.folder / ".sbom.new").exists()
+
+
+def containers(lab: Project) -> list[str]:
+    """Every container of the lab's image, running or not."""
+    image = lab.config()["services"]["lab"]["image"]
+    return lab.run("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image}").stdout.split()
+
+
 # --- the workflow's check ---------------------------------------------------------------------------
 def advisory(**fields: str) -> dict[str, Any]:
-    """What the distribution's security tracker says of one hole."""
+    """What Debian's security tracker says about one vulnerability."""
     return {"CVE-2026-0001": {"releases": {"trixie": {"status": "resolved", "urgency": "high", **fields}}}}
 
 
 ADVISORIES = {
     "nothing known": ({}, 0),
-    "mended by a newer version": ({"git": advisory(fixed_version="1:99")}, 1),
-    "mended in this version": ({"git": advisory(fixed_version="1:1")}, 0),
-    "nothing mends it yet": ({"git": advisory(status="open")}, 0),
+    "fixed by a newer version": ({"git": advisory(fixed_version="1:99")}, 1),
+    "fixed in this version": ({"git": advisory(fixed_version="1:1")}, 0),
+    "not fixed yet": ({"git": advisory(status="open")}, 0),
     "not installed": ({"apache2": advisory(fixed_version="99")}, 0),
 }
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("case", ADVISORIES)
-def test_the_workflow_finds_what_a_newer_version_mends(lab: Project, tools: str, tmp_path: Path, case: str) -> None:
+def test_the_workflow_finds_what_a_newer_version_fixes(lab: Project, tools: str, tmp_path: Path, case: str) -> None:
     known, status = ADVISORIES[case]
     (tmp_path / "known.json").write_text(json.dumps(known))
     steps = yaml.safe_load(lab.read(".github/workflows/lab.yml"))["jobs"]["vulnerabilities"]["steps"]

@@ -1,4 +1,4 @@
-"""`make verify`: the image can be built again to the same byte; where it cannot, the file that differs is named."""
+"""`make verify`: two builds make the same image, byte by byte. If they do not, the files that differ are named."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from engine.tools import Refused
 from tests.conftest import Render, lacking
 from tests.support.mutants import copy_of, without_environments
 from tests.support.project import Project
+from tests.support.supply import stand_in
 
 BASE = "python:3.13-slim-trixie"
 GREEN = re.compile(r"^(\d+) builds, one digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
@@ -31,13 +32,13 @@ def verify(project: Project, builds: int = 2) -> str:
 
 @pytest.fixture
 def system(fresh_project: Project) -> Project:
-    """A project whose image has no environments: what is built in seconds."""
+    """A project whose image has no environments, so that it is built in seconds."""
     without_environments(fresh_project)
     return fresh_project
 
 
 def caches(project: Project) -> list[str]:
-    """The caches that builds of `make verify` have left."""
+    """The caches that `make verify` left behind."""
     used = project.run("docker", "buildx", "du", "--verbose").stdout
     return re.findall(r"cached mount .*verify-.*", used)
 
@@ -47,7 +48,7 @@ def test_two_builds_of_the_default_are_one(fresh_project: Project) -> None:
     assert verify(fresh_project)
 
 
-# What makes two builds differ, by the file that is named for it; each build has a host name of its own.
+# Commands that make two builds differ, by the file that is named for it. Each build has another host name.
 DIFFERENT = {
     "/etc/dice": "head -c 20 /dev/urandom >/etc/dice",
     "/etc/built-by": "hostname >/etc/built-by",
@@ -58,7 +59,7 @@ DIFFERENT = {
 
 @pytest.mark.full
 def test_what_differs_is_named(system: Project) -> None:
-    """The control, in which builds do differ; what is always the same is not named."""
+    """The negative control: these builds do differ. A file that is always the same is not named."""
     line = "; ".join(["RUN touch /etc/always", *DIFFERENT.values()])
     system.replace("Dockerfile", "WORKDIR /\n", f"{line}\nWORKDIR /\n")
     done = system.run("make", "--no-print-directory", "verify", check=False)
@@ -67,7 +68,7 @@ def test_what_differs_is_named(system: Project) -> None:
     report = done.stdout.splitlines()[2:]
     assert re.match(r"layer \d+, RUN touch /etc/always;", report[0])
     assert report[1:] == [f"  {file}" for file in sorted(DIFFERENT)]
-    assert "labdock: build 2 differs from the first in what is listed above (sha256:" in done.stderr
+    assert "labdock: build 2 differs from build 1. See the list above." in done.stderr
     assert caches(system) == []
 
 
@@ -83,39 +84,34 @@ def test_a_build_that_fails_says_why(system: Project) -> None:
     ("words", "reason"),
     [
         ("#9 1.5 labdock: the package index is away.", "the package index is away."),
-        (
-            "ERROR: OCI exporter is not supported for the docker driver.",
-            "this engine keeps no images that can be compared",
-        ),
-        ("ERROR: write /blobs: no space left on device", "the disk is full: free some"),
-        ("ERROR: bang", "the lines above say why."),
+        ("ERROR: OCI exporter is not supported for the docker driver.", "this engine cannot write an image to a file."),
+        ("ERROR: write /blobs: no space left on device", "the disk is full. Free some space;"),
+        ("ERROR: bang", "see the lines above."),
     ],
 )
-def test_what_the_builder_says_is_handed_on(fresh_project: Project, tmp_path: Path, words: str, reason: str) -> None:
-    """A stand-in for the builder fails with these words; all else is the engine's own."""
-    docker = tmp_path / "docker"
-    docker.write_text(
-        f'#!/bin/sh\n[ "$1 $2" = \'buildx bake\' ] || exec {shutil.which("docker")} "$@"\n'
-        f"cat >/dev/null\necho '{words}'\nexit 1\n"
-    )
-    docker.chmod(0o755)
-    fresh_project.environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
+def test_a_failed_build_is_explained(fresh_project: Project, tmp_path: Path, words: str, reason: str) -> None:
+    """A stand-in for the builder fails with these words. The command leaves no file behind."""
+    fails = f"cat >/dev/null; echo '{words}'; exit 1"
+    stand_in(fresh_project, tmp_path / "bin", "docker", f'case "$1 $2" in "buildx bake") {fails} ;; esac')
+    (tmp_path / "left").mkdir()
+    fresh_project.environment["TMPDIR"] = str(tmp_path / "left")
     done = fresh_project.make("verify", check=False)
     assert words in done.stderr
     assert any(line.startswith(f"labdock: the image was not built: {reason}") for line in done.stderr.splitlines())
+    assert list((tmp_path / "left").iterdir()) == []
 
 
-# --- elsewhere, and at another time -----------------------------------------------------------------
+# --- in another folder, and on another day ------------------------------------------------------------
 @pytest.mark.nightly
 def test_eight_builds_in_two_folders_are_one(fresh_project: Project, tmp_path: Path) -> None:
-    """Each build has a host name of its own too."""
+    """Each build also has another host name."""
     other = copy_of(fresh_project, tmp_path / "ein anderer Ort")
     assert verify(fresh_project, 6) == verify(other)
 
 
 @pytest.fixture(scope="module")
 def tomorrow(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A base image whose programs see another day; its name."""
+    """The name of a base image whose programs see the next day."""
     folder = tmp_path_factory.mktemp("clock")
     try:
         Apt(folder).unpack(["libfaketime/trixie"], folder / "packages")
@@ -166,7 +162,7 @@ def own_layers(project: Project, folder: Path, base: str) -> list[str]:
 
 @pytest.mark.nightly
 def test_tomorrow_the_layers_are_the_same(fresh_project: Project, tmp_path: Path, tomorrow: str) -> None:
-    """The second build's programs see another day. (Its base has three files more, so its digest is another.)"""
+    """The second build's programs see the next day. (Its base image has three more files.)"""
     fresh_project.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
     today = own_layers(fresh_project, tmp_path / "today", BASE)
     assert (

@@ -1,4 +1,4 @@
-"""A private package index over TLS and a proxy, both of a test's own, reached from builds and labs."""
+"""A private package index over TLS, and a proxy. Builds and labs can reach both."""
 
 import base64
 import gzip
@@ -26,13 +26,13 @@ import yaml
 
 from tests.support.project import Project
 
-HOST = "index.test"  # pip does not take an IP address for a TLS server's name
-PASSWORD = secrets.token_hex(12) + "@:/" + secrets.token_hex(4)  # with what has to be escaped in an address
+HOST = "index.test"  # pip does not accept an IP address as the name of a TLS server
+PASSWORD = secrets.token_hex(12) + "@:/" + secrets.token_hex(4)  # with characters that an address must escape
 
 
 @dataclass(frozen=True)
 class Site:
-    """A network with an index of its own: `address` is HOST:PORT, `bundle` holds its CA and the machine's."""
+    """A site with its own index. `address` is HOST:PORT, `bundle` a file with its CA and the machine's CAs."""
 
     address: str
     bundle: Path
@@ -42,7 +42,7 @@ class Site:
 
 
 def wheel(folder: Path, name: str, text: str = "") -> str:
-    """Make a wheel of a module `name` that holds `text` in its folder of a simple index; its line of a lock."""
+    """Add a wheel to a simple index: a module `name` with this text. Returns its line of a lock."""
     module = name.replace("-", "_")
     path = folder / "simple" / name / f"{module}-1.0-py3-none-any.whl"
     path.parent.mkdir(parents=True)
@@ -57,7 +57,7 @@ def wheel(folder: Path, name: str, text: str = "") -> str:
 
 
 def source(folder: Path, name: str) -> str:
-    """Make a package that comes as source, and the wheel of the backend that builds it, like `wheel`."""
+    """Add a source package and the wheel of its build backend, as `wheel` does."""
     module, backend = name.replace("-", "_"), f"{name}-backend"
     built = folder / "built"
     wheel(built, name)
@@ -88,7 +88,7 @@ def build_wheel(folder, *_, **__):
 
 
 def tiny(project: Project, folder: Path, name: str) -> None:
-    """Let all locks of the project hold one tiny package, and put it into a simple index with the build's tools.
+    """Put one tiny package into all locks of the project, and into a simple index together with the build's tools.
 
     No build has seen its lock of the tools before. Its builds know the host of the index.
     """
@@ -112,7 +112,7 @@ def tiny(project: Project, folder: Path, name: str) -> None:
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """A CA of the test's own, and a certificate with its key that it signed for HOST: PEM files."""
+    """A new CA, and a certificate with its key for HOST: PEM files."""
     ca = authority(folder)
     return ca, signed(folder, HOST)
 
@@ -120,13 +120,13 @@ def certificates(folder: Path) -> tuple[Path, Path]:
 def request(folder: Path, *options: str | Path) -> None:
     """Make a certificate, with a new key."""
     plain = folder / "openssl.cnf"
-    plain.write_text("[req]\ndistinguished_name = name\n[name]\n")  # the machine's adds what does not belong here
+    plain.write_text("[req]\ndistinguished_name = name\n[name]\n")  # the machine's own file has other extensions
     new = ("openssl", "req", "-config", plain, "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
     subprocess.run([*new, *options], check=True, capture_output=True)
 
 
 def authority(folder: Path) -> Path:
-    """A CA in `folder`: its certificate."""
+    """Make a CA in `folder`. Returns its certificate."""
     ca = folder / "ca.pem"
     is_ca = ("-addext", "basicConstraints=critical,CA:TRUE")
     request(folder, "-subj", "/CN=test CA", *is_ca, "-keyout", folder / "ca.key", "-out", ca)
@@ -134,7 +134,7 @@ def authority(folder: Path) -> Path:
 
 
 def signed(folder: Path, host: str) -> Path:
-    """A certificate for `host` by the CA in `folder`, with its key."""
+    """Make a certificate and key for `host`, signed by the CA in `folder`."""
     own, key = folder / f"{host}.pem", folder / f"{host}.key"
     by_ca = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-subj", "/CN=index")
     names = ("-addext", "basicConstraints=CA:FALSE", "-addext", f"subjectAltName=DNS:{host}")
@@ -144,7 +144,7 @@ def signed(folder: Path, host: str) -> Path:
 
 
 class Files(SimpleHTTPRequestHandler):
-    """A folder; without a password only below /open/."""
+    """A file server. Only /open/ needs no password."""
 
     def __init__(self, *arguments: Any, password: str, **options: Any) -> None:
         self.password = password
@@ -167,7 +167,7 @@ class Files(SimpleHTTPRequestHandler):
 
 
 class Tunnel(BaseHTTPRequestHandler):
-    """A proxy that knows CONNECT only, and one host, its own; the server's `seen` gets every target."""
+    """A proxy for CONNECT only, to its own machine. The server's `seen` records every target."""
 
     def do_CONNECT(self) -> None:
         self.server.seen.append(self.path)  # type: ignore[attr-defined]
@@ -188,7 +188,7 @@ class Tunnel(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(server: ThreadingHTTPServer) -> Iterator[int]:
-    """Serve in the background; the port."""
+    """Serve in the background. Yields the port."""
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -201,11 +201,11 @@ def serving(server: ThreadingHTTPServer) -> Iterator[int]:
 
 @contextmanager
 def private_index(folder: Path, address: str, certificate: Path, password: str) -> Iterator[str]:
-    """Serve `folder` at `address` over TLS; HOST and port."""
+    """Serve `folder` at `address` over TLS. Yields HOST:PORT."""
     server = ThreadingHTTPServer((address, 0), partial(Files, directory=str(folder), password=password))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    # Each connection's thread shakes hands, so that one that does not holds up no other.
+    # The handshake runs in the connection's thread: one that hangs does not block the others.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     with serving(server) as port:
         yield f"{HOST}:{port}"
@@ -213,7 +213,7 @@ def private_index(folder: Path, address: str, certificate: Path, password: str) 
 
 @contextmanager
 def proxy(address: str) -> Iterator[tuple[str, list[str]]]:
-    """A proxy at `address`: its URL, and the targets that it was asked for."""
+    """Run a proxy at `address`. Yields its URL and the list of targets that it was asked for."""
     server = ThreadingHTTPServer((address, 0), Tunnel)
     server.seen = []  # type: ignore[attr-defined]
     with serving(server) as port:
@@ -221,13 +221,13 @@ def proxy(address: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def gateway(project: Project) -> str:
-    """The host's address as containers and builds of the engine see it."""
+    """The host's address, as containers and builds see it."""
     form = "{{(index .IPAM.Config 0).Gateway}}"
     return project.run("docker", "network", "inspect", "bridge", "--format", form).stdout.strip()
 
 
 def holds(what: str | bytes) -> bool:
-    """Whether the password stands in it: plain, as in an address, or as a request carries it."""
+    """Does it contain the password: plain, escaped as in an address, or encoded as in a request?"""
     data = what.encode() if isinstance(what, str) else what
     words = (
         PASSWORD,
@@ -239,7 +239,7 @@ def holds(what: str | bytes) -> bool:
 
 
 def shown_by(project: Project, image: str) -> list[str]:
-    """Where an image holds the password: configuration, history, layers, with files that a later one removes."""
+    """Where an image has the password: configuration, history, or layers (with files deleted later)."""
     found = [
         " ".join(command[:2])
         for command in (("image", "inspect", image), ("history", "--no-trunc", image))

@@ -1,6 +1,8 @@
-"""Where a build gets its base and packages from, made by tests: a registry and a mirror of the distribution."""
+"""What tests replace of a build's surroundings: a registry, a Debian mirror, and programs on the PATH."""
 
 import hashlib
+import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import requests
 from engine.debian import Apt
 from engine.tools import Refused
 from tests.conftest import lacking
+from tests.support.project import Project
 from tests.support.waiting import until
 
 PROGRAM = "usr/bin/docker-registry"
@@ -30,7 +33,7 @@ auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
 
 @contextmanager
 def registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> Iterator[str]:
-    """The distribution's own registry on a port of 127.0.0.1, its images in `folder`; its address.
+    """Run Debian's docker-registry on a port of 127.0.0.1, with its images in `folder`. Yields its address.
 
     With `user`, a name and a password, it lets nobody else in.
     """
@@ -66,7 +69,7 @@ def answers(address: str) -> bool:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and writes nothing to the terminal."""
+    """A file server that prints nothing."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -74,7 +77,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path, address: str) -> Iterator[str]:
-    """The files of `folder` over HTTP, on any port of `address`."""
+    """Serve the files of `folder` over HTTP, on any free port of `address`. Yields the URL."""
     server = ThreadingHTTPServer((address, 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -85,7 +88,7 @@ def served(folder: Path, address: str) -> Iterator[str]:
 
 
 def package(folder: Path, name: str, version: str) -> None:
-    """Build an empty package into `folder`."""
+    """Build an empty Debian package in `folder`."""
     tree = folder / f"{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
     control = f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.com>\n"
@@ -94,7 +97,7 @@ def package(folder: Path, name: str, version: str) -> None:
 
 
 def publish(folder: Path, *archives: str) -> None:
-    """Make `folder` a mirror, suite `stable`, of these archives that lie in it."""
+    """Make `folder` a Debian mirror, suite `stable`, of these archives in it."""
     entries = []
     for archive in archives:
         fields = subprocess.run(["dpkg-deb", "--field", folder / archive], check=True, text=True, capture_output=True)
@@ -113,3 +116,12 @@ def publish(folder: Path, *archives: str) -> None:
         listed.append(f" {hashlib.sha256(content).hexdigest()} {len(content)} {path.relative_to(suite)}\n")
     head = "Suite: stable\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nComponents: main\nArchitectures: all amd64 arm64\n"
     (suite / "Release").write_text(f"{head}SHA256:\n{''.join(listed)}")
+
+
+def stand_in(project: Project, folder: Path, program: str, script: str) -> None:
+    """Put a `program` into `folder`, first on the project's PATH: `script`, then the real program."""
+    folder.mkdir(exist_ok=True)
+    (folder / program).write_text(f'#!/bin/sh\n{script}\nexec {shutil.which(program) or "false"} "$@"\n')
+    (folder / program).chmod(0o755)
+    path = project.environment.get("PATH", os.environ["PATH"])
+    project.environment["PATH"] = path if path.startswith(f"{folder}:") else f"{folder}:{path}"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh add|remove|lock|outdated: with the names in PKG, change pyproject.toml and requirements.lock, both or neither.
-# uv does the work, in the stage of the image that builds the environments: this machine needs Docker only.
+# packages.sh add|remove|lock|outdated: change pyproject.toml and requirements.lock, both or neither. PKG holds the names.
+# uv does the work in the image `packages`, so this machine needs Docker only.
 set -eu
 . lab/commands/lib/all.sh
 
@@ -11,23 +11,25 @@ set -- "$1" ${PKG:-}
 engine=$(engine_kind)
 require check_engine check_index check_ca check_config
 for file in pyproject.toml requirements.lock; do
-    [ -f "$file" ] || refuse "$file is missing: git keeps its last state, 'git checkout $file'."
+    [ -f "$file" ] || refuse "$file is missing. Run 'git checkout $file' to get its last version back."
 done
 
 new=$(mktemp -d)
 trap 'rm -rf "$new" .pyproject.toml.new .requirements.lock.new' EXIT
 trap 'exit 130' HUP INT TERM
 [ ! -t 2 ] || echo "Asking the package index; the first time takes a minute ..." >&2
-build_quietly "$new/log" packages
-setting PIP_INDEX_URL '' >"$new/index" # in the archive, so that no container's environment shows a password
-tar -cf "$new/old.tar" pyproject.toml requirements.lock -C "$new" index
+quietly "$new/log" build packages
+mkdir "$new/old" "$new/files"
+cp pyproject.toml requirements.lock "$new/old"
+setting PIP_INDEX_URL '' >"$new/old/index" # in the archive, since everybody can read a container's environment
+export COPYFILE_DISABLE=1                  # on macOS, tar would add a file ._NAME for each file with extended attributes
+tar -cf "$new/old.tar" -C "$new/old" pyproject.toml requirements.lock index
 docker compose --progress quiet run --rm --no-TTY --no-deps packages "$@" <"$new/old.tar" >"$new/new.tar"
 [ -s "$new/new.tar" ] || exit 0
-# Written beside the old ones first: a disk that is full leaves both as they were.
-mkdir "$new/files"
+# Both are written beside the old ones first, so that a full disk changes neither.
 tar -xf "$new/new.tar" -C "$new/files"
 for file in pyproject.toml requirements.lock; do
-    cp -p "$file" ".$file.new" # owner and mode stay
+    cp -p "$file" ".$file.new" # keeps owner and mode
     cat "$new/files/$file" >".$file.new"
 done
 for file in pyproject.toml requirements.lock; do

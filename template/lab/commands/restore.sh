@@ -1,13 +1,14 @@
 #!/bin/sh
-# Bring the lab up from a bundle (`make bundle`) that was unpacked here. Everything is verified first; no network is asked.
+# Start the lab from a bundle (`make bundle`) that was unpacked here. Every file is checked first. No network is needed.
 set -eu
 . lab/commands/lib/all.sh
+. lab/commands/lib/sha256.sh
 
-# intact FOLDER SUMS: refuse what is not as it was when the bundle was made.
+# intact FOLDER SUMS: refuse a file that is not the one that was bundled.
 intact() {
-    if ! found=$(cd "$1" && sha256sum -c "$2" 2>/dev/null); then
+    if ! found=$(cd "$1" && LC_ALL=C $sha256 -c "$2" 2>/dev/null); then
         bad=$(printf '%s\n' "$found" | sed -n 's/: FAILED.*//p' | head -n 1)
-        refuse "${bad:-$1/$2} is not what the bundle was made with: unpack the bundle again, or copy it again."
+        refuse "${bad:-$1/$2} differs from the file that was bundled. Unpack the bundle again, or copy it again."
     fi
 }
 
@@ -17,39 +18,31 @@ part() {
 }
 
 [ -f lab/bundle/SHA256SUMS ] ||
-    refuse "lab/bundle holds no bundle: unpack one with 'tar xf NAME-bundle.tar' and run this in its folder."
-for check in check_engine check_buildkit; do
-    problem=$($check)
-    [ -z "$problem" ] || refuse "$(printf '%s\n' "$problem" | head -n 1)"
-done
+    refuse "lab/bundle is empty. Unpack a bundle with 'tar xf NAME-bundle.tar', then run this in its folder."
+require check_engine check_buildkit check_sha256
 intact lab/bundle SHA256SUMS
-# The project's own files are yours from the first time on.
+# The project's own files are checked once: later you may have changed them.
 if [ -f lab/bundle/project.sha256 ]; then
     intact . lab/bundle/project.sha256
 fi
 platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 [ "$platform" = "$(part platform)" ] ||
-    refuse "this engine runs $platform, the bundle is for $(part platform): make one on such a machine."
+    refuse "the engine runs $platform, and the bundle is for $(part platform). Make a bundle on a machine with $platform."
 
-chmod -R a+rX lab/bundle # whatever the umask was, `make add` reads it as the lab's user
+chmod -R a+rX lab/bundle # `make add` reads it as the lab's user, whatever your umask is
 docker load --quiet --input lab/bundle/images.tar
 [ -e .env ] || sh lab/commands/env.sh
-# The base image has another name in each bundle. All else in an .env that was there stays as it is.
+# The base image has another name in each bundle. All other lines of .env stay as they are.
 trap 'rm -f .env.new' EXIT
 trap 'exit 130' HUP INT TERM
-(umask 077 && LC_ALL=C awk -v line="PYTHON_IMAGE=$(part base)" '
+cp -p .env .env.new # keeps owner and mode
+LC_ALL=C awk -v line="PYTHON_IMAGE=$(part base)" '
     /^[ \t]*(export[ \t]+)?PYTHON_IMAGE[ \t]*[=:]/ { $0 = line; found = 1 }
     { print }
-    END { if (!found) print line }' .env >.env.new)
-cat .env.new >.env # owner and mode stay
-rm .env.new
-. lab/commands/lib/all.sh # the settings anew
+    END { if (!found) print line }' .env >.env.new
+mv .env.new .env
+. lab/commands/lib/settings.sh # .env has changed
 docker tag "$(part lab)" "$(image lab)"
 docker image rm "$(part lab)" >/dev/null
 rm -f lab/bundle/project.sha256
-# The bundle's base image is the pinned one, and no registry is there to ask for its digest: that holds again once
-# PYTHON_IMAGE is empty.
-sed 's/}\(@sha256:[0-9a-f]*\)$/\1}/' compose.pins.yaml >lab/bundle/pins
-cat lab/bundle/pins >compose.pins.yaml
-rm lab/bundle/pins
 exec sh lab/commands/up.sh --no-build

@@ -16,7 +16,15 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     ca=$(setting LAB_CA_BUNDLE)
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
     [ -z "$ca" ] || export PIP_CERT="$ca"
-    .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
+    offline=
+    lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, HTTPS_PROXY and LAB_CA_BUNDLE in .env."
+    if [ -e lab/bundle/SHA256SUMS ]; then
+        offline="--no-index --find-links lab/bundle/wheels"
+        lacking="lab/bundle lacks packages of tests/requirements.lock. Make a new bundle."
+    fi
+    # shellcheck disable=SC2086 # no option, or three words
+    .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $offline \
+        -r tests/requirements.lock || refuse "$lacking"
     cp tests/requirements.lock .venv-tests/
 fi
 exec .venv-tests/bin/python -m pytest -p no:cacheprovider tests "$@"

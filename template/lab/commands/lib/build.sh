@@ -15,34 +15,41 @@ build_with_podman() {
     stage=$1
     set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)"
     [ -z "$PIP_INDEX_URL" ] || set -- "$@" --secret id=index,env=PIP_INDEX_URL
+    arguments=$(build_arguments "$stage") || return 1
     while read -r argument; do
-        [ -z "${argument#*=}" ] || set -- "$@" --build-arg "$argument"
+        [ -z "$argument" ] || set -- "$@" --build-arg "$argument"
     done <<ARGUMENTS
-$(build_arguments "$stage")
+$arguments
 ARGUMENTS
     podman build "$@" --target "$stage" --tag "docker.io/library/$(image "$stage")" .
 }
 
 # build_arguments SERVICE: a line NAME=VALUE for each build argument, those of compose.override.yaml included.
 build_arguments() {
-    docker compose --profile '*' config |
-        sed -n "/^  $1:/,/^  [^ ]/p" |
-        sed -n '/^      args:/,/^      [^ ]/s/^        \([A-Za-z0-9_]*\): "\{0,1\}\([^"]*\)"\{0,1\}$/\1=\2/p'
+    docker compose --profile '*' config --format json |
+        podman run --rm --interactive --network none "$(setting PYTHON_IMAGE "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)")" \
+            python3 -I -c "$(cat lab/build/compose_config.py)" arguments "$1"
 }
 
-# build_quietly LOG WORD...: `build WORD...`. It shows the output only if the build fails, and ends the script then.
-build_quietly() {
+# quietly LOG COMMAND...: run a command that builds. If it fails, show the end of its output and the reason, and end the script.
+quietly() {
     log=$1
     shift
-    if ! build "$@" >"$log" 2>&1; then
-        cat "$log" >&2
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
         refuse_build "$log"
     fi
 }
 
-# refuse_build LOG: end the script with the reason for which the build failed.
+# bake WORD...: `docker buildx bake` with the Compose configuration: the same builds, with other outputs.
+bake() {
+    docker compose --profile bundle config |
+        BUILDX_BAKE_ENTITLEMENTS_FS=0 docker buildx bake --file - --progress plain "$@"
+}
+
+# refuse_build LOG [REASON]: end the script with the reason that the log shows, else with REASON.
 refuse_build() {
-    refuse "the image was not built: $(build_failure "$1")"
+    refuse "the image was not built: $(build_failure "$1" "${2:-}")"
 }
 
 # build_failure LOG: the reason. The Dockerfile's steps print their own, in a line with "labdock: " (lab/build/attempt.py).
@@ -50,6 +57,8 @@ build_failure() {
     reason=$(sed -n 's/.*labdock: //p' "$1" | tail -n 1)
     if [ -n "$reason" ]; then
         echo "$reason"
+    elif [ -n "$2" ]; then
+        echo "$2"
     elif grep -q 'no space left on device' "$1"; then
         echo "the disk is full. Run 'docker system prune' to free space."
     elif grep -q 'invalid reference format' "$1"; then

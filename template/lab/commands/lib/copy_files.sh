@@ -1,0 +1,20 @@
+#!/bin/sh
+# Copy files of this folder into FOLDER: `xargs -0 sh copy_files.sh FOLDER`. Never settings, secrets, what another bundle
+# brought, or the ._NAME files of macOS.
+set -eu
+
+folder=$1
+shift
+for file; do
+    shift
+    case ${file#./} in
+    secrets/.gitkeep | lab/bundle/.gitkeep) ;;
+    .env* | secrets/* | lab/bundle/* | ._* | */._*) continue ;;
+    esac
+    # git also lists files that were deleted.
+    if [ -e "$file" ] || [ -L "$file" ]; then set -- "$@" "./${file#./}"; fi
+done
+[ $# != 0 ] || exit 0
+tar -cf "$folder.tar" "$@"
+tar -xf "$folder.tar" -C "$folder"
+rm "$folder.tar"

@@ -1,0 +1,14 @@
+# Runs the Python programs of lab/build in containers, so that this machine needs Docker only.
+# shellcheck shell=sh
+
+# sealed WORD...: `docker run` without a network, capabilities or a filesystem that can be written.
+sealed() {
+    docker run --rm --interactive --network none --read-only --cap-drop ALL --security-opt no-new-privileges:true "$@"
+}
+
+# program NAME WORD...: run lab/build/NAME in the image `packages`, which must be built.
+program() {
+    name=$1
+    shift
+    sealed --entrypoint python3 "$(image packages)" -I "/build/$name" "$@"
+}

@@ -1,0 +1,13 @@
+# How to make and check SHA-256 sums: `$sha256 FILE...` and `$sha256 -c SUMS`. Older versions of macOS have shasum only.
+# shellcheck shell=sh disable=SC2034
+
+sha256=
+if command -v sha256sum >/dev/null; then
+    sha256=sha256sum
+elif command -v shasum >/dev/null; then
+    sha256="shasum -a 256"
+fi
+
+check_sha256() {
+    [ -n "$sha256" ] || echo "neither sha256sum nor shasum is found. Install one of them."
+}
