@@ -74,7 +74,7 @@ def test_what_differs_is_named(system: Project) -> None:
 
 @pytest.mark.full
 def test_a_build_that_fails_says_why(system: Project) -> None:
-    system.replace("Dockerfile", "WORKDIR /\n", "RUN echo 'labdock: the disk is away.' >&2; exit 1\nWORKDIR /\n")
+    system.replace("Dockerfile", "WORKDIR /\n", "RUN printf 'lab%s\\n' 'dock: the disk is away.' >&2; exit 1\nWORKDIR /\n")
     done = system.make("verify", check=False)
     assert "labdock: the image was not built: the disk is away." in done.stderr.splitlines()
     assert "sed: " not in done.stderr and not GREEN.search(done.stdout)

@@ -23,7 +23,8 @@ packages() {
     LC_ALL=C sort "$work/listed" # in a pipe, a failure of the first command would go unnoticed
 }
 
-digest=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image" 2>"$work/log") ||
+# (buildx answers a format that begins with .Manifest with a table.)
+digest=$(docker buildx imagetools inspect --format '{{print .Manifest.Digest}}' "$image" 2>"$work/log") ||
     refuse "the digest of $image cannot be looked up ($(sed 's/^ERROR: //' "$work/log" | tail -n 1)). Set PYTHON_IMAGE in .env to an image in a registry."
 base="\${PYTHON_IMAGE:-$default}@$digest"
 pinned "$base" "" >"$pins"
