@@ -27,7 +27,7 @@ PRIVATE = {".env": "LAB_UID=4321\nMINE=1\n", "secrets/jupyter_token": "t" * 64, 
 # Changes of a user in the template's files, in lines that no release changed, and a file that the user deletes.
 EDITS = {
     ".gitignore": ("/.venv*/\n.DS_Store\n", "/.venv*/\n.DS_Store\n/mine/\n"),
-    "Dockerfile": ("WORKDIR /\n", "WORKDIR /\nENV MINE=1\n"),
+    "Dockerfile": ('CMD ["serve"]\n', 'CMD ["serve"]\nENV MINE=1\n'),
 }
 DELETED = ".gitattributes"
 OVERRIDE = "services: {lab: {environment: {MINE_TOO: '1'}}}"
