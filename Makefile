@@ -5,14 +5,15 @@ PYTHON ?= python3
 DIR ?= demo
 CHECKS ?= lint test
 VENV := .venv/bin/python
-# A lost answer of a name server costs a second and is asked for again.
-export RES_OPTIONS := timeout:1 attempts:6
+# One worker more than there are CPUs, because tests often wait for a lab. One test: .venv/bin/python -m pytest FILE
+PYTEST := $(VENV) -m pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/ready ## Render a project, build it, start it and run its notebook (DIR=demo)
-	@$(VENV) -m tools.demo up "$(DIR)"
+demo: ## Render a project, build it, start it and run its notebook (DIR=demo)
+	@$(PYTHON) -c '$(NEW_ENOUGH)'
+	@$(PYTHON) -m engine up & engine=$$!; $(MAKE) --no-print-directory .venv/ready && wait $$engine && $(VENV) -m tools.demo up "$(DIR)"
 
 demo-down: .venv/ready ## Stop the demo and remove its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"

@@ -93,7 +93,7 @@ def test_an_address_elsewhere_is_refused(programs, monkeypatch):
     programs.docker()
     client.check_address(Path("/run/docker.sock"))
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    with pytest.raises(Refused, match=r"talk to tcp://127\.0\.0\.1:1, .* unset DOCKER_HOST"):
+    with pytest.raises(Refused, match=r"is set to use tcp://127\.0\.0\.1:1, .* unset DOCKER_HOST"):
         client.check_address(Path("/run/docker.sock"))
 
 
