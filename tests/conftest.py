@@ -48,6 +48,7 @@ def require_python(answers: dict[str, Any]) -> str:
 def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither the user's git and Copier settings nor a lab's settings in the shell change a result."""
     home = tmp_path_factory.mktemp("settings")
+    shared.leave(tmp_path_factory.getbasetemp())
     (home / "gitconfig").write_text(
         "[user]\nname = Test\nemail = test@example.com\n[init]\ndefaultBranch = main\n[safe]\ndirectory = *\n"
     )
@@ -204,6 +205,12 @@ def host(lab: Project) -> testinfra.host.Host:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shared.begin()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are CPUs, because tests often wait for a lab."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -49,29 +49,36 @@ PROJECT = "com.docker.compose.project"  # Compose's label on all that it makes
 LABELS = {"container": ".Config.Labels", "network": ".Labels", "volume": ".Labels", "image": ".Config.Labels"}
 
 
-def leave(name: str) -> None:
-    """Let `end` remove all that the engine holds of this Compose project.
+def leave(what: str | Path) -> None:
+    """Let `end` remove a Compose project by its name, or every project below a folder.
 
     Images stay until then: an engine that collects the layers of a removed image fails a build that unpacks them.
     """
-    with alone("names"), (folder() / "names").open("a") as names:
-        names.write(f"{name}\n")
+    with alone("left"), (folder() / "left").open("a") as left:
+        left.write(f"{what}\n")
 
 
 def end() -> None:
     """Remove what the engine holds of the projects that were left, and the folder."""
-    path = folder() / "names"
-    names = set(path.read_text().split()) if path.exists() else set()
-    for kind, labels in LABELS.items():
-        every = ["--all"] if kind == "container" else []
-        found = docker(kind, "ls", *every, "--quiet", "--filter", f"label={PROJECT}").split() if names else []
-        if not found:
-            continue
-        identity = ".Name" if kind == "volume" else ".Id"
-        rows = docker(kind, "inspect", "--format", f'{{{{{identity}}}}} {{{{index {labels} "{PROJECT}"}}}}', *found)
-        if left := {row.split()[0] for row in rows.splitlines() if row.split()[1] in names}:
-            docker(kind, "rm", "--force", *left)
+    path = folder() / "left"
+    left = set(path.read_text().splitlines()) if path.exists() else set()
+    if left:
+        for kind in LABELS:
+            rows = [row.split("\t") for row in labelled(kind)]
+            if kind == "container":
+                left |= {name for _, name, where in rows if any(Path(where).is_relative_to(place) for place in left)}
+            if found := {identity for identity, name, _ in rows if name in left}:
+                docker(kind, "rm", "--force", *found)
     shutil.rmtree(folder(), ignore_errors=True)
+
+
+def labelled(kind: str) -> list[str]:
+    """What Compose made of this kind: id, project's name, project's folder (a container's only)."""
+    every = ["--all"] if kind == "container" else []
+    found = docker(kind, "ls", *every, "--quiet", "--filter", f"label={PROJECT}").split()
+    identity, labels = (".Name" if kind == "volume" else ".Id"), LABELS[kind]
+    form = f'{{{{{identity}}}}}\t{{{{index {labels} "{PROJECT}"}}}}\t{{{{index {labels} "{PROJECT}.working_dir"}}}}'
+    return docker(kind, "inspect", "--format", form, *found).splitlines() if found else []
 
 
 def docker(*arguments: str) -> str:

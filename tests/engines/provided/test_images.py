@@ -1,11 +1,14 @@
 """Base images: from a registry, else a stand-in; a version that has neither is skipped by name."""
 
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from engine import images
+from engine.daemon import Daemon
 from engine.debian import Apt
 
 MADISON = """
@@ -53,6 +56,44 @@ def test_a_stand_in_that_fails_is_skipped_with_the_reason(debian, programs, monk
     reason = images.provide(["3.13"], debian)["3.13"]
     assert reason.startswith("no registry answers, and there is no stand-in: ")
     assert "name no Debian archive" in reason
+
+
+@pytest.fixture
+def begun(debian, programs, monkeypatch):
+    """A stand-in that was begun before an engine answers, and whether it was built."""
+    built = []
+
+    def start(self, root):
+        self.folder = tempfile.TemporaryDirectory(dir=root)
+        self.process = subprocess.Popen(["/bin/sleep", "60"])
+
+    monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
+    monkeypatch.setattr(images.StandIn, "start", start)
+    monkeypatch.setattr(images.StandIn, "build", lambda self: built.append(self))
+    programs.docker(engine="; exit 1")
+    with images.begun(["3.13"], Daemon(debian)) as found:
+        programs.docker()
+        yield found["3.13"], built
+    assert found["3.13"].process.poll() is not None
+    assert not Path(found["3.13"].folder.name).exists()
+
+
+def test_a_stand_in_that_was_begun_is_used(debian, begun):
+    stand_in, built = begun
+    assert images.provide(["3.13"], debian, {"3.13": stand_in}) == {"3.13": "ready"}
+    assert built == [stand_in]
+
+
+def test_a_stand_in_that_was_begun_is_abandoned_if_a_registry_answers(debian, begun, programs):
+    stand_in, built = begun
+    programs.add("docker", "case $1 in pull) echo Pulling ;; *) exit 1 ;; esac")
+    assert images.provide(["3.13"], debian, {"3.13": stand_in}) == {"3.13": "ready"}
+    assert built == []
+
+
+def test_none_is_begun_if_an_engine_answers(debian, programs):
+    with images.begun(["3.13"], Daemon(debian)) as found:
+        assert found == {}
 
 
 def test_no_registry_is_asked_if_there_is_a_stand_in(debian, programs):
