@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, git
+from tests.support import shared
+from tests.support.project import Project
 from tests.support.reader import FENCE, Person, Reader, blocks, person
 from tools.address import TEMPLATE
 from tools.demo import running_lab
@@ -23,7 +25,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *IN_PROJECT]
 LANGUAGES = {"sh", "powershell", "python", "ini", "text"}
 ADA = {"name": "iris-study-7c5a17", "port": "9791"}  # what `make env` chooses in /home/ada/iris-study
 COMMIT = "git init --quiet && git add --all && git commit --quiet --message start"
-DOWN = ("docker", "compose", "down", "--volumes", "--rmi", "all", "--timeout", "2")
+DOWN = ("docker", "compose", "down", "--volumes", "--timeout", "0")
 
 
 def shown(page: Path) -> str:
@@ -101,6 +103,7 @@ def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]
     yield found
     for file in desk.glob("*/compose.yaml"):
         subprocess.run(DOWN, cwd=file.parent, capture_output=True)
+        shared.leave(Project(file.parent, {"project_slug": "iris-study"}).compose_name())
     found.done()
 
 
