@@ -1,7 +1,5 @@
 """Fixtures only: an environment of the tests' own, the template as a release would be, projects and labs."""
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -116,8 +114,8 @@ def render(template: Path, questions: dict[str, Any], tmp_path_factory: pytest.T
         def copy(target: Path) -> None:
             copier.run_copy(str(template), target, data=data, defaults=True, quiet=True, vcs_ref=ref)
 
-        key = hashlib.sha256(json.dumps([ref, data], sort_keys=True).encode()).hexdigest()[:16]
-        shutil.copytree(shared.once(f"rendered-{key}", copy), folder, symlinks=True, dirs_exist_ok=True)
+        rendered = shared.once(f"rendered-{shared.key(ref, data)}", copy)
+        shutil.copytree(rendered, folder, symlinks=True, dirs_exist_ok=True)
         kept = yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8"))
         return Project(folder, kept)
 

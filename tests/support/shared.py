@@ -3,6 +3,8 @@
 `pytest --numprocesses` starts several workers. Each collects all tests and has its own session fixtures.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +44,11 @@ def once(what: str, make: Callable[[Path], None]) -> Path:
             make(unfinished)
             unfinished.rename(path)
     return path
+
+
+def key(*parts: object) -> str:
+    """A short name for what `parts` describe."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # --- what is left in the engine -----------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Every rendered case and the repository, as strict checkers see them; each checker must also refuse a broken copy."""
 
-import hashlib
 import json
 import os
 import re
@@ -54,7 +53,7 @@ def hook_of(name: str, *patterns: str) -> Any:
 def shellcheck(folder: Path) -> subprocess.CompletedProcess[str]:
     """The project's hook. Scripts that are the same in several cases are checked once in a run."""
     scripts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.glob("**/*.sh"))}
-    key = hashlib.sha256(json.dumps([hooks(folder)["shellcheck"]["entry"], scripts]).encode()).hexdigest()[:16]
+    key = shared.key(hooks(folder)["shellcheck"]["entry"], scripts)
 
     def check(path: Path) -> None:
         done = hook_of("shellcheck", "**/*.sh")(folder)
