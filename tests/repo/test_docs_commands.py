@@ -181,7 +181,7 @@ def test_the_port_of_the_tutorial_is_adas() -> None:
     assert ADA["name"] == f"iris-study-{number % 16777216:06x}"
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/mounts.md")
 def test_mounts(reader: Reader) -> None:
     reader.type(until="from-the-lab")
@@ -222,7 +222,7 @@ def postgres(engine: None) -> Iterator[None]:
         subprocess.run(["docker", "image", "rm", image], capture_output=True)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/services.md")
 def test_services(postgres: None, reader: Reader) -> None:
     reader.run("make env")
@@ -242,7 +242,7 @@ def test_services(postgres: None, reader: Reader) -> None:
     (reader.folder / "compose.override.yaml").write_text("services: {}\n")  # the fixture removes its image
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/token.md")
 def test_token(reader: Reader) -> None:
     reader.run("make env && make up")
@@ -311,7 +311,7 @@ def test_update(reader: Reader) -> None:
     assert reader.run("git diff --name-only --diff-filter=U") == ""
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/vs-code.md")
 def test_vs_code(reader: Reader) -> None:
     reader.run("make env")

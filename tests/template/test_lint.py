@@ -271,6 +271,7 @@ def test_every_case_passes_its_own_checks(pre_commit: Any, case: Project, tmp_pa
     passes_and_stays_clean(pre_commit, project.folder)
 
 
+@pytest.mark.full
 def test_the_repository_passes_its_own_checks(pre_commit: Any, template: Path, tmp_path: Path) -> None:
     git("clone", "--quiet", str(template), "repository", cwd=tmp_path)
     passes_and_stays_clean(pre_commit, tmp_path / "repository")
