@@ -1,6 +1,6 @@
 # The template repository's commands. Everything they need is installed into .venv from requirements-dev.lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-nightly bench lint lock docs release engine engine-down python
+.PHONY: help demo demo-render demo-down test test-full test-nightly bench lint lock docs release engine engine-down python
 PYTHON ?= python3
 DIR ?= demo
 CHECKS ?= lint test
@@ -12,8 +12,11 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Render a project, build it, start it and run its notebook (DIR=demo)
-	@$(MAKE) --no-print-directory --jobs=2 engine .venv/ready
-	@$(VENV) -m tools.demo up "$(DIR)"
+	@began=$$(date +%s) && $(MAKE) --no-print-directory --jobs=2 engine demo-render && \
+	    DEMO_BEGAN=$$began $(VENV) -m tools.demo up "$(DIR)"
+
+demo-render: .venv/ready
+	@$(VENV) -m tools.demo render "$(DIR)"
 
 demo-down: .venv/ready ## Stop the demo and remove its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
