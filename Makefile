@@ -11,9 +11,10 @@ PYTEST = $(VENV) -m pytest --numprocesses=auto --dist=loadgroup --no-loadscope-r
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: export DEMO_BEGAN := $(shell date +%s)
 demo: ## Render a project, build it, start it and run its notebook (DIR=demo)
-	@began=$$(date +%s) && $(MAKE) --no-print-directory --jobs=2 engine demo-render && \
-	    DEMO_BEGAN=$$began $(VENV) -m tools.demo up "$(DIR)"
+	@$(MAKE) --no-print-directory --jobs=2 engine demo-render
+	@$(VENV) -m tools.demo up "$(DIR)"
 
 demo-render: .venv/ready
 	@$(VENV) -m tools.demo render "$(DIR)"
