@@ -239,6 +239,7 @@ def passes_and_stays_clean(pre_commit: Any, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.full
 def test_a_new_project_passes_its_own_checks(pre_commit: Any, render: Render, tmp_path: Path) -> None:
     project = render(folder=tmp_path / "lab")
     project.commit()
