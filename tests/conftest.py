@@ -174,20 +174,20 @@ def fresh_project(new_project: Render) -> Iterator[Project]:
 
 
 @pytest.fixture
-def fresh_lab(image: None, fresh_project: Project) -> Project:
+def fresh_lab(default_image: None, fresh_project: Project) -> Project:
     """A running lab of the test's own."""
     fresh_project.start()
     return fresh_project
 
 
 @pytest.fixture(scope="session")
-def image(new_project: Render) -> None:
+def default_image(new_project: Render) -> None:
     """The image of a default project, built once in a run: each other project's build finds its steps done."""
     shared.once("image", lambda done: done.write_text(new_project().compose("build", "lab").stderr))
 
 
 @pytest.fixture(scope="session")
-def lab(image: None, new_project: Render) -> Project:
+def lab(default_image: None, new_project: Render) -> Project:
     """The running lab that the tests of a worker share. They leave it as they found it."""
     project = new_project()
     project.start()

@@ -19,7 +19,7 @@ python3.13-venv | 3.13.5-2 | http://mirror.example/debian trixie/main amd64 Pack
 
 @pytest.fixture
 def debian(programs, os_release, monkeypatch, tmp_path):
-    """A root on Debian with an engine, where no registry answers."""
+    """Root on Debian with an engine; no registry answers."""
     os_release(ID="debian", VERSION_CODENAME="bookworm")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("engine.daemon.Daemon.root", tmp_path / "engine")
@@ -30,7 +30,7 @@ def debian(programs, os_release, monkeypatch, tmp_path):
     return tmp_path / "engine"
 
 
-def test_the_named_release_comes_before_testing(debian):
+def test_the_release_of_the_images_comes_before_testing(debian):
     assert Apt(debian).suite_of("python3.13-venv") == "trixie"
     assert Apt(debian).suite_of("python3.12-venv") is None
 

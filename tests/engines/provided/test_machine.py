@@ -1,4 +1,4 @@
-"""The machine's mirrors, index, certificates and proxies, read from its own configuration."""
+"""The machine's mirrors, package index, certificates and proxies, read from its configuration."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ FOUND = {
 
 @pytest.fixture
 def apt_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Give the real apt these sources alone."""
+    """Give apt only these sources."""
     if not shutil.which("apt-get"):
         pytest.skip("apt-get is not installed")
     parts = tmp_path / "parts"
@@ -64,7 +64,7 @@ def apt_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 
 @pytest.mark.parametrize(("name", "text"), [("debian.list", ONE_LINE), ("debian.sources", DEB822)], ids=["list", "822"])
-def test_mirrors_come_from_either_format(apt_sources, os_release, name, text):
+def test_mirrors_are_read_from_both_formats(apt_sources, os_release, name, text):
     os_release(ID="debian", VERSION_CODENAME="trixie")
     apt_sources(name, text)
     assert machine.debian_mirrors() == FOUND
@@ -88,7 +88,7 @@ def test_other_systems_have_no_debian_mirror(apt_sources, os_release):
     assert machine.debian_mirrors() == {}
 
 
-def test_a_machine_without_apt_has_none(programs, os_release):
+def test_a_machine_without_apt_has_no_mirror(programs, os_release):
     os_release(ID="debian", VERSION_CODENAME="trixie")
     assert run("apt-get").returncode == 127
     assert machine.debian_mirrors() == {}
@@ -96,7 +96,7 @@ def test_a_machine_without_apt_has_none(programs, os_release):
 
 @pytest.fixture
 def pip_conf(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """An environment in which pip has this configuration."""
+    """The environment for a pip with this configuration."""
 
     def write(text: str) -> dict[str, str]:
         if not text:
@@ -127,7 +127,7 @@ def test_the_index_is_the_one_pip_uses(pip_conf, text, more, index):
 
 @pytest.fixture
 def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A machine's folder for added certificates, and its bundle."""
+    """The machine's folder for added certificates, and its bundle."""
     added, bundle = tmp_path / "added", tmp_path / "bundle.crt"
     added.mkdir()
     bundle.touch()
@@ -156,7 +156,7 @@ def test_a_bundle_elsewhere_is_found(trust, pip_conf, tmp_path, where):
     assert machine.ca_bundle({**env, where: str(other)}) is None
 
 
-def test_settings_leave_out_what_is_not_set(trust, pip_conf, os_release):
+def test_settings_hold_only_what_is_set(trust, pip_conf, os_release):
     os_release(ID="other")
     env = pip_conf("")
     assert machine.settings(env) == {}
@@ -165,7 +165,7 @@ def test_settings_leave_out_what_is_not_set(trust, pip_conf, os_release):
 
 
 @pytest.mark.parametrize("password", ["", "reader:secret@"])
-def test_a_password_of_the_index_is_not_for_the_lab(trust, pip_conf, os_release, password):
+def test_the_lab_does_not_get_the_password_of_the_index(trust, pip_conf, os_release, password):
     os_release(ID="other")
     index = f"https://{password}index.example/simple"
     lab = {} if password else {"LAB_PIP_INDEX_URL": index}
