@@ -1,30 +1,35 @@
 # The template repository's commands. Everything they need is installed into .venv from requirements-dev.lock.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full test-nightly bench lint lock docs release engine engine-down
+.PHONY: help demo demo-render demo-down test test-full test-nightly bench lint lock docs release engine engine-down python
 PYTHON ?= python3
 DIR ?= demo
 CHECKS ?= lint test
 VENV := .venv/bin/python
-# A lost answer of a name server costs a second and is asked for again.
-export RES_OPTIONS := timeout:1 attempts:6
+# The tests in parallel; the seconds after which no further test starts. One file: .venv/bin/python -m pytest FILE
+PYTEST = $(VENV) -m pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder --session-timeout=$(1)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/ready ## Render a project, build it, start it and run its notebook (DIR=demo)
+demo: export DEMO_BEGAN := $(shell date +%s)
+demo: ## Render a project, build it, start it and run its notebook (DIR=demo)
+	@$(MAKE) --no-print-directory --jobs=2 engine demo-render
 	@$(VENV) -m tools.demo up "$(DIR)"
+
+demo-render: .venv/ready
+	@$(VENV) -m tools.demo render "$(DIR)"
 
 demo-down: .venv/ready ## Stop the demo and remove its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
 
-test: .venv/ready ## The tests of a quarter of an hour: every layer, the cases that matter most
-	@$(VENV) -m pytest -m "not full and not nightly"
+test: .venv/ready ## Test every layer with its most important cases (8 minutes)
+	@$(call PYTEST,1200) -m "not full and not nightly"
 
-test-full: .venv/ready ## Every other case, in 45 minutes more
-	@$(VENV) -m pytest -m "full and not nightly"
+test-full: .venv/ready ## Test every other case (25 minutes more)
+	@$(call PYTEST,3600) -m "full and not nightly"
 
-test-nightly: .venv/ready ## What cannot fit: every case and front end, built and run
-	@$(VENV) -m pytest -m nightly
+test-nightly: .venv/ready ## Test what takes hours: the largest environments, many builds
+	@$(call PYTEST,21600) --timeout=7200 -m nightly
 
 bench: .venv/ready ## Measure against the naive image; writes docs/explanation/performance.md
 	@for what in images ablations limit labs packages saving; do $(VENV) -m benchmarks $$what || exit 1; done
@@ -42,15 +47,16 @@ docs: .venv/ready ## Write the generated tables of docs/reference, and the site 
 release: .venv/ready ## Check, move CHANGELOG's "Unreleased", commit: VERSION=1.2.3
 	@$(VENV) -m tools.release "$(VERSION)" $(CHECKS)
 
-engine: ## Bring up a container engine where there is none (Debian family, as root)
+engine: | python ## Start a container engine if none answers (on Debian, as root)
 	@$(PYTHON) -m engine up
 
-engine-down: ## Undo `make engine`
+engine-down: | python ## Undo `make engine`
 	@$(PYTHON) -m engine down
 
-.venv/ready: requirements-dev.lock
+python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labdock: Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.13 ...")'
+
+.venv/ready: requirements-dev.lock | python
 	@echo "Installing the tools into .venv ..."
-	@$(PYTHON) -m venv --clear .venv
-	@$(VENV) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(PYTHON) -m tools.install
 	@touch $@

@@ -19,7 +19,7 @@ from typing import Any
 
 import copier
 
-from engine import site
+from engine import machine
 from tools.lock import LOCKS
 from tools.notebook import Lab
 
@@ -54,7 +54,7 @@ class Subject:
             "NAIVE_TOKEN": self.token,
             "COMPOSE_PROGRESS": "plain",
         }
-        self.environment: Mapping[str, str] = {**os.environ, **site.settings(), **own}
+        self.environment: Mapping[str, str] = {**os.environ, **machine.settings(), **own}
         self.original = (self.folder / self.packages).read_text()
 
     @property

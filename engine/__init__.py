@@ -1,31 +1,33 @@
-"""Find a Docker engine and Python base images for this machine, or bring them up.
+"""Find a Docker engine and Python base images for this machine, or provide them.
 
-`up()` uses what works. Where nothing does, on Debian as root, it starts an engine from the
-distribution's own signed packages, and builds stand-ins for base images that no registry gives.
-`down()` takes all of it back. Everything is kept below `ROOT`; see `python3 -m engine --help`.
+`up()` uses an engine that works. If there is none, it starts one from Debian's signed packages (on Debian, as root).
+If no registry has the base images, it builds stand-ins for them. `down()` undoes all of it. Everything is below
+`Daemon.root`. See `python3 -m engine --help`.
 """
 
 from collections.abc import Iterable
 
-from engine import images, site
+from engine import images, machine
 from engine.daemon import Daemon
 
-__all__ = ["down", "site", "up"]
+__all__ = ["down", "machine", "up"]
 
 
 def up(versions: Iterable[str] = ("3.13",)) -> dict[str, str]:
-    """Make `docker`, Compose and buildx work, and `python:VERSION-slim-trixie` exist.
+    """Make `docker`, Compose and buildx work, and provide `python:VERSION-slim-trixie`.
 
     Returns: version -> "ready", or the reason why it was skipped.
-    Raises: `engine.tools.Refused`, whose one sentence says what is wrong and how to mend it.
+    Raises: `engine.tools.Refused`. Its one sentence says what is wrong and how to fix it.
     """
-    own = Daemon()
-    own.up()
-    return images.provide(versions, own.root)
+    own, versions = Daemon(), list(versions)
+    # Docker starts while the stand-ins' files are unpacked: both take long, and one rarely waits for the other.
+    with images.begun(versions, own) as begun:
+        own.up()
+        return images.provide(versions, own.root, begun)
 
 
 def down() -> bool:
-    """Stop and remove what `up` brought; return False if there was nothing to undo."""
+    """Stop and remove what `up` started and built; return False if there was nothing to undo."""
     own = Daemon()
     if not own.pid():
         images.remove()

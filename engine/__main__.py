@@ -1,4 +1,4 @@
-"""`python3 -m engine up [VERSION …] | down | site`."""
+"""`python3 -m engine up [VERSION …] | down | settings`."""
 
 import argparse
 import sys
@@ -9,23 +9,23 @@ from engine.tools import Refused
 
 
 def main() -> int:
-    """The command line; its exit status."""
+    """Run the command line; return its exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m engine", description=engine.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="make docker, Compose, buildx and base images available")
     up.add_argument("versions", nargs="*", metavar="VERSION", default=["3.13"])
-    commands.add_parser("down", help="stop and remove what `up` brought")
-    commands.add_parser("site", help="print the .env lines that this machine's network needs")
+    commands.add_parser("down", help="stop and remove what `up` started and built")
+    commands.add_parser("settings", help="print the .env lines that this machine's network needs")
     asked = parser.parse_args()
     try:
-        return {"up": up_, "down": down, "site": site}[asked.command](asked)
+        return {"up": up_, "down": down, "settings": settings}[asked.command](asked)
     except Refused as error:
         print(f"labdock: {error}", file=sys.stderr)
         return 1
 
 
 def up_(asked: argparse.Namespace) -> int:
-    """Bring the engine up; one line for each base image."""
+    """Start an engine if none answers; print one line for each base image."""
     states = engine.up(asked.versions)
     for version, state in states.items():
         name = reference(version)
@@ -35,13 +35,13 @@ def up_(asked: argparse.Namespace) -> int:
 
 def down(asked: argparse.Namespace) -> int:
     """Undo what `up` did."""
-    print("engine: gone" if engine.down() else "engine: nothing to undo")
+    print("engine: removed" if engine.down() else "engine: nothing to undo")
     return 0
 
 
-def site(asked: argparse.Namespace) -> int:
+def settings(asked: argparse.Namespace) -> int:
     """Print this machine's own settings as lines of .env."""
-    for name, value in engine.site.settings().items():
+    for name, value in engine.machine.settings().items():
         print(f"{name}={value}")
     return 0
 

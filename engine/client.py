@@ -1,4 +1,4 @@
-"""What plain `docker` sees: is there an engine, is it new enough, are its plugins there."""
+"""What plain `docker` finds: is there an engine, is it new enough, does it have its plugins."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.tools import Refused, reason, run
 
-# start_interval of health checks asks for engine 25, build.provenance for Compose 2.39.
+# start_interval of health checks needs engine 25, build.provenance needs Compose 2.39.
 NEEDS = {"engine": (25, 0), "compose": (2, 39), "buildx": (0, 12)}
 QUESTIONS = {
     "engine": ("docker", "version", "--format", "{{.Server.Version}}"),
@@ -20,9 +20,9 @@ PLUGINS = Path("/usr/local/lib/docker/cli-plugins")
 
 
 def missing(ours: bool) -> str | None:
-    """Why `docker` is of no use yet, or None; refuse what is too old for us.
+    """Return why `docker` cannot be used yet, or None if it can; refuse a version that is too old.
 
-    ours: the engine is one we brought, so a missing plugin is ours to link.
+    ours: the engine is the one that this package started, which can link a missing plugin.
     """
     for what, least in NEEDS.items():
         answer = run(*QUESTIONS[what], seconds=20)
@@ -42,28 +42,28 @@ def missing(ours: bool) -> str | None:
 
 
 def check_address(ours: Path) -> None:
-    """Refuse if `docker` looks elsewhere than at `ours`."""
+    """Refuse if `docker` uses another socket than `ours`."""
     form = "{{.Endpoints.docker.Host}}"
     address = os.environ.get("DOCKER_HOST") or run("docker", "context", "inspect", "-f", form).stdout
     path = address.strip().removeprefix("unix://") or str(ours)
     if Path(path).resolve() != ours.resolve():
         raise Refused(
-            f"docker is told to talk to {address.strip()}, where nothing answers: start that "
+            f"docker is set to use {address.strip()}, but nothing answers there: start that "
             "engine, or unset DOCKER_HOST and run `docker context use default`."
         )
 
 
 def check_free(ours: Path) -> None:
-    """Refuse if somebody listens on the socket that is to be ours."""
+    """Refuse if another program listens on the socket that our engine needs."""
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(str(ours)) == 0:
             raise Refused(
-                f"{ours} belongs to a program that does not answer as Docker does: find it with `ss -xlp` and stop it."
+                f"{ours} belongs to a program that does not answer like Docker: find it with `ss -xlp` and stop it."
             )
 
 
 def link(packages: Path, record: Path) -> None:
-    """Link Docker's client and plugins where `docker` has none; write each link to `record`."""
+    """Link Docker's client and plugins if they are missing; write each link to `record`."""
     if not shutil.which("docker"):
         make_link(PROGRAMS / "docker", packages / "usr/bin/docker", record)
     for name in ("compose", "buildx"):
@@ -73,7 +73,7 @@ def link(packages: Path, record: Path) -> None:
 
 
 def make_link(path: Path, target: Path, record: Path) -> None:
-    """Link `path` to `target`, written to `record` first; raises `Refused` where something is in the way."""
+    """Write `path` to `record`, then link it to `target`; raises `Refused` if `path` exists."""
     if os.path.lexists(path):
         raise Refused(f"{path} exists but does not work: remove it and run this again.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def make_link(path: Path, target: Path, record: Path) -> None:
 
 
 def unlink(packages: Path, record: Path) -> None:
-    """Remove the links in `record`, those that still are ours."""
+    """Remove the links in `record` that still point to `packages`."""
     for path in map(Path, record.read_text().splitlines() if record.exists() else ()):
         if path.is_symlink() and path.readlink().is_relative_to(packages):
             path.unlink()

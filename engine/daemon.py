@@ -1,7 +1,7 @@
 """A Docker engine of our own, unpacked from Debian's packages; `down` undoes `up`.
 
-All state is below one folder. Outside it there are the socket, and links to the client and its
-plugins, made where there was nothing and written down.
+All state is below one folder, except the socket and the links to the client and its plugins. A link is made only if
+nothing is at its place, and each is recorded.
 """
 
 import json
@@ -14,46 +14,46 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import client, network, site
+from engine import client, machine, network
 from engine.debian import Apt
 from engine.tools import Refused, locked, run, step
 
 NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "tini-static")
-# These depend on the machine's kernel and C library, so they come from its own release.
+# These depend on the machine's Linux kernel and C library, so they come from its own release.
 OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
        "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
-# What builds keep: at most so much, and down to so little where the disk has less room than this. (Layers that images
-# hold too count as well, and free nothing; so the first alone does not do.)
+# The build cache: its largest size, and the size to which it shrinks if the disk has less free space than the last
+# value. (Layers that images use count as well, although removing them frees nothing: one limit is not enough.)
 CACHE = {"maxUsedSpace": "45GB", "reservedSpace": "10GB", "minFreeSpace": "15GB"}
-# What the engine leaves outside its folder.
+# What the engine makes outside its folder.
 TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """The defaults are the engine that plain `docker` talks to."""
+    """The defaults are the engine that plain `docker` uses."""
 
     root: Path = Path("/var/lib/labdock/engine")
     socket: Path = Path("/run/docker.sock")
 
     @property
     def packages(self) -> Path:
-        """Where the distribution's packages are unpacked."""
+        """Where Debian's packages are unpacked."""
         return self.root / "packages"
 
     def up(self) -> None:
-        """Leave with an engine that plain `docker`, Compose and buildx talk to."""
+        """Start an engine for plain `docker`, Compose and buildx, if none works; raises `Refused`."""
         why = client.missing(ours=bool(self.pid()))
         if not why:
             return
-        if not site.debian_codename():
+        if not machine.debian_codename():
             raise Refused(
-                f"{why}, and this machine is {site.system()}, not Debian, whose packages could "
-                "bring one up: install and start Docker Engine 25 or newer with Compose and buildx."
+                f"{why}. This machine is {machine.system()}, not Debian, so none can be started here: "
+                "install and start Docker Engine 25 or newer with Compose and buildx."
             )
         if os.geteuid():
             raise Refused(
-                f"{why}, and only root can bring one up: start Docker Engine 25 or newer, or run this with sudo."
+                f"{why}, and only root can start one: start Docker Engine 25 or newer, or run this with sudo."
             )
         with locked(self.root):
             client.check_address(self.socket)
@@ -64,10 +64,10 @@ class Daemon:
             if not self.pid():
                 self.start()
         if why := client.missing(ours=True):
-            raise Refused(f"{why}, though one was started: read {self.root}/log")
+            raise Refused(f"{why}, although one was started: read {self.root}/log")
 
     def fetch(self) -> None:
-        """Download and unpack the engine, unless that is done."""
+        """Download and unpack the engine, unless it is there already."""
         apt = Apt(self.root)
         self.root.mkdir(parents=True, exist_ok=True)
         names = [*(f"{name}/testing" for name in NEW), *(f"{name}/{apt.own}" for name in OWN)]
@@ -86,11 +86,11 @@ class Daemon:
             "init-path": f"{programs[0]}/tini-static",
             "userland-proxy-path": f"{programs[1]}/docker-proxy",
             "features": {"containerd-snapshotter": True},
-            # By default most of the disk, of which others may use the rest.
+            # By default, the cache may fill most of the disk.
             "builder": {"gc": {"enabled": True, "policy": [{"all": True, **CACHE}]}},
         }
         (self.root / "config.json").write_text(json.dumps(config, indent=1))
-        (self.root / "pid").unlink(missing_ok=True)  # a stale one may name another's process
+        (self.root / "pid").unlink(missing_ok=True)  # an old one may name another process
         self.remember()
         path = [f"{self.root}/bin", *map(str, programs), os.environ.get("PATH", ""), "/usr/sbin"]
         with step("starting Docker"), (self.root / "log").open("a") as log:
@@ -107,7 +107,7 @@ class Daemon:
                 time.sleep(0.1)
 
     def pid(self) -> int | None:
-        """The process id of our own dockerd, if it runs."""
+        """The process id of our dockerd, if it runs."""
         try:
             pid = int((self.root / "pid").read_text())
             program = Path(f"/proc/{pid}/exe").readlink()
@@ -116,14 +116,14 @@ class Daemon:
         return pid if program.is_relative_to(self.root) else None
 
     def remember(self) -> None:
-        """Write down, before the first start, what `down` has to restore."""
+        """Record what `down` has to restore, before the first start."""
         record = self.root / "before.json"
         if not record.exists():
             there = [str(path) for path in TRACES if path.exists()]
             record.write_text(json.dumps({"forwarding": network.forwarding(self.root / "bin"), "there": there}))
 
     def down(self) -> bool:
-        """Stop our engine and remove all that it brought; False if there is nothing."""
+        """Stop our engine and remove its files; return False if there are none."""
         if not self.root.exists():
             return False
         if os.geteuid():
@@ -140,12 +140,12 @@ class Daemon:
                         shutil.rmtree(trace, ignore_errors=True)
             shutil.rmtree(self.root)
         Path(f"{self.root}.lock").unlink()
-        with suppress(OSError):  # it may hold more than ours
+        with suppress(OSError):  # others may keep files in it
             self.root.parent.rmdir()
         return True
 
     def stop(self) -> None:
-        """End dockerd with its containers, then whatever of it is left."""
+        """Stop dockerd with its containers, then kill what is left of them."""
         if pid := self.pid():
             os.kill(pid, signal.SIGTERM)
             until = time.monotonic() + 60
@@ -157,7 +157,7 @@ class Daemon:
             run("umount", "--lazy", mount)
 
     def processes(self) -> list[int]:
-        """Ids of the processes that run our programs."""
+        """The ids of the processes that run our programs."""
         found = []
         for program in Path("/proc").glob("[0-9]*/exe"):
             try:
@@ -168,6 +168,6 @@ class Daemon:
         return found
 
     def mounts(self) -> list[str]:
-        """What is mounted below our folder, innermost first."""
+        """The mounts below our folder, innermost first."""
         rows = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
         return sorted((row for row in rows if Path(row).is_relative_to(self.root)), reverse=True)

@@ -1,35 +1,37 @@
-"""Debian's packages, verified by Debian's keyring, without touching this machine's own apt.
+"""Debian's packages, verified with Debian's keyring, without changing this machine's own apt.
 
-apt gets a source list, package lists and a cache of its own; mirror, proxies and certificates
-are the machine's. Packages are unpacked, never installed.
+apt gets a source list, package lists and a cache of its own, and the machine's mirror, proxies and certificates.
+Packages are unpacked, never installed.
 """
 
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine import site
-from engine.tools import Refused, must, run, step
+from engine import machine
+from engine.tools import Refused, locked, must, run, step
 
 KEYRINGS = Path("/usr/share/keyrings")
-SUITES = ("trixie", "testing")  # the release that the images are named after comes first
+SUITES = ("trixie", "testing")  # the release in the images' names comes first
+FRESH = 600  # seconds for which package lists are used again
 
 
 def keyring() -> Path:
-    """The keys that sign Debian's archive."""
+    """The file with the keys that sign Debian's archive."""
     found = sorted(KEYRINGS.glob("debian-archive-keyring.[gp]*"))
     if not found:
         raise Refused(
-            f"{KEYRINGS} holds no debian-archive-keyring, so no package can be verified: "
-            "apt-get install debian-archive-keyring"
+            f"{KEYRINGS} has no debian-archive-keyring, so no package can be verified: "
+            "run `apt-get install debian-archive-keyring`."
         )
     return found[0]
 
 
 def sources(suites: Iterable[str]) -> list[str]:
     """One-line apt sources for these suites on the machine's own mirror."""
-    mirror = site.debian_mirrors().get("DEBIAN_MIRROR")
+    mirror = machine.debian_mirrors().get("DEBIAN_MIRROR")
     if not mirror:
         raise Refused(
             "This machine's apt sources name no Debian archive: add one below "
@@ -39,13 +41,13 @@ def sources(suites: Iterable[str]) -> list[str]:
 
 
 class Apt:
-    """An apt whose state is in `root/apt`; only Debian has one."""
+    """apt with its own state in `root/apt`. It needs Debian."""
 
     def __init__(self, root: Path) -> None:
-        """Raises `Refused` where the machine is not Debian."""
-        self.own = site.debian_codename()
+        """Raises `Refused` if the machine is not Debian."""
+        self.own = machine.debian_codename()
         if not self.own:
-            raise Refused(f"this machine is {site.system()}, not Debian")
+            raise Refused(f"this machine is {machine.system()}, not Debian")
         self.folder = root / "apt"
         settings = (
             f"Dir::Etc::SourceList={self.folder}/sources.list",
@@ -55,37 +57,42 @@ class Apt:
             "Dir::Cache::pkgcache=packages.bin",
             "Dir::Cache::srcpkgcache=sources.bin",
             "APT::Sandbox::User=root",
-            "APT::Update::Error-Mode=any",  # else a mirror that is down is only a warning
+            "APT::Update::Error-Mode=any",  # without it, a mirror that is down is only a warning
         )
         self.options = [part for setting in settings for part in ("-o", setting)]
 
     def update(self) -> None:
-        """Fetch the lists of packages."""
+        """Fetch the package lists, unless they are new."""
+        updated = self.folder / "updated"
+        if updated.exists() and time.time() - updated.stat().st_mtime < FRESH:
+            return
         with step("reading Debian's package lists"):
             for part in ("lists/partial", "archives/partial"):
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
             suites = dict.fromkeys((str(self.own), *SUITES))
             (self.folder / "sources.list").write_text("\n".join(sources(suites)) + "\n")
             must("apt-get", *self.options, "update")
-            (self.folder / "updated").touch()
+            updated.touch()
 
     def suite_of(self, package: str) -> str | None:
-        """The first of `SUITES` that carries a package, if any does."""
-        if not (self.folder / "updated").exists():
+        """The first of `SUITES` that has a package, or None."""
+        with locked(self.folder):
             self.update()
         rows = run("apt-cache", *self.options, "madison", package).stdout
         return next((suite for suite in SUITES if re.search(rf"\s{suite}/main\s", rows)), None)
 
     def unpack(self, packages: Sequence[str], target: Path) -> None:
-        """Download `name/suite` packages, verified, and unpack them to `target`, if not done."""
-        if target.exists():
-            return
-        self.update()
-        with (
-            step(f"downloading {packages[0]} and more"),
-            tempfile.TemporaryDirectory(dir=target.parent) as folder,
-        ):
-            must("apt-get", *self.options, "download", *packages, cwd=Path(folder))
-            for archive in sorted(Path(folder).glob("*.deb")):
-                must("dpkg", "-x", archive, f"{folder}/root")
-            Path(folder, "root").rename(target)
+        """Download and verify `name/suite` packages and unpack them to `target`, unless it exists."""
+        with locked(self.folder):
+            if target.exists():
+                return
+            self.update()
+            more = f" and {len(packages) - 1} more" if len(packages) > 1 else ""
+            with (
+                step(f"downloading {packages[0].partition('/')[0]}{more}"),
+                tempfile.TemporaryDirectory(dir=target.parent) as folder,
+            ):
+                must("apt-get", *self.options, "download", *packages, cwd=Path(folder))
+                for archive in sorted(Path(folder).glob("*.deb")):
+                    must("dpkg", "-x", archive, f"{folder}/root")
+                Path(folder, "root").rename(target)

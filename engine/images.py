@@ -1,7 +1,7 @@
-"""Base images: the real ones where a registry answers, else stand-ins of the same name.
+"""Base images: the official ones if a registry answers, else stand-ins of the same name.
 
-A stand-in is made of Debian's own packages and resembles the official slim image in what a
-Dockerfile can tell: where Python and pip are, what may be installed, what is left out.
+A stand-in is made of Debian's own packages. A Dockerfile finds the same things in it as in the official slim image:
+where Python and pip are, what may be installed, what is left out.
 """
 
 import os
@@ -9,15 +9,17 @@ import re
 import select
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine import site
+from engine import client, machine
+from engine.daemon import Daemon
 from engine.debian import Apt, sources
 from engine.tools import Refused, locked, must, reason, run, step
 
 LABEL = "org.labdock.stand-in"
-PATIENCE = 5  # seconds for a registry to begin answering
+PATIENCE = 5  # seconds in which a registry must begin to answer
 SETUP = Path(__file__).with_name("standin.sh")
 LEFT_OUT = ("doc", "groff", "info", "linda", "lintian", "locale", "man")  # of /usr/share
 
@@ -27,10 +29,13 @@ def reference(version: str) -> str:
     return f"python:{version}-slim-trixie"
 
 
-def provide(versions: Iterable[str], root: Path) -> dict[str, str]:
-    """Make each version's image exist; return version -> "ready", or why it is skipped."""
+def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] | None = None) -> dict[str, str]:
+    """Make each version's image available; return version -> "ready", or why it is skipped.
+
+    begun: stand-ins that are being made already; they are used if no registry answers.
+    """
     labels = {version: label(version) for version in versions}
-    # A stand-in is proof enough that no registry answers here: do not wait for one again.
+    # If there is a stand-in, no registry answers here: do not wait for one again.
     registry = not any(labels.values())
     states = {}
     for version, found in labels.items():
@@ -40,27 +45,27 @@ def provide(versions: Iterable[str], root: Path) -> dict[str, str]:
             if registry:
                 registry, objection = pull(reference(version))
             if not registry:
-                objection = stand_in(version, root)
+                objection = stand_in(version, root, (begun or {}).get(version))
             states[version] = objection or "ready"
     return states
 
 
 def label(version: str) -> str | None:
-    """None: there is no such image. Else what it stands in with; "" for an official image."""
+    """None if there is no such image; else what it was made of; "" for an official image."""
     form = '{{index .Config.Labels "' + LABEL + '"}}'
     seen = run("docker", "image", "inspect", "--format", form, reference(version))
     return None if seen.returncode else seen.stdout.strip()
 
 
 def pull(name: str) -> tuple[bool, str | None]:
-    """Pull an image; return whether a registry answered, and what it objected, if it did."""
+    """Pull an image; return whether a registry answered, and its error message, if it sent one."""
     command, pipe = ["docker", "pull", name], subprocess.PIPE
     with (
-        step(f"asking for {name}"),
+        step(f"pulling {name}"),
         subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe) as process,
     ):
         assert process.stdout  # a pipe, as asked for above
-        # The first line comes once the registry has described the image.
+        # The first line comes when the registry has described the image.
         if not select.select([process.stdout], [], [], PATIENCE)[0]:
             process.kill()
             return False, None
@@ -70,32 +75,58 @@ def pull(name: str) -> tuple[bool, str | None]:
     return not process.returncode, None
 
 
-def stand_in(version: str, root: Path) -> str | None:
+@contextmanager
+def begun(versions: Iterable[str], own: Daemon) -> Iterator[dict[str, "StandIn"]]:
+    """Begin the stand-ins of these versions if this machine is about to start an engine of its own."""
+    found: dict[str, StandIn] = {}
+    try:
+        with suppress(Refused):  # `own.up()` and `provide` say what is wrong
+            if not os.geteuid() and machine.debian_codename() and client.missing(ours=bool(own.pid())):
+                own.root.mkdir(parents=True, exist_ok=True)
+                for version in versions:
+                    found[version] = StandIn(version, own.root)
+        yield found
+    finally:
+        for each in found.values():
+            each.abandon()
+
+
+def stand_in(version: str, root: Path, begun: "StandIn | None" = None) -> str | None:
     """Build and import a stand-in; return None, or why there is none."""
     if os.geteuid():
         return "no registry answers, and only root can build a stand-in"
     try:
         with locked(root):
             if label(version) is not None:
-                return None  # somebody else has built it meanwhile
-            apt = Apt(root)
-            suite = apt.suite_of(f"python{version}-venv")
-            if not suite:
-                return f"no registry answers, and Debian has no python{version} package"
-            apt.unpack(["mmdebstrap/testing"], root / "mmdebstrap")
-            with step(f"building a stand-in for {reference(version)} from Debian {suite}"):
-                build(version, suite, root)
+                return None  # another process has built it meanwhile
+            made = begun or StandIn(version, root)
+            with step(f"building a stand-in for {reference(version)} from Debian {made.suite}"):
+                made.build()
     except Refused as error:
         return f"no registry answers, and there is no stand-in: {error}"
     return None
 
 
-def build(version: str, suite: str, root: Path) -> None:
-    """Make a root file system of `suite` with its Python, and import it as an image."""
-    programs = root / "mmdebstrap/usr/bin"
-    packages = (f"python{version}", f"python{version}-venv", "ca-certificates", "netbase", "tzdata")
-    archives, mirrors = sources([suite]), site.debian_mirrors()
-    with tempfile.TemporaryDirectory(dir=root) as folder:
+class StandIn:
+    """A root file system of Debian with its Python, which mmdebstrap makes in the background, then an image."""
+
+    def __init__(self, version: str, root: Path) -> None:
+        """Start mmdebstrap; raises `Refused` if it cannot be had or Debian lacks this Python."""
+        self.version, apt = version, Apt(root)
+        suite = apt.suite_of(f"python{version}-venv")
+        if not suite:
+            raise Refused(f"Debian has no python{version} package")
+        self.suite = suite
+        apt.unpack(["mmdebstrap/testing"], root / "mmdebstrap")
+        self.start(root)
+
+    def start(self, root: Path) -> None:
+        """Start mmdebstrap, which writes root.tar into a folder of its own."""
+        version, suite = self.version, self.suite
+        archives, mirrors, programs = sources([suite]), machine.debian_mirrors(), root / "mmdebstrap/usr/bin"
+        packages = (f"python{version}", f"python{version}-venv", "ca-certificates", "netbase", "tzdata")
+        self.folder = tempfile.TemporaryDirectory(dir=root)
+        self.errors = Path(self.folder.name, "errors")
         env = {
             **os.environ,
             "PATH": f"{programs}:{os.environ.get('PATH', '')}:/usr/sbin",
@@ -103,35 +134,53 @@ def build(version: str, suite: str, root: Path) -> None:
             "STANDIN_SUITE": suite,
             "STANDIN_MIRROR": mirrors["DEBIAN_MIRROR"],
             "STANDIN_SECURITY": mirrors.get("DEBIAN_SECURITY_MIRROR", ""),
-            "STANDIN_NOTES": folder,
+            "STANDIN_NOTES": self.folder.name,
         }
-        must(
+        command = (
             "perl", programs / "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
             f"--include={','.join(packages)}",
             *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEFT_OUT),
             "--dpkgopt=path-include=/usr/share/doc/*/copyright", "--dpkgopt=force-unsafe-io",
             *(f"--aptopt={line}" for line in apt_settings()),
             f"--customize-hook=sh '{SETUP}' \"$1\"",
-            suite, f"{folder}/root.tar", *archives, env=env,
+            suite, f"{self.folder.name}/root.tar", *archives,
         )  # fmt: skip
-        changes = (
-            f'LABEL {LABEL}="debian {suite} python{version}"',
-            "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
-            f"ENV PYTHON_VERSION={Path(folder, 'version').read_text().strip()}",
-            'CMD ["python3"]',
-        )
-        options = [part for change in changes for part in ("--change", change)]
-        must("docker", "import", *options, f"{folder}/root.tar", reference(version))
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
+            )
+
+    def build(self) -> None:
+        """Wait for the file system and import it as an image."""
+        try:
+            if self.process.wait():
+                raise Refused(f"mmdebstrap failed: {reason(self.errors.read_text(errors='replace'))}")
+            changes = (
+                f'LABEL {LABEL}="debian {self.suite} python{self.version}"',
+                "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+                f"ENV PYTHON_VERSION={Path(self.folder.name, 'version').read_text().strip()}",
+                'CMD ["python3"]',
+            )
+            options = [part for change in changes for part in ("--change", change)]
+            must("docker", "import", *options, f"{self.folder.name}/root.tar", reference(self.version))
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Stop mmdebstrap, which removes what it made, and remove the rest."""
+        self.process.terminate()
+        self.process.wait()
+        self.folder.cleanup()
 
 
 def apt_settings() -> list[str]:
-    """The machine's apt settings for reaching its mirror: proxies, certificates, validity."""
+    """The machine's apt settings for its mirror: proxies, certificates, validity."""
     dump = run("apt-config", "dump", "--format", '%F "%v";%n', "Acquire").stdout
     return re.findall(r"^Acquire::(?:https?|Check-|Retries)\S* .*;$", dump, re.MULTILINE)
 
 
 def remove() -> None:
-    """Remove the stand-ins from an engine that is not ours and lives on."""
+    """Remove the stand-ins from an engine that is not ours and goes on running."""
     names = run("docker", "images", "--quiet", "--filter", f"label={LABEL}").stdout.split()
     if names:
         run("docker", "image", "rm", "--force", *names)

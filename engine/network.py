@@ -1,4 +1,4 @@
-"""What an unpacked engine needs for its network, and how to take back what Docker set."""
+"""What an unpacked engine needs for its network, and how to undo what Docker set."""
 
 import fcntl
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.tools import must, run
 
-# Docker turns forwarding on, and then refuses to forward for anybody else.
+# Docker turns forwarding on, and then drops what others want to forward.
 FORWARDING = {
     "iptables": Path("/proc/sys/net/ipv4/ip_forward"),
     "ip6tables": Path("/proc/sys/net/ipv6/conf/all/forwarding"),
@@ -22,7 +22,7 @@ IFF_UP, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCBRDELBR = 1, 0x8913, 0x8914, 0x89A1
 
 
 def wrap_iptables(packages: Path, folder: Path) -> None:
-    """Make the unpacked iptables callable: it must find its own libraries and extensions."""
+    """Write scripts that call the unpacked iptables with its own libraries and extensions."""
     libraries = next((packages / "usr/lib").glob("*/xtables")).parent
     program = packages / "usr/sbin/xtables-nft-multi"
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def wrap_iptables(packages: Path, folder: Path) -> None:
 
 
 def forwarding(tools: Path) -> dict[str, list[str]]:
-    """By tool, for each family the kernel has: does it forward ("0", "1"), and the policy."""
+    """By tool, for each address family of the Linux kernel: the switch ("0" or "1") and the policy."""
     found = {}
     for tool, switch in FORWARDING.items():
         if switch.exists():
@@ -57,14 +57,14 @@ def restore(before: dict[str, list[str]], tools: Path) -> None:
 
 
 def without_docker(rules: str, policy: str) -> str:
-    """The output of iptables-save without Docker's rules, and with the FORWARD policy of old."""
+    """The output of iptables-save without Docker's rules and with this FORWARD policy."""
     docker = re.compile(rf"\bDOCKER\b|\b{BRIDGE}\b")
     kept = (line for line in rules.splitlines(keepends=True) if not docker.search(line))
     return re.sub(r"^:FORWARD DROP", f":FORWARD {policy}", "".join(kept), flags=re.MULTILINE)
 
 
 def remove_bridge(name: str) -> None:
-    """Take a bridge down and delete it, as `ip link delete` does where iproute2 is installed."""
+    """Set a bridge down and delete it, as `ip link delete` of iproute2 would."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as control:
         request = struct.pack("16sh14x", name.encode(), 0)
         _, flags = struct.unpack("16sh14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))

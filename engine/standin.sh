@@ -1,15 +1,15 @@
 #!/bin/sh
-# mmdebstrap's customize hook, run on the host with the new root as $1: turns a minimal Debian
-# with the distribution's Python into what a Dockerfile expects of the official slim image.
-# Reads STANDIN_VERSION (3.13), _SUITE, _MIRROR, _SECURITY (may be empty); writes Python's full
-# version to $STANDIN_NOTES/version.
+# mmdebstrap's customize hook. It runs on the host, with the new root file system as $1, and changes a minimal Debian
+# with Debian's Python into what a Dockerfile expects of the official slim image.
+# Reads STANDIN_VERSION (3.13), _SUITE, _MIRROR, _SECURITY (may be empty). Writes Python's full version to
+# $STANDIN_NOTES/version.
 set -eu
 root=$1
 python="/usr/bin/python$STANDIN_VERSION"
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONDONTWRITEBYTECODE
 
-# python3, python and pip are in /usr/local/bin, and nothing tells pip to keep out.
+# python3, python and pip are in /usr/local/bin, and pip may install packages.
 for name in "python$STANDIN_VERSION" python3 python; do
     ln -s "$python" "$root/usr/local/bin/$name"
 done
@@ -26,8 +26,8 @@ chroot "$root" "$python" -c 'import platform; print(platform.python_version())' 
 find "$root/usr" -depth -name __pycache__ -exec rm -rf {} +
 find "$root/var/log" "$root/var/cache" -type f ! -name '*.dat' -delete
 
-# apt as in the official image, but on this machine's mirror. What the machine's own apt is told
-# about the validity of the mirror's dates goes along; its proxies and certificates do not.
+# apt as in the official image, but with this machine's mirror. The machine's settings for the validity of the mirror's
+# dates are kept; its proxies and certificates are not.
 for keys in "$root"/usr/share/keyrings/debian-archive-keyring.*; do
     keys=${keys#"$root"}
 done
@@ -46,7 +46,7 @@ rm -f "$root/etc/apt/sources.list" "$root"/etc/apt/sources.list.d/*
 } >"$root/etc/apt/sources.list.d/debian.sources"
 cd "$root/etc/apt/apt.conf.d"
 if [ -e 99mmdebstrap ]; then
-    grep '^Acquire::Check-' 99mmdebstrap >90site || rm 90site
+    grep '^Acquire::Check-' 99mmdebstrap >90mirror || rm 90mirror
     rm 99mmdebstrap
 fi
 echo 'APT::Keep-Downloaded-Packages "false"; Dir::Cache { pkgcache ""; srcpkgcache ""; };' >docker-clean

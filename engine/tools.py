@@ -1,4 +1,4 @@
-"""What every module here shares: one kind of error, one way to run a command, one way to tell."""
+"""What every module here uses: the error, how a command runs, how progress is shown, the lock."""
 
 import fcntl
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Refused(Exception):
-    """One sentence: what is wrong, the value seen, and the command that mends it."""
+    """One sentence: what is wrong, the value, and the command that fixes it."""
 
 
 def run(
@@ -19,7 +19,7 @@ def run(
     cwd: Path | None = None,
     seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; a missing program or one that takes too long is a failure like any other."""
+    """Run a command; a missing program and a timeout are failures like any other."""
     args = [str(part) for part in command]
     try:
         return subprocess.run(
@@ -39,7 +39,7 @@ def run(
 
 
 def must(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Run a command that has to succeed; return what it printed."""
+    """Run a command that must succeed; return its output."""
     done = run(*command, env=env, cwd=cwd)
     if done.returncode:
         raise Refused(f"{Path(done.args[0]).name} failed: {reason(done.stderr)}")
@@ -47,27 +47,27 @@ def must(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path |
 
 
 def reason(text: str) -> str:
-    """The line of an error output that says what went wrong: the first `E:`, else the last."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
+    """The line of an error output that says what went wrong: the first with `E:`, else the last."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
     return next((line for line in lines if line.startswith("E:")), lines[-1])
 
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Tell on stderr what is being done and how long it took."""
-    print(f"engine: {what} …", end=" ", file=sys.stderr, flush=True)
+    """Print to stderr what begins, and how long it took. Other programs may print in between."""
+    print(f"engine: {what} …", file=sys.stderr, flush=True)
     begin = time.monotonic()
     try:
         yield
     except BaseException:
-        print("failed", file=sys.stderr)
+        print(f"engine: {what}: failed", file=sys.stderr)
         raise
-    print(f"{time.monotonic() - begin:.1f} s", file=sys.stderr)
+    print(f"engine: {what}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
 
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """One process at a time works on `root`: two first runs must not start two engines."""
+    """Let one process at a time work on `root`: two first runs must not start two engines."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{root}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -13,9 +13,10 @@ import testinfra
 import yaml
 
 import engine as container_engine
-from engine import site
+from engine import machine
 from engine.tools import Refused
 from tests.cases import CASES, RARER_CASES
+from tests.support import shared
 from tests.support.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +46,7 @@ def require_python(answers: dict[str, Any]) -> str:
 def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither the user's git and Copier settings nor a lab's settings in the shell change a result."""
     home = tmp_path_factory.mktemp("settings")
+    shared.leave(tmp_path_factory.getbasetemp())
     (home / "gitconfig").write_text(
         "[user]\nname = Test\nemail = test@example.com\n[init]\ndefaultBranch = main\n[safe]\ndirectory = *\n"
     )
@@ -57,15 +59,18 @@ def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
         # What this machine needs for a build: its own CA, mirrors, proxy.
-        for name, value in site.settings().items():
+        for name, value in machine.settings().items():
             patch.setenv(name, value)
         yield
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(isolated_env: None) -> Path:
     """A clone with a tag for each release commit, the working tree laid over it and tagged as the candidate."""
-    clone = tmp_path_factory.mktemp("template") / "labdock"
+    return shared.once("labdock", clone_with_candidate)
+
+
+def clone_with_candidate(clone: Path) -> None:
     git("clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone), cwd=ROOT)
     for line in git("log", "--format=%H %s", "--grep=^release: v", cwd=clone).splitlines():
         commit, _, version = line.partition(" release: ")
@@ -84,7 +89,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     git("add", "--all", cwd=clone)
     git("commit", "--quiet", "--allow-empty", "--message", "candidate", cwd=clone)
     git("tag", CANDIDATE, cwd=clone)
-    return clone
 
 
 @pytest.fixture(scope="session")
@@ -96,14 +100,22 @@ def questions() -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def render(template: Path, questions: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render a project; refuses an answer to a question that nobody asks, which Copier would ignore."""
+    """Render a project; refuses an answer to a question that nobody asks, which Copier would ignore.
+
+    The same answers are rendered once in a run, and copied.
+    """
 
     def run(folder: Path | None = None, ref: str = CANDIDATE, **answers: Any) -> Project:
         if unknown := answers.keys() - questions.keys():
             raise ValueError(f"copier.yml does not ask for {', '.join(sorted(unknown))}")
         folder = folder or tmp_path_factory.mktemp("project") / "lab"
         data = {"project_name": "Iris study", **answers}
-        copier.run_copy(str(template), folder, data=data, defaults=True, quiet=True, vcs_ref=ref)
+
+        def copy(target: Path) -> None:
+            copier.run_copy(str(template), target, data=data, defaults=True, quiet=True, vcs_ref=ref)
+
+        rendered = shared.once(f"rendered-{shared.key(ref, data)}", copy)
+        shutil.copytree(rendered, folder, symlinks=True, dirs_exist_ok=True)
         kept = yaml.safe_load((folder / ".copier-answers.yml").read_text(encoding="utf-8"))
         return Project(folder, kept)
 
@@ -132,11 +144,11 @@ def engine() -> None:
 
 @pytest.fixture(scope="session")
 def started(engine: None) -> Iterator[list[Project]]:
-    """Put a project here, and its lab and images are removed at the end of the session."""
+    """Put a project here, and its lab and images are removed at the end of the run."""
     projects: list[Project] = []
     yield projects
     for project in projects:
-        project.down("--rmi", "all")
+        shared.leave(project.compose_name())
 
 
 @pytest.fixture(scope="session")
@@ -162,17 +174,23 @@ def fresh_project(new_project: Render) -> Iterator[Project]:
 
 
 @pytest.fixture
-def fresh_lab(fresh_project: Project) -> Project:
+def fresh_lab(default_image: None, fresh_project: Project) -> Project:
     """A running lab of the test's own."""
-    fresh_project.up()
+    fresh_project.start()
     return fresh_project
 
 
 @pytest.fixture(scope="session")
-def lab(new_project: Render) -> Project:
-    """The running lab that tests share. They leave it as they found it."""
+def default_image(new_project: Render) -> None:
+    """The image of a default project, built once in a run: each other project's build finds its steps done."""
+    shared.once("image", lambda done: done.write_text(new_project().compose("build", "lab").stderr))
+
+
+@pytest.fixture(scope="session")
+def lab(default_image: None, new_project: Render) -> Project:
+    """The running lab that the tests of a worker share. They leave it as they found it."""
     project = new_project()
-    project.up()
+    project.start()
     return project
 
 
@@ -180,6 +198,35 @@ def lab(new_project: Render) -> Project:
 def host(lab: Project) -> testinfra.host.Host:
     """The shared lab's container, as testinfra sees it."""
     return testinfra.get_host(f"docker://{lab.container()['Id']}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shared.begin()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are CPUs, because tests often wait for a lab."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """After the last worker."""
+    if not hasattr(config, "workerinput"):
+        shared.end()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a fixture of their module or package run in one worker. Tests that need an engine come first."""
+    for item in items:
+        found = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+        scopes = {each.scope for fixtures in found for each in fixtures}
+        if shared_by := next((scope for scope in ("package", "module", "class") if scope in scopes), None):
+            path = item.path.parent if shared_by == "package" else item.path
+            item.add_marker(pytest.mark.xdist_group(str(path.relative_to(ROOT))))
+    items.sort(key=lambda item: "engine" not in item.fixturenames)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,7 @@
-"""From nothing to a notebook's plot: `python -m tools.demo up|down FOLDER`, as `make demo` does."""
+"""Render a project, start its lab, run its notebook: `python -m tools.demo render|up|down FOLDER`, as `make demo` does.
+
+`make demo` renders while it starts the engine. `up` does all that is not done yet.
+"""
 
 import os
 import shutil
@@ -12,7 +15,7 @@ from pathlib import Path
 import copier
 
 import engine
-from engine import site
+from engine import machine
 from engine.tools import Refused
 from tools.notebook import Lab, printed
 
@@ -24,27 +27,28 @@ times: list[tuple[str, float]] = []
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what begins, and how long it took."""
+    """Print what begins, and remember how long it took."""
     print(f"\n==> {what}", flush=True)
-    start = time.monotonic()
+    start = time.time()
     yield
-    times.append((what, time.monotonic() - start))
+    times.append((what, time.time() - start))
 
 
 def up(folder: Path) -> None:
     """Render into `folder`, build, start, run the example notebook, print the address."""
-    with step("Container engine and base image"):
-        state = engine.up([PYTHON])[PYTHON]
-        if state != "ready":
-            raise Refused(f"python {PYTHON}: {state}")
-    with step(f"Project in {folder}"):
-        render(folder)
+    # Since `make demo` began, which installs the tools, starts the engine and renders.
+    begin = float(os.environ.get("DEMO_BEGAN") or time.time())
+    state = engine.up([PYTHON])[PYTHON]
+    if state != "ready":
+        raise Refused(f"python {PYTHON}: {state}")
+    render(folder)
+    times.append(("Tools, engine, base image, project", time.time() - begin))
     with step("Build and start (make up)"):
         if not (folder / ".env").exists():
             make(folder, "env")
             with (folder / ".env").open("a") as env:
                 env.write("\n# This machine's own settings; the last line of a name counts.\n")
-                env.writelines(f"{name}={value}\n" for name, value in site.settings().items())
+                env.writelines(f"{name}={value}\n" for name, value in machine.settings().items())
         make(folder, "up")
     lab = running_lab(folder)
     with step(f"Run {NOTEBOOK} in the lab"):
@@ -58,14 +62,14 @@ def up(folder: Path) -> None:
 
 
 def render(folder: Path) -> None:
-    """A project with default answers; an existing one is used as it is."""
+    """Render a project with default answers; an existing one stays as it is."""
     if (folder / ".copier-answers.yml").exists():
-        print("It is there already and used as it is.")
         return
     if folder.exists() and any(folder.iterdir()):
-        raise Refused(f"{folder} is not empty and holds no lab: name another folder, make demo DIR=…")
+        raise Refused(f"{folder} is not empty and has no project in it: name another folder, make demo DIR=…")
     data = {"project_name": "Iris demo"}
     copier.run_copy(str(ROOT), folder, data=data, defaults=True, quiet=True, vcs_ref="HEAD")
+    print(f"Rendered a project into {folder}.", flush=True)
 
 
 def running_lab(folder: Path) -> Lab:
@@ -76,7 +80,7 @@ def running_lab(folder: Path) -> Lab:
 
 
 def make(folder: Path, target: str) -> None:
-    """Run a target of the project's own Makefile; raises `Refused` where it fails."""
+    """Run a target of the project's own Makefile; raises `Refused` if it fails."""
     if subprocess.run(["make", "--no-print-directory", target], cwd=folder).returncode:
         raise Refused(f"'make {target}' failed in {folder}: the lines above say why")
 
@@ -84,7 +88,7 @@ def make(folder: Path, target: str) -> None:
 def down(folder: Path) -> None:
     """Stop the lab in `folder`, remove its image, network and folder."""
     if not (folder / ".copier-answers.yml").exists():
-        raise Refused(f"{folder} holds no lab: nothing was removed")
+        raise Refused(f"{folder} has no project in it: nothing was removed")
     if subprocess.run(["docker", "compose", "down", "--rmi", "all", "--volumes"], cwd=folder).returncode:
         raise Refused(f"the lab in {folder} could not be stopped: the lines above say why")
     shutil.rmtree(folder)
@@ -96,7 +100,7 @@ def main() -> None:
     action, folder = sys.argv[1:]
     os.environ.pop("MAKEFLAGS", None)  # of the make that called us, not for the project's
     try:
-        {"up": up, "down": down}[action](Path(folder).resolve())
+        {"render": render, "up": up, "down": down}[action](Path(folder).resolve())
     except Refused as refused:
         sys.exit(f"labdock: {refused}")
 

@@ -15,6 +15,8 @@ import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
+# What a lock leaves out although a package asks for it.
+EXCLUDES = {"server": ROOT / "locks/exclude.in", "dev": ROOT / "locks/exclude-dev.in"}
 # Files that repeat versions of requirements-dev.lock. This repository's own workflows are not among them: the workflow
 # that runs this may not change them.
 PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
@@ -54,7 +56,7 @@ def main(names: list[str]) -> None:
         command = [
             *("uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"),
             *("--python-version", python, "--no-python-downloads", "--upgrade"),
-            *("--excludes", ROOT / "locks/exclude.in" if name == "server" else "/dev/null"),
+            *("--excludes", EXCLUDES.get(name, Path("/dev/null"))),
             *("-", "--output-file", ROOT / target),
         ]
         subprocess.run(command, input=requirements(), text=True, check=True, stdout=subprocess.DEVNULL)

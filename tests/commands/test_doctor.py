@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT, lacking
 from tests.support.doctor import UPDATE, doctor, fix, problems
 from tests.support.project import Project
-from tests.support.waiting import becomes
+from tests.support.waiting import becomes, until
 
 DATA = ROOT / "tests/data"
 # `make test` runs these, `make test-full` the others.
@@ -315,7 +315,9 @@ def test_a_frozen_server_is_found_and_fixed(lab: Project) -> None:
 
 
 def test_a_paused_lab_is_found_and_fixed(lab: Project) -> None:
-    lab.run("docker", "pause", lab.container()["Id"])
+    pause = ("docker", "pause", lab.container()["Id"])
+    # The Linux kernel refuses while a process of the lab waits for the disk.
+    until(lambda: lab.run(*pause, check=False).returncode == 0, "the lab is paused")
     (line,) = problems(lab)
     assert line.startswith("the lab is paused")
     fix(lab, line)

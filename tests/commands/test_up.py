@@ -4,6 +4,8 @@ import os
 import subprocess
 from contextlib import suppress
 
+import pytest
+
 from tests.support.project import Project
 
 
@@ -22,6 +24,7 @@ def on_a_terminal(project: Project) -> tuple[str, str]:
         return process.stdout.read(), shown.decode()
 
 
+@pytest.mark.full
 def test_up_shows_progress_on_a_terminal_and_does_not_drown_a_pipe(lab: Project) -> None:
     out, shown = on_a_terminal(lab)
     assert "[lab " in shown and "CACHED" in shown and "Healthy" in shown

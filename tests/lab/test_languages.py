@@ -28,7 +28,7 @@ EOF_JS
 }
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_other_languages_run(fresh_project: Project) -> None:
     more = f"services: {{lab: {{build: {{args: {{DEBIAN_PACKAGES: {PACKAGES}}}}}}}}}"
     fresh_project.replace("compose.override.yaml", "services: {}", more)

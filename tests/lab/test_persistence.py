@@ -18,9 +18,10 @@ TOKEN = "secrets/jupyter_token"
 
 
 @pytest.fixture(scope="module")
-def untouched(engine: None, render: Render) -> Iterator[Project]:
+def untouched(started: list[Project], render: Render) -> Iterator[Project]:
     """A project after `copier copy` by the usual first user, started with Compose alone: no .env, no make."""
     project = render(project_slug=f"untouched-{os.getpid()}")
+    started.append(project)
     project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
     if os.geteuid() == 0:
         for path in [project.folder, *project.folder.rglob("*")]:
@@ -31,7 +32,7 @@ def untouched(engine: None, render: Render) -> Iterator[Project]:
     assert not (project.folder / TOKEN).exists()
     project.compose("up", "--detach", "--wait")
     yield project
-    project.down("--rmi", "all")
+    project.down()
 
 
 def test_nothing_needs_preparation(untouched: Project) -> None:

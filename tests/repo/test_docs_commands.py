@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, git
+from tests.support import shared
+from tests.support.project import Project
 from tests.support.reader import FENCE, Person, Reader, blocks, person
 from tools.address import TEMPLATE
 from tools.demo import running_lab
@@ -23,7 +25,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *IN_PROJECT]
 LANGUAGES = {"sh", "powershell", "python", "ini", "text"}
 ADA = {"name": "iris-study-7c5a17", "port": "9791"}  # what `make env` chooses in /home/ada/iris-study
 COMMIT = "git init --quiet && git add --all && git commit --quiet --message start"
-DOWN = ("docker", "compose", "down", "--volumes", "--rmi", "all", "--timeout", "2")
+DOWN = ("docker", "compose", "down", "--volumes", "--timeout", "0")
 
 
 def shown(page: Path) -> str:
@@ -101,6 +103,7 @@ def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]
     yield found
     for file in desk.glob("*/compose.yaml"):
         subprocess.run(DOWN, cwd=file.parent, capture_output=True)
+        shared.leave(Project(file.parent, {"project_slug": "iris-study"}).compose_name())
     found.done()
 
 
@@ -178,7 +181,7 @@ def test_the_port_of_the_tutorial_is_adas() -> None:
     assert ADA["name"] == f"iris-study-{number % 16777216:06x}"
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/mounts.md")
 def test_mounts(reader: Reader) -> None:
     reader.type(until="from-the-lab")
@@ -219,7 +222,7 @@ def postgres(engine: None) -> Iterator[None]:
         subprocess.run(["docker", "image", "rm", image], capture_output=True)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/services.md")
 def test_services(postgres: None, reader: Reader) -> None:
     reader.run("make env")
@@ -239,7 +242,7 @@ def test_services(postgres: None, reader: Reader) -> None:
     (reader.folder / "compose.override.yaml").write_text("services: {}\n")  # the fixture removes its image
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/token.md")
 def test_token(reader: Reader) -> None:
     reader.run("make env && make up")
@@ -308,7 +311,7 @@ def test_update(reader: Reader) -> None:
     assert reader.run("git diff --name-only --diff-filter=U") == ""
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/vs-code.md")
 def test_vs_code(reader: Reader) -> None:
     reader.run("make env")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Render, git
+from tests.support import shared
 from tests.support.project import Project
 from tests.support.workflows import DOWNLOAD, HostedRunner, Workflow
 from tools.release import removed, unreleased
@@ -172,14 +173,15 @@ def test_the_example_of_this_tree_is_built_and_tested(
     commit(tmp_path / "checkout", "release: v1000.0.0")
     gh = 'test "$*" != "release view v1000.0.0"'
     runner = hosted(tmp_path / "checkout", tmp_path / "runner", {}, gh)
-    example = Project(runner.home / "temp/v1000.0.0/iris-study", {})
+    example = Project(runner.home / "temp/v1000.0.0/iris-study", {"project_slug": "iris-study"})
     try:
         done = runner.run(JOBS["example"])
         assert done.returncode == 0, done.stdout[-5000:]
         assert "Address: http://127.0.0.1:" in done.stdout and " passed" in done.stdout
         assert example.containers() == []
     finally:
-        example.down("--rmi", "all")
+        example.down()
+        shared.leave(example.compose_name())
     (made,) = (runner.home / "artifacts/examples").iterdir()
     with tarfile.open(made) as archive:
         files = {member.name.removeprefix("iris-study/") for member in archive if member.isfile()}

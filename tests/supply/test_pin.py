@@ -92,7 +92,7 @@ def test_a_new_project_has_the_file_without_pins(render: Render) -> None:
     assert project.run("sh", "-euc", script).stdout == project.read(PINS)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_build_stays_on_what_was_pinned(
     project: Project, base: str, mirror: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -134,7 +134,7 @@ def test_a_build_stays_on_what_was_pinned(
     assert built(project) == ("second", "2.0")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_failure_leaves_the_pins(project: Project, base: str, mirror: tuple[Path, str]) -> None:
     before = project.read(PINS)
     publish(mirror[0])

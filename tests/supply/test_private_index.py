@@ -95,7 +95,7 @@ def test_the_password_opens_the_index_and_is_seen_nowhere(built: tuple[Project, 
     project.compose("--profile", "packages", "down", "--timeout", "2")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_make_add_asks_the_index_too(built: tuple[Project, str]) -> None:
     project, _ = built
     before = [project.read(name) for name in ("pyproject.toml", "requirements.lock")]
@@ -106,7 +106,7 @@ def test_make_add_asks_the_index_too(built: tuple[Project, str]) -> None:
         (project.folder / name).write_text(text)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_further_index_is_asked_first(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
     before = [project.read(name) for name in ("pyproject.toml", "requirements.lock")]
@@ -142,7 +142,7 @@ def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> Non
         (project.folder / "requirements.lock").write_text(before)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
     """The hash in the lock is right. The error is the same for uv in the build, uv in `make add`, and pip."""
     project, _ = built
@@ -164,7 +164,7 @@ def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
             (project.folder / name).write_text(text)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], site: Site) -> None:
     """uv prints a malformed address as it is. The negative control lets that through."""
     project, _ = built
@@ -196,7 +196,7 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
         (project.folder / "requirements.lock").write_text(lock)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[Project, str], tmp_path: Path) -> None:
     """Its build backend is not setuptools. The negative control: without the backend, the build fails."""
     project, _ = built
@@ -292,7 +292,7 @@ def test_a_proxy_is_used(built: tuple[Project, str], site: Site) -> None:
     (project.folder / "requirements.lock").write_text(text)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_pip_in_the_lab_has_an_index_of_its_own(lab: Project, site: Site, tmp_path: Path) -> None:
     index = f"https://{site.address}/open/simple"
     settings = {"LAB_PIP_INDEX_URL": index, "PIP_INDEX_URL": site.url(), "LAB_CA_BUNDLE": str(site.bundle)}

@@ -171,7 +171,7 @@ def test_tomorrow_the_layers_are_the_same(fresh_project: Project, tmp_path: Path
     assert own_layers(fresh_project, tmp_path / "tomorrow", tomorrow) == today
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.parametrize("dated", [True, False], ids=["as delivered", "the control: without a date of its own"])
 def test_tomorrow_the_distributions_part_is_the_same(
     system: Project, tmp_path: Path, tomorrow: str, dated: bool

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine import site
+from engine import machine
 from engine.daemon import Daemon
 from tests.conftest import lacking
 
@@ -31,7 +31,7 @@ def apart() -> None:
 @contextmanager
 def engine_apart() -> Iterator[tuple[Daemon, Run]]:
     """The engine, stopped, and what runs a function where the ports of its labs are reached."""
-    if os.geteuid() or not site.debian_codename():
+    if os.geteuid() or not machine.debian_codename():
         lacking("only root on Debian can bring up an engine of the test's own")
     # A short path, since sockets lie in it.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, ThreadPoolExecutor(1, initializer=apart) as there:

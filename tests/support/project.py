@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,17 @@ class Project:
         self.make("up")
         return self.lab()
 
+    def start(self) -> Lab:
+        """The running lab, built and started by Compose alone: quicker than `up`, without the checks of `make up`."""
+        self.compose("up", "--detach", "--wait", "--build")
+        return self.lab()
+
+    def compose_name(self) -> str:
+        """The name that Compose gives to all that it makes of the project, as the last line of .env has it."""
+        env = self.folder / ".env"
+        found = re.findall(r"^LAB_NAME=(.+)", env.read_text() if env.exists() else "", re.MULTILINE)
+        return found[-1] if found else self.answers["project_slug"]
+
     def lab(self) -> Lab:
         address = self.compose("port", "lab", "8888").stdout.strip()
         return Lab(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
@@ -102,4 +114,4 @@ class Project:
 
         An engine that collects the layers of a removed image while another build unpacks them fails that build.
         """
-        self.compose("--profile", "*", "down", "--volumes", "--timeout", "2", *options, check=False)
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "0", *options, check=False)

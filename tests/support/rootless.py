@@ -115,7 +115,7 @@ def unpack() -> Path:
 def person(programs: Path) -> Iterator[Person]:
     """A user that nobody knows outside; its processes end and its files go at the end."""
     taken = {user.pw_uid for user in pwd.getpwall()}
-    uid = next(number for number in range(4321, 30000) if number not in taken and not processes(number))
+    uid = next(number for number in range(20000, 30000) if number not in taken and not processes(number))
     name = f"rootless{uid}"
     folder = Path(tempfile.mkdtemp(prefix="labdock-", dir="/var/tmp"))
     try:

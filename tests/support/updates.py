@@ -1,6 +1,7 @@
 """A project that its user has changed, and `copier update` on it."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from tests.cases import CASES
 from tests.conftest import CANDIDATE, ROOT, git
+from tests.support import shared
 from tests.support.project import Project
 
 # tag -> commit, the oldest first
@@ -75,14 +77,18 @@ def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> P
 
 
 def start(source: Path, folder: Path, version: str, **answers: Any) -> Project:
-    """A project of a release, committed to git, with the files that a used lab contains."""
+    """A project of a release, committed to git, with the files that a used lab contains. Each is made once in a run."""
     data = {"project_name": "Iris study", **answers}
-    copier.run_copy(str(source), folder, data=data, defaults=True, quiet=True, vcs_ref=version)
-    project = Project(folder, answers_of(folder))
-    for path, text in PRIVATE.items():
-        (folder / path).write_text(text)
-    project.commit()
-    return project
+
+    def make(new: Path) -> None:
+        copier.run_copy(str(source), new, data=data, defaults=True, quiet=True, vcs_ref=version)
+        for path, text in PRIVATE.items():
+            (new / path).write_text(text)
+        Project(new, data).commit()
+
+    made = shared.once(f"started-{shared.key(str(source), version, data)}", make)
+    shutil.copytree(made, folder, symlinks=True)
+    return Project(folder, answers_of(folder))
 
 
 def answers_of(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tests.support.project import Project
 
 # The health check as delivered, at a pace that a test can wait for.
-QUICK = {"healthcheck": {"interval": "500ms", "timeout": "1s", "retries": 2, "start_period": "20s"}}
+QUICK = {"healthcheck": {"interval": "500ms", "timeout": "5s", "retries": 2, "start_period": "120s"}}
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Render, git
+from tests.support import shared
 from tests.support.project import Project
 from tests.support.workflows import Workflow
 
@@ -49,9 +50,21 @@ def hook_of(name: str, *patterns: str) -> Any:
     return check
 
 
+def shellcheck(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The project's hook. Scripts that are the same in several cases are checked once in a run."""
+    scripts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.glob("**/*.sh"))}
+    key = shared.key(hooks(folder)["shellcheck"]["entry"], scripts)
+
+    def check(path: Path) -> None:
+        done = hook_of("shellcheck", "**/*.sh")(folder)
+        path.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+
+    return subprocess.CompletedProcess("shellcheck", *json.loads(shared.once(f"shellcheck-{key}", check).read_text()))
+
+
 CHECKERS = {
     "hadolint": hook_of("hadolint", "Dockerfile"),
-    "shellcheck": hook_of("shellcheck", "**/*.sh"),
+    "shellcheck": shellcheck,
     "yamllint": hook_of("yamllint", "**/*.yaml", "**/*.yml"),
     "compose": hook_of("compose", "compose*.yaml"),
     "ruff check": lambda folder: tool("ruff", "check", "--no-cache", ".", cwd=folder),
@@ -207,9 +220,9 @@ def test_a_step_fails_if_a_command_in_a_pipe_fails(path: Path) -> None:
 
 # --- pre-commit -------------------------------------------------------------------------------------
 @pytest.fixture(scope="session")
-def pre_commit(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """`pre-commit run --all-files`, with one store of tools for every folder."""
-    environment = {**os.environ, "PRE_COMMIT_HOME": str(tmp_path_factory.mktemp("pre-commit"))}
+def pre_commit() -> Any:
+    """`pre-commit run --all-files`, with one store of tools for every folder and worker."""
+    environment = {**os.environ, "PRE_COMMIT_HOME": str(shared.once("pre-commit", Path.mkdir))}
 
     def run(folder: Path, *hook: str) -> subprocess.CompletedProcess[str]:
         command = [TOOLS / "pre-commit", "run", *hook, "--all-files", "--color=never"]
@@ -218,17 +231,19 @@ def pre_commit(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return run
 
 
-def passes_and_stays_clean(pre_commit: Any, folder: Path) -> None:
+def passes_and_stays_clean(pre_commit: Any, folder: Path) -> str:
+    """What it prints."""
     done = pre_commit(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert git("status", "--porcelain", cwd=folder) == ""
+    return done.stdout
 
 
+@pytest.mark.full
 def test_a_new_project_passes_its_own_checks(pre_commit: Any, render: Render, tmp_path: Path) -> None:
     project = render(folder=tmp_path / "lab")
     project.commit()
-    passes_and_stays_clean(pre_commit, project.folder)
-    ran = pre_commit(project.folder).stdout
+    ran = passes_and_stays_clean(pre_commit, project.folder)
     assert ran.count("Passed") == len(hooks(project.folder)) - 1, ran
     assert ran.count("no files to check") == 1, ran  # nothing private is in git
 
@@ -257,6 +272,7 @@ def test_every_case_passes_its_own_checks(pre_commit: Any, case: Project, tmp_pa
     passes_and_stays_clean(pre_commit, project.folder)
 
 
+@pytest.mark.full
 def test_the_repository_passes_its_own_checks(pre_commit: Any, template: Path, tmp_path: Path) -> None:
     git("clone", "--quiet", str(template), "repository", cwd=tmp_path)
     passes_and_stays_clean(pre_commit, tmp_path / "repository")

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import shared
 from tests.support.project import Project
 from tests.support.updates import OLD, releases_of, start
 
 
 @pytest.fixture(scope="session")
-def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def releases(template: Path) -> Path:
     """The template with the tags OLD and NEW."""
-    return releases_of(template, tmp_path_factory.mktemp("releases") / "labdock")
+    return shared.once("releases", lambda folder: releases_of(template, folder))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.clients.browser.visit import Visit
+from tests.support import shared
 from tests.support.project import Project
 from tests.support.waiting import until
 
@@ -20,13 +21,15 @@ Visitor = Callable[[Project], Visit]
 @pytest.fixture(scope="session")
 def chromium(engine: None) -> Iterator[str]:
     """The address at which the session's browser is driven."""
-    container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": f"labdock-browser-{os.getpid()}"})
+    name = f"labdock-browser-{os.getpid()}"
+    container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": name})
+    shared.leave(name)
     try:
         container.compose("up", "--detach", "--build")
         until(lambda: LISTENING.search(container.logs()) is not None, "Chromium listens", 30)
         yield LISTENING.findall(container.logs())[0]
     finally:
-        container.down("--rmi", "all")
+        container.down()
 
 
 @pytest.fixture(scope="module")

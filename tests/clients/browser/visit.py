@@ -62,9 +62,14 @@ class Visit:
         return self.page.locator(".jp-NotebookPanel:visible .jp-Notebook")
 
     def run_all(self) -> None:
-        """Choose Run → Run All Cells, once the kernel is there."""
-        kernel = self.page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator")
-        expect(kernel).to_have_attribute("data-status", "idle")
+        """Choose Run → Run All Cells, when the notebook is connected to its kernel.
+
+        A notebook begins as "idle" with the name "No Kernel". JupyterLab ignores Run All then.
+        """
+        panel = self.page.locator(".jp-NotebookPanel:visible")
+        expect(panel.locator(".jp-KernelName")).to_have_text(re.compile(r"\w"))
+        expect(panel.locator(".jp-KernelName")).not_to_have_text("No Kernel")
+        expect(panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
         self.page.get_by_role("menubar").get_by_text("Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

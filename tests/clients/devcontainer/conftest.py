@@ -56,7 +56,7 @@ def server_runs(cli: Cli, project: Project, *before: str, **options: Any) -> Non
 @pytest.fixture(scope="module")
 def fresh_copy(cli: Cli, started: list[Project], render: Render) -> Iterator[Project]:
     """A project in git after `copier copy`, opened at once: no .env, no make, no earlier start."""
-    project = render()
+    project = render(project_slug=f"opened-{os.getpid()}")
     started.append(project)
     project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
     (project.folder / "compose.override.yaml").write_text(OVERRIDE)

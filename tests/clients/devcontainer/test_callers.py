@@ -10,6 +10,7 @@ import pytest
 
 from tests.clients.devcontainer.conftest import HERE, UNPACK, Cli, opened, server_runs
 from tests.conftest import Render
+from tests.support.project import Project
 from tests.support.refusal import only_root, owned
 
 SOCKET = Path("/var/run/docker.sock")
@@ -49,9 +50,10 @@ def place(engine: None, cli: Cli) -> Iterator[Path]:
     [pytest.param(*CALLERS[name], id=name, marks=[] if name == OFTEN else pytest.mark.full) for name in CALLERS],
 )
 def test_a_fresh_copy_opens_for_any_user(
-    cli: Cli, render: Render, place: Path, caller: str, owner: str, user: str
+    cli: Cli, started: list[Project], render: Render, place: Path, caller: str, owner: str, user: str
 ) -> None:
-    project = render(place / "lab")
+    project = render(place / "lab", project_slug=f"opened-{os.getpid()}")
+    started.append(project)
     (place / "home").mkdir()
     (place / "bin").mkdir()
     (place / "bin/id").write_text(NAMED)
@@ -72,13 +74,16 @@ def test_a_fresh_copy_opens_for_any_user(
             made = (project.folder / name).stat()
             assert (made.st_uid, made.st_gid) == ids(user)
     finally:
-        project.down("--rmi", "all")
+        project.down()
 
 
 @pytest.mark.full
-def test_without_its_first_command_another_user_cannot_open(cli: Cli, render: Render, place: Path) -> None:
+def test_without_its_first_command_another_user_cannot_open(
+    cli: Cli, started: list[Project], render: Render, place: Path
+) -> None:
     """The control: the lab would run as uid 1000, who cannot write there."""
-    project = render(place / "lab")
+    project = render(place / "lab", project_slug=f"opened-{os.getpid()}")
+    started.append(project)
     project.environment["JUPYTER_PORT"] = "0"
     for path in (project.folder, *project.folder.rglob("*")):
         os.chown(path, 501, 20)
@@ -88,4 +93,4 @@ def test_without_its_first_command_another_user_cannot_open(cli: Cli, render: Re
             cli(project, "up")
         assert "Set LAB_UID=501 and LAB_GID=20 in .env" in project.logs()
     finally:
-        project.down("--rmi", "all")
+        project.down()

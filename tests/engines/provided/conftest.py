@@ -1,4 +1,4 @@
-"""Programs of our own on an otherwise empty PATH, so that no test touches the running engine."""
+"""Fake programs on an otherwise empty PATH: no test reaches the running engine."""
 
 import sys
 from collections.abc import Callable
@@ -19,7 +19,7 @@ esac
 
 
 class Programs:
-    """Fakes on the PATH; every call is written down."""
+    """Fake programs on the PATH; each call is recorded."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "bin"
@@ -28,7 +28,7 @@ class Programs:
         self.record.touch()
 
     def add(self, name: str, body: str) -> None:
-        """A program that notes its call, then runs `body` (shell)."""
+        """A program that records its call, then runs `body` (shell)."""
         program = self.folder / name
         program.write_text(f'#!/bin/sh\necho {name} "$@" >>"{self.record}"\n{body}\n')
         program.chmod(0o755)
@@ -37,7 +37,7 @@ class Programs:
         self, engine: str = "28.0.1", compose: str = "2.40.3", buildx: str = "0.20.1",
         image: str = "exit 1",
     ) -> None:  # fmt: skip
-        """A client that sees these versions; `image` is what `docker image inspect` does."""
+        """A client with these versions; `image` is what `docker image inspect` runs."""
         self.add("docker", DOCKER.format(**locals()))
 
     @property
@@ -55,7 +55,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 @pytest.fixture
 def os_release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Pretend to be a machine with this /etc/os-release."""
+    """Pretend that the machine has this /etc/os-release."""
 
     def pretend(**fields: str) -> None:
         monkeypatch.setattr("platform.freedesktop_os_release", lambda: fields)
@@ -65,7 +65,7 @@ def os_release(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run `python3 -m engine …` in this process; returns the exit code."""
+    """Run `python3 -m engine …` in this process; return its exit status."""
     from engine.__main__ import main
 
     def call(*arguments: str) -> int:

@@ -1,4 +1,4 @@
-"""What plain `docker` sees, and that nothing already there is overwritten."""
+"""What `docker` finds on a machine; nothing that exists is overwritten."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from engine.daemon import Daemon
 from engine.tools import Refused
 
 
-def test_new_enough_is_used_as_it_is(programs):
+def test_a_new_enough_engine_is_used(programs):
     programs.docker()
     assert client.missing(ours=False) is None
 
@@ -29,7 +29,7 @@ def test_new_enough_is_used_as_it_is(programs):
     ],
     ids=["engine", "compose", "buildx", "no-compose"],
 )
-def test_too_old_says_the_version_and_the_mend(programs, old, names):
+def test_a_too_old_part_is_refused_with_its_version_and_the_fix(programs, old, names):
     programs.docker(**old)
     with pytest.raises(Refused) as refused:
         client.missing(ours=False)
@@ -37,7 +37,7 @@ def test_too_old_says_the_version_and_the_mend(programs, old, names):
         assert name in str(refused.value)
 
 
-def test_no_engine_and_not_root_is_one_sentence(programs, os_release, command_line, monkeypatch, capsys):
+def test_without_an_engine_and_root_there_is_one_sentence(programs, os_release, command_line, monkeypatch, capsys):
     os_release(ID="debian", VERSION_CODENAME="trixie")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert command_line("up") == 1
@@ -46,8 +46,8 @@ def test_no_engine_and_not_root_is_one_sentence(programs, os_release, command_li
     assert "only root" in said and "sudo" in said and said.count("\n") == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_somebody_elses_process_gets_that_sentence_too(tmp_path):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_gets_that_sentence_too(tmp_path):
     program = "import os, sys; from engine.__main__ import main; os.setuid(65534); sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", program, "up"],
@@ -58,7 +58,7 @@ def test_somebody_elses_process_gets_that_sentence_too(tmp_path):
     assert done.stderr.startswith("labdock: No container engine answers") and done.stderr.count("\n") == 1
 
 
-def test_no_engine_and_no_debian_is_one_sentence(programs, os_release, command_line, capsys):
+def test_without_an_engine_and_debian_there_is_one_sentence(programs, os_release, command_line, capsys):
     os_release(ID="fedora", PRETTY_NAME="Fedora Linux 42")
     assert command_line("up") == 1
     said = capsys.readouterr().err
@@ -78,7 +78,7 @@ def test_a_second_run_starts_nothing(programs):
     }  # fmt: skip
 
 
-def test_another_programs_socket_is_refused(tmp_path):
+def test_the_socket_of_another_program_is_refused(tmp_path):
     ours = tmp_path / "docker.sock"
     client.check_free(ours)
     with socket.socket(socket.AF_UNIX) as other:
@@ -86,20 +86,20 @@ def test_another_programs_socket_is_refused(tmp_path):
         other.listen()
         with pytest.raises(Refused, match=r"docker\.sock belongs to a program"):
             client.check_free(ours)
-    client.check_free(ours)  # what nobody listens to any more is free
+    client.check_free(ours)  # no program listens any more
 
 
-def test_an_address_elsewhere_is_refused(programs, monkeypatch):
+def test_another_address_of_docker_is_refused(programs, monkeypatch):
     programs.docker()
     client.check_address(Path("/run/docker.sock"))
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    with pytest.raises(Refused, match=r"talk to tcp://127\.0\.0\.1:1, .* unset DOCKER_HOST"):
+    with pytest.raises(Refused, match=r"is set to use tcp://127\.0\.0\.1:1, .* unset DOCKER_HOST"):
         client.check_address(Path("/run/docker.sock"))
 
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where links go, below a temporary folder."""
+    """The folders for links, below a temporary folder."""
     monkeypatch.setattr(client, "PROGRAMS", tmp_path / "places/bin")
     monkeypatch.setattr(client, "PLUGINS", tmp_path / "places/plugins")
     return tmp_path / "places"
@@ -109,24 +109,24 @@ def linked(places: Path) -> set[str]:
     return {path.name for path in places.rglob("*") if path.is_symlink()}
 
 
-def test_links_are_made_where_there_is_nothing_and_removed_again(programs, places, tmp_path):
+def test_links_are_made_only_at_free_places_and_removed_again(programs, places, tmp_path):
     packages, record = tmp_path / "packages", tmp_path / "links"
     client.link(packages, record)
     assert linked(places) == {"docker", "docker-compose", "docker-buildx"}
     foreign = client.PROGRAMS / "docker"
     foreign.unlink()
-    foreign.symlink_to("/bin/true")  # replaced by somebody since: no longer ours to remove
+    foreign.symlink_to("/bin/true")  # replaced since: not ours any more
     client.unlink(packages, record)
     assert linked(places) == {"docker"}
 
 
-def test_what_works_gets_no_link(programs, places, tmp_path):
+def test_a_working_client_gets_no_link(programs, places, tmp_path):
     programs.docker()
     client.link(tmp_path, tmp_path / "links")
     assert not linked(places)
 
 
-def test_what_exists_is_not_overwritten(programs, places, tmp_path):
+def test_a_broken_plugin_is_not_overwritten(programs, places, tmp_path):
     programs.docker(compose="; exit 1")
     plugin = client.PLUGINS / "docker-compose"
     plugin.parent.mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_what_exists_is_not_overwritten(programs, places, tmp_path):
     assert plugin.read_text() == "broken, but not ours"
 
 
-def test_a_process_id_counts_only_if_it_is_our_program(tmp_path):
+def test_a_process_id_counts_only_for_our_program(tmp_path):
     own = Daemon(root=tmp_path)
     assert own.pid() is None
     (tmp_path / "pid").write_text(str(os.getpid()))

@@ -1,4 +1,4 @@
-"""A whole second engine, in a network of its own: up, up again, a container, down, no trace."""
+"""A second engine in a network of its own: started, started again, used, and removed without a trace."""
 
 import os
 import shutil
@@ -62,14 +62,14 @@ print("done")
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A folder for sockets, whose paths may have 104 characters; pytest's own are longer."""
+    """A folder for sockets. Their paths may have 104 characters, and those of pytest are longer."""
     with tempfile.TemporaryDirectory(prefix="e") as folder:
         yield Path(folder)
 
 
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start an engine")
-def test_an_engine_comes_up_and_leaves_no_trace(short_path):
+def test_an_engine_starts_and_leaves_no_trace(short_path):
     root = short_path / "engine"
     ready = Daemon().packages
     if ready.exists():

@@ -1,11 +1,14 @@
-"""Base images: a registry first, then stand-ins, and what has neither is skipped by name."""
+"""Base images: from a registry, else a stand-in; a version that has neither is skipped by name."""
 
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from engine import images
+from engine.daemon import Daemon
 from engine.debian import Apt
 
 MADISON = """
@@ -16,7 +19,7 @@ python3.13-venv | 3.13.5-2 | http://mirror.example/debian trixie/main amd64 Pack
 
 @pytest.fixture
 def debian(programs, os_release, monkeypatch, tmp_path):
-    """A root on Debian with an engine, where no registry answers."""
+    """Root on Debian with an engine; no registry answers."""
     os_release(ID="debian", VERSION_CODENAME="bookworm")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("engine.daemon.Daemon.root", tmp_path / "engine")
@@ -27,19 +30,21 @@ def debian(programs, os_release, monkeypatch, tmp_path):
     return tmp_path / "engine"
 
 
-def test_the_named_release_comes_before_testing(debian):
+def test_the_release_of_the_images_comes_before_testing(debian):
     assert Apt(debian).suite_of("python3.13-venv") == "trixie"
     assert Apt(debian).suite_of("python3.12-venv") is None
 
 
 def test_a_version_without_stand_in_is_skipped_by_name(debian, programs, command_line, monkeypatch, capsys):
-    monkeypatch.setattr(images, "build", lambda version, suite, root: None)
     monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
+    for step in ("start", "build"):
+        monkeypatch.setattr(images.StandIn, step, lambda *arguments: None)
     monkeypatch.setattr("engine.up", lambda versions: images.provide(versions, debian))
     assert command_line("up", "3.12", "3.13") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "skipped python:3.12-slim-trixie: no registry answers, and Debian has no python3.12 package",
+        "skipped python:3.12-slim-trixie: no registry answers, and there is no stand-in: "
+        "Debian has no python3.12 package",
         "ready python:3.13-slim-trixie",
     ]
     assert command_line("up", "3.12") == 1
@@ -53,13 +58,51 @@ def test_a_stand_in_that_fails_is_skipped_with_the_reason(debian, programs, monk
     assert "name no Debian archive" in reason
 
 
-def test_where_there_is_a_stand_in_no_registry_is_asked(debian, programs):
+@pytest.fixture
+def begun(debian, programs, monkeypatch):
+    """A stand-in that was begun before an engine answers, and whether it was built."""
+    built = []
+
+    def start(self, root):
+        self.folder = tempfile.TemporaryDirectory(dir=root)
+        self.process = subprocess.Popen(["/bin/sleep", "60"])
+
+    monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
+    monkeypatch.setattr(images.StandIn, "start", start)
+    monkeypatch.setattr(images.StandIn, "build", lambda self: built.append(self))
+    programs.docker(engine="; exit 1")
+    with images.begun(["3.13"], Daemon(debian)) as found:
+        programs.docker()
+        yield found["3.13"], built
+    assert found["3.13"].process.poll() is not None
+    assert not Path(found["3.13"].folder.name).exists()
+
+
+def test_a_stand_in_that_was_begun_is_used(debian, begun):
+    stand_in, built = begun
+    assert images.provide(["3.13"], debian, {"3.13": stand_in}) == {"3.13": "ready"}
+    assert built == [stand_in]
+
+
+def test_a_stand_in_that_was_begun_is_abandoned_if_a_registry_answers(debian, begun, programs):
+    stand_in, built = begun
+    programs.add("docker", "case $1 in pull) echo Pulling ;; *) exit 1 ;; esac")
+    assert images.provide(["3.13"], debian, {"3.13": stand_in}) == {"3.13": "ready"}
+    assert built == []
+
+
+def test_none_is_begun_if_an_engine_answers(debian, programs):
+    with images.begun(["3.13"], Daemon(debian)) as found:
+        assert found == {}
+
+
+def test_no_registry_is_asked_if_there_is_a_stand_in(debian, programs):
     programs.docker(image='case "$*" in *3.13-slim*) echo debian ;; *) exit 1 ;; esac')
     assert images.provide(["3.12", "3.13"], debian)["3.13"] == "ready"
     assert not any(call.startswith("docker pull") for call in programs.calls)
 
 
-def test_without_one_a_registry_is_asked_once(debian, programs):
+def test_a_registry_is_asked_once_if_there_is_no_stand_in(debian, programs):
     images.provide(["3.11", "3.12"], debian)
     assert sum(call.startswith("docker pull") for call in programs.calls) == 1
 
@@ -74,7 +117,7 @@ def test_without_one_a_registry_is_asked_once(debian, programs):
     ],
     ids=["answers", "knows-no-such-image", "unreachable", "silent"],
 )
-def test_a_registry_is_waited_for_only_so_long(programs, monkeypatch, answer, expected):
+def test_a_registry_has_a_time_limit(programs, monkeypatch, answer, expected):
     monkeypatch.setattr(images, "PATIENCE", 0.5)
     programs.add("docker", answer)
     begin = time.monotonic()
@@ -84,7 +127,7 @@ def test_a_registry_is_waited_for_only_so_long(programs, monkeypatch, answer, ex
     assert (expected[1] or "") in (objection or "") and bool(expected[1]) == bool(objection)
 
 
-# Run in a container: one line for each way in which the image differs from the official one.
+# Run in a container: prints a line for each difference from the official image.
 FINDINGS = r"""
 say() { echo "$*"; }
 [ -z "$(find / -xdev -name '*.pyc' -path '*python3*' ! -path '*-packages*' -print -quit)" ] ||
@@ -109,7 +152,7 @@ python -m pip install --no-index --dry-run pip >/dev/null || say pip refuses
 
 
 def findings(before: str = "") -> list[str]:
-    """How python:3.13-slim-trixie on this machine differs from the official image."""
+    """The differences of this machine's python:3.13-slim-trixie from the official image."""
     name = images.reference("3.13")
     if subprocess.run(["docker", "image", "inspect", name], capture_output=True).returncode:
         pytest.skip(f"{name} is not on this machine: python3 -m engine up")

@@ -1,4 +1,4 @@
-"""Taking back Docker's firewall rules leaves everybody else's alone."""
+"""Removing Docker's firewall rules leaves all other rules."""
 
 from engine.network import without_docker
 
@@ -30,11 +30,11 @@ COMMIT
 """
 
 
-def test_only_dockers_rules_go():
+def test_only_dockers_rules_are_removed():
     assert without_docker(RULES, policy="ACCEPT") == KEPT.format("ACCEPT")
 
 
-def test_a_policy_that_was_there_before_stays():
+def test_an_earlier_policy_stays():
     assert without_docker(RULES, policy="DROP") == KEPT.format("DROP")
 
 

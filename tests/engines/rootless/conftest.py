@@ -1,4 +1,4 @@
-"""An ordinary user's own engine, and a project of that user in it."""
+"""The engine of an ordinary user, and a project of that user."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def person(engine: None, kind: str) -> Iterator[Person]:
-    """The user, whose engine runs."""
+    """The user, with a running engine."""
     only_root()
     try:
         programs = rootless.unpack()
@@ -51,7 +51,7 @@ def project(person: Person, render: Render) -> PersonsProject:
 
 @pytest.fixture(scope="session")
 def image(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Name and archive of the image of the lab that tests share: for these engines it is not built again."""
+    """The name of the shared lab's image, and its archive, from which these engines get it."""
     name = lab.config()["services"]["lab"]["image"]
     file = tmp_path_factory.mktemp("image") / "lab.tar"
     rootless.save(name, file)
@@ -61,11 +61,11 @@ def image(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
 
 @pytest.fixture(scope="module")
 def at_work(person: Person, project: PersonsProject, image: tuple[str, Path]) -> Iterator[PersonsProject]:
-    """The same while its lab runs."""
+    """The user's project with its lab running."""
     name, file = image
     rootless.load(person, file)
     person.run("docker", "tag", name, project.config()["services"]["lab"]["image"])
     project.compose("up", "--detach", "--no-build")
-    until(lambda: answers(project.lab()) == 200, "an answer of the lab")
+    until(lambda: answers(project.lab()) == 200, "the lab answers")
     yield project
     project.down()

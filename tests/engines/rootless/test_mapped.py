@@ -1,4 +1,4 @@
-"""uid 0 is let in only where /proc/self/uid_map shows another id outside: the guard, and the control without it."""
+"""uid 0 may run a lab only if /proc/self/uid_map maps it to another id: the guard, and the control without it."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ MAPS = {
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_only_another_id_outside_is_no_root(tmp_path: Path, name: str) -> None:
+def test_uid_0_that_is_mapped_to_another_id_may_run(tmp_path: Path, name: str) -> None:
     text, expected = MAPS[name]
     (tmp_path / "uid_map").write_text(text)
     assert mapped(tmp_path) is expected
@@ -31,12 +31,12 @@ def test_only_another_id_outside_is_no_root(tmp_path: Path, name: str) -> None:
         assert allowed(text) is expected
 
 
-def test_no_map_at_all_is_taken_for_root(tmp_path: Path) -> None:
+def test_without_a_map_uid_0_is_root(tmp_path: Path) -> None:
     assert not mapped(tmp_path)
 
 
 def mapped(folder: Path) -> bool:
-    """What the entrypoint's function says of a map in `folder`."""
+    """The result of the entrypoint's function for a map in `folder`."""
     function = ENTRYPOINT[ENTRYPOINT.index("mapped() {") :].partition("\n}\n")[0] + "\n}\n"
     assert function.count("/proc/self") == 1
     script = f"set -eu\n{function.replace('/proc/self', str(folder))}\nmapped uid_map || exit 3\n"
@@ -46,7 +46,7 @@ def mapped(folder: Path) -> bool:
 
 
 def allowed(text: str) -> bool:
-    """What the server's own settings say of it."""
+    """The server's own setting for this map."""
     found = re.search(r"^inside, outside.*\n(c\.ServerApp\.allow_root = )(.*)$", CONFIG, re.MULTILINE)
     assert found
     inside, outside, _ = text.split()[:3]
@@ -56,7 +56,7 @@ def allowed(text: str) -> bool:
 @pytest.mark.parametrize("guarded", [True, False])
 @pytest.mark.parametrize("user", ["0:0", "1000:0"])
 def test_without_the_guard_a_real_root_gets_in(lab: Project, tmp_path: Path, user: str, guarded: bool) -> None:
-    """The control: in the tests' engine, which runs as root, it is this guard that refuses."""
+    """The control: in the tests' engine, which runs as root, only this guard refuses."""
     script = tmp_path / "entrypoint.sh"
     script.write_text(ENTRYPOINT if guarded else ENTRYPOINT.replace("mapped() {", "mapped() {\n    return 0"))
     mount = f"{script}:/opt/labdock/entrypoint.sh:ro"

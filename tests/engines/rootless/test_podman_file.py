@@ -1,4 +1,4 @@
-"""lab/runtime/podman.yaml gives up nothing but what Podman cannot do: it follows compose.yaml."""
+"""lab/runtime/podman.yaml follows compose.yaml and drops only what Podman cannot do."""
 
 import re
 from copy import deepcopy
@@ -15,7 +15,7 @@ Services = dict[str, dict[str, Any]]
 
 
 class Loader(yaml.SafeLoader):
-    """Reads Compose's own tags as what they hold."""
+    """Reads the values under Compose's own tags."""
 
 
 Loader.add_constructor("!reset", lambda loader, node: None)
@@ -28,14 +28,14 @@ def podman() -> Services:
 
 
 def plain(tmpfs: str) -> tuple[str, frozenset[str]]:
-    """Path, and the options without those that say whose it is."""
+    """The path, and the options except those for the owner."""
     path, size, options = re.fullmatch(r"(.*?):(size=[^,]+),(.*)", tmpfs).groups()
     kept = [option for option in options.split(",") if not re.match("uid=|gid=|U$|notmpcopyup$", option)]
     return path.replace("/var/run/", "/run/"), frozenset([size, *kept])
 
 
 def faults(own: Services) -> list[str]:
-    """What the services of podman.yaml lose of compose.yaml's."""
+    """What the services of podman.yaml lack or add, compared with compose.yaml."""
     compose = rendered_compose()["services"]
     found = [f"{name}: missing" for name in SERVICES if name not in own]
     for name, service in own.items():
@@ -52,7 +52,7 @@ def faults(own: Services) -> list[str]:
     return found
 
 
-def test_it_loses_nothing_else() -> None:
+def test_it_drops_nothing_else() -> None:
     assert faults(podman()) == []
 
 

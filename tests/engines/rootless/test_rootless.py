@@ -1,4 +1,4 @@
-"""A lab in an ordinary user's engine, Docker or Podman: the files are that user's, and every other control holds."""
+"""A lab in the engine of an ordinary user, Docker or Podman: the user owns the files, and every other control holds."""
 
 import json
 import re
@@ -22,9 +22,9 @@ for mount in ("data", "notebooks"):
     folder.mkdir(parents=True)
     (folder / "file").write_text("mine")
 """
-# In Docker, uid 0 is the user already: to become it or to give it a file changes nothing.
+# In Docker, uid 0 is the user: to become it or to give it a file changes nothing.
 OWN = {"become root", "become root's group", "give a file away"}
-# What cgroups v1 do not let an ordinary user limit.
+# Limits that an ordinary user cannot set with cgroups version 1.
 LIMITS = {"limited processes", "limited memory", "no swap", "limited CPUs"}
 
 
@@ -32,7 +32,7 @@ def settings(project: PersonsProject) -> dict[str, str]:
     return dict(line.split("=", 1) for line in project.read(".env").splitlines() if re.match(r"\w+=", line))
 
 
-def test_env_asks_the_engine_and_chooses(project: PersonsProject, person: Person, kind: str) -> None:
+def test_env_chooses_the_ids_that_the_engine_needs(project: PersonsProject, person: Person, kind: str) -> None:
     found = settings(project)
     uid = "0" if kind == "docker" else str(person.uid)
     assert (found["LAB_UID"], found["LAB_GID"]) == (uid, uid)
@@ -40,7 +40,7 @@ def test_env_asks_the_engine_and_chooses(project: PersonsProject, person: Person
     assert found.get("COMPOSE_FILE") == files
 
 
-def test_files_belong_to_the_caller_who_can_delete_them(at_work: PersonsProject, person: Person) -> None:
+def test_files_belong_to_the_user_who_can_delete_them(at_work: PersonsProject, person: Person) -> None:
     lab = at_work.lab()
     lab.run(WORK)
     lab.request("PUT", "contents/data/made/saved.txt", json={"type": "file", "format": "text", "content": "mine"})
@@ -54,15 +54,15 @@ def test_files_belong_to_the_caller_who_can_delete_them(at_work: PersonsProject,
 
 @contextmanager
 def ids(project: PersonsProject, uid: int) -> Iterator[PersonsProject]:
-    """The same project under other ids, as if .env had them."""
+    """The same project with other ids, as if .env had them."""
     project.environment |= {"LAB_UID": str(uid), "LAB_GID": str(uid)}
     yield project
     for name in ("LAB_UID", "LAB_GID"):
         del project.environment[name]
 
 
-def test_what_another_id_writes_the_caller_cannot_delete(at_work: PersonsProject, person: Person) -> None:
-    """The control: it is the id that makes the files the caller's."""
+def test_the_user_cannot_delete_what_another_id_writes(at_work: PersonsProject, person: Person) -> None:
+    """The control: the files belong to the user because of the id."""
     data = at_work.folder / "data"
     data.chmod(0o777)
     script = "mkdir ~/data/theirs && touch ~/data/theirs/file"
@@ -75,7 +75,7 @@ def test_what_another_id_writes_the_caller_cannot_delete(at_work: PersonsProject
     shutil.rmtree(data / "theirs")
 
 
-def test_another_id_is_refused_by_name(at_work: PersonsProject, person: Person, kind: str) -> None:
+def test_another_id_is_refused_with_the_right_one(at_work: PersonsProject, person: Person, kind: str) -> None:
     own = 0 if kind == "docker" else person.uid
     mend = f"Set LAB_UID={own} and LAB_GID={own} in .env"
     with ids(at_work, 1000):
@@ -85,8 +85,8 @@ def test_another_id_is_refused_by_name(at_work: PersonsProject, person: Person, 
     assert "labdock: LAB_UID is '1000', but this engine runs without root" in up.stderr and mend in up.stderr
 
 
-def test_the_lab_itself_says_which_ids(at_work: PersonsProject, person: Person, kind: str) -> None:
-    """Under plain Compose, where nothing else has checked."""
+def test_the_lab_names_the_right_ids(at_work: PersonsProject, person: Person, kind: str) -> None:
+    """With plain Compose, which runs no other check."""
     with ids(at_work, 1000):
         said = at_work.compose("run", "--rm", "--no-deps", "prepare", check=False).stderr
     if kind == "docker":
@@ -95,7 +95,7 @@ def test_the_lab_itself_says_which_ids(at_work: PersonsProject, person: Person, 
         assert f"belongs to uid {person.uid}, gid {person.uid}. Set LAB_UID={person.uid} and LAB_GID=" in said
 
 
-def test_doctor_finds_nothing_and_names_what_the_engine_cannot_do(at_work: PersonsProject) -> None:
+def test_doctor_finds_no_problem_and_names_missing_limits(at_work: PersonsProject) -> None:
     lines = at_work.make("doctor").stdout.splitlines()
     assert {line.split()[0] for line in lines} <= {"ok", "note"}
     limits = at_work.run("docker", "info", "--format", "{{.CgroupVersion}}:{{.CgroupDriver}}").stdout.strip()
@@ -103,8 +103,8 @@ def test_doctor_finds_nothing_and_names_what_the_engine_cannot_do(at_work: Perso
     assert [line for line in lines if "note" in line and "limits" in line] == [] if limited else [lines[-1]]
 
 
-def test_podmans_own_profile_is_named(at_work: PersonsProject, kind: str) -> None:
-    """The tests' Podman is told the lab's, as this note says."""
+def test_doctor_names_podmans_own_seccomp_profile(at_work: PersonsProject, kind: str) -> None:
+    """The tests' Podman uses the lab's profile, as this note tells users to."""
     if kind == "podman":
         at_work.environment["CONTAINERS_CONF"] = "/dev/null"
         try:
@@ -133,7 +133,7 @@ def test_the_process_has_no_power(at_work: PersonsProject) -> None:
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
-def test_outside_the_lab_is_the_caller(at_work: PersonsProject, person: Person) -> None:
+def test_the_process_runs_as_the_user_on_the_host(at_work: PersonsProject, person: Person) -> None:
     status = Path(f"/proc/{at_work.container()['State']['Pid']}/status").read_text()
     for kind in ("Uid", "Gid"):
         assert re.search(rf"^{kind}:(.*)$", status, re.MULTILINE)[1].split() == [str(person.uid)] * 4
@@ -141,7 +141,7 @@ def test_outside_the_lab_is_the_caller(at_work: PersonsProject, person: Person) 
 
 @pytest.mark.parametrize("what", FILES)
 def test_the_image_is_the_same(at_work: PersonsProject, what: str) -> None:
-    command = FILES[what].replace("! -uid 0", "! -uid 0 ! -path /usr/sbin/docker-init")  # the engine's own
+    command = FILES[what].replace("! -uid 0", "! -uid 0 ! -path /usr/sbin/docker-init")  # the engine adds it
     run = ("run", "--rm", "--no-deps", "--entrypoint", "sh", "prepare", "-c")
     assert at_work.compose(*run, f"{command} || true").stdout == ""
 
@@ -152,7 +152,7 @@ import subprocess, sys
 print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, capture_output=True, check=True).stdout)
 """
     results = json.loads(at_work.lab().run(program))
-    # A program that runs is busy; the kernel looks at that before it finds the root read-only.
+    # The Linux kernel checks first whether a program runs, and only then whether the root is read-only.
     left = {name for name, result in results.items() if result not in REFUSED | {"ENOENT", "ETXTBSY"}}
     assert left == (OWN if kind == "docker" else set())
 
@@ -170,12 +170,12 @@ print(subprocess.run(command, input={packed()!r}, text=True, capture_output=True
 # --- from the build to the end ----------------------------------------------------------------------
 @pytest.mark.full
 def test_up_builds_and_down_leaves_nothing(project: PersonsProject, person: Person, tmp_path: Path) -> None:
-    """As that user types it; after the tests above, whose lab has gone."""
+    """With the user's commands, after the tests above, whose lab is gone."""
     base = project.config()["services"]["lab"]["build"]["args"]["PYTHON_IMAGE"]
     save(base, tmp_path / "base.tar")
     load(person, tmp_path / "base.tar")
     assert answers(project.up()) == 200
     assert "FIX" not in project.make("doctor").stdout
-    project.make("outdated")  # the other image, and what it is for
+    project.make("outdated")  # it needs the second image
     project.make("down")
     assert project.containers() == []

@@ -1,4 +1,4 @@
-"""The machine's mirrors, index, certificates and proxies, read from its own configuration."""
+"""The machine's mirrors, package index, certificates and proxies, read from its configuration."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import site
+from engine import machine
 from engine.tools import run
 
 ONE_LINE = """
@@ -48,7 +48,7 @@ FOUND = {
 
 @pytest.fixture
 def apt_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Give the real apt these sources alone."""
+    """Give apt only these sources."""
     if not shutil.which("apt-get"):
         pytest.skip("apt-get is not installed")
     parts = tmp_path / "parts"
@@ -64,39 +64,39 @@ def apt_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 
 @pytest.mark.parametrize(("name", "text"), [("debian.list", ONE_LINE), ("debian.sources", DEB822)], ids=["list", "822"])
-def test_mirrors_come_from_either_format(apt_sources, os_release, name, text):
+def test_mirrors_are_read_from_both_formats(apt_sources, os_release, name, text):
     os_release(ID="debian", VERSION_CODENAME="trixie")
     apt_sources(name, text)
-    assert site.debian_mirrors() == FOUND
+    assert machine.debian_mirrors() == FOUND
 
 
 def test_mirrors_of_another_release_do_not_count(apt_sources, os_release):
     os_release(ID="debian", VERSION_CODENAME="bookworm")
     apt_sources("debian.list", ONE_LINE)
-    assert site.debian_mirrors() == {}
+    assert machine.debian_mirrors() == {}
 
 
 def test_a_derivative_has_the_mirrors_of_its_debian(apt_sources, os_release):
     os_release(ID="other", VERSION_CODENAME="faye", DEBIAN_CODENAME="trixie")
     apt_sources("debian.list", ONE_LINE)
-    assert site.debian_mirrors() == FOUND
+    assert machine.debian_mirrors() == FOUND
 
 
 def test_other_systems_have_no_debian_mirror(apt_sources, os_release):
     os_release(ID="ubuntu", VERSION_CODENAME="trixie")
     apt_sources("debian.list", ONE_LINE)
-    assert site.debian_mirrors() == {}
+    assert machine.debian_mirrors() == {}
 
 
-def test_a_machine_without_apt_has_none(programs, os_release):
+def test_a_machine_without_apt_has_no_mirror(programs, os_release):
     os_release(ID="debian", VERSION_CODENAME="trixie")
     assert run("apt-get").returncode == 127
-    assert site.debian_mirrors() == {}
+    assert machine.debian_mirrors() == {}
 
 
 @pytest.fixture
 def pip_conf(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """An environment in which pip has this configuration."""
+    """The environment for a pip with this configuration."""
 
     def write(text: str) -> dict[str, str]:
         if not text:
@@ -122,28 +122,28 @@ INSTALL = "[install]\nindex-url = https://install.example/simple\n"
     ids=["global", "install-wins", "environment-wins", "none"],
 )
 def test_the_index_is_the_one_pip_uses(pip_conf, text, more, index):
-    assert site.pip_setting("index-url", {**pip_conf(text), **more}) == index
+    assert machine.pip_setting("index-url", {**pip_conf(text), **more}) == index
 
 
 @pytest.fixture
 def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A machine's folder for added certificates, and its bundle."""
+    """The machine's folder for added certificates, and its bundle."""
     added, bundle = tmp_path / "added", tmp_path / "bundle.crt"
     added.mkdir()
     bundle.touch()
-    monkeypatch.setattr(site, "CERTIFICATES", ((added, bundle),))
+    monkeypatch.setattr(machine, "CERTIFICATES", ((added, bundle),))
     return added, bundle
 
 
 def test_public_certificates_need_no_bundle(trust, pip_conf):
     _, bundle = trust
-    assert site.ca_bundle({**pip_conf(""), "SSL_CERT_FILE": str(bundle)}) is None
+    assert machine.ca_bundle({**pip_conf(""), "SSL_CERT_FILE": str(bundle)}) is None
 
 
 def test_an_added_certificate_gives_the_machines_bundle(trust, pip_conf):
     added, bundle = trust
-    (added / "site.crt").touch()
-    assert site.ca_bundle(pip_conf("")) == str(bundle)
+    (added / "machine.crt").touch()
+    assert machine.ca_bundle(pip_conf("")) == str(bundle)
 
 
 @pytest.mark.parametrize("where", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "pip.conf"])
@@ -151,24 +151,24 @@ def test_a_bundle_elsewhere_is_found(trust, pip_conf, tmp_path, where):
     other = tmp_path / "other.pem"
     other.touch()
     env = pip_conf(f"[global]\ncert = {other}\n" if where == "pip.conf" else "")
-    assert site.ca_bundle({**env, where: str(other)}) == str(other)
+    assert machine.ca_bundle({**env, where: str(other)}) == str(other)
     other.unlink()
-    assert site.ca_bundle({**env, where: str(other)}) is None
+    assert machine.ca_bundle({**env, where: str(other)}) is None
 
 
-def test_settings_leave_out_what_is_not_set(trust, pip_conf, os_release):
+def test_settings_hold_only_what_is_set(trust, pip_conf, os_release):
     os_release(ID="other")
     env = pip_conf("")
-    assert site.settings(env) == {}
+    assert machine.settings(env) == {}
     env["https_proxy"] = "http://proxy.example:3128"
-    assert site.settings(env) == {"HTTPS_PROXY": "http://proxy.example:3128"}
+    assert machine.settings(env) == {"HTTPS_PROXY": "http://proxy.example:3128"}
 
 
 @pytest.mark.parametrize("password", ["", "reader:secret@"])
-def test_a_password_of_the_index_is_not_for_the_lab(trust, pip_conf, os_release, password):
+def test_the_lab_does_not_get_the_password_of_the_index(trust, pip_conf, os_release, password):
     os_release(ID="other")
     index = f"https://{password}index.example/simple"
     lab = {} if password else {"LAB_PIP_INDEX_URL": index}
-    found = site.settings(pip_conf(f"[global]\nindex-url = {index}\n"))
+    found = machine.settings(pip_conf(f"[global]\nindex-url = {index}\n"))
     found.pop("LAB_CA_BUNDLE", None)  # the machine's pip may name one
     assert found == {"PIP_INDEX_URL": index, **lab}

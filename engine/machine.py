@@ -1,6 +1,6 @@
-"""What this machine's network asks of everything built on it: mirrors, index, proxy, certificates.
+"""The settings of this machine's network that builds need: mirrors, package index, proxies, certificates.
 
-Nothing here names a host: every value is read from the machine's own configuration.
+No host is named here. Every value comes from the machine's own configuration.
 """
 
 import configparser
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.tools import run
 
-# Where distributions keep certificates an administrator added, and the bundle they end up in.
+# Folders for certificates that an administrator adds, and the bundle that the system makes of them.
 CERTIFICATES = (
     (Path("/usr/local/share/ca-certificates"), Path("/etc/ssl/certs/ca-certificates.crt")),
     (Path("/etc/pki/ca-trust/source/anchors"), Path("/etc/pki/tls/certs/ca-bundle.crt")),
@@ -21,13 +21,13 @@ CERTIFICATES = (
 
 
 def settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The `.env` lines a project needs here; empty where the machine has nothing special."""
+    """The `.env` settings that a project needs on this machine; often none."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     index = pip_setting("index-url", env)
     found = {
         "LAB_CA_BUNDLE": ca_bundle(env),
         "PIP_INDEX_URL": index,
-        "LAB_PIP_INDEX_URL": None if index and "@" in index else index,  # notebooks read it: no password
+        "LAB_PIP_INDEX_URL": None if index and "@" in index else index,  # notebooks can read it: no password
         **debian_mirrors(),
         **{name: env.get(name) or env.get(name.lower()) for name in proxies},
     }
@@ -35,7 +35,7 @@ def settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def ca_bundle(env: Mapping[str, str]) -> str | None:
-    """The PEM bundle that builds must trust, if this machine trusts more than the public ones."""
+    """The PEM bundle that builds must trust, if this machine trusts more than public certificates."""
     usual = [str(bundle) for _, bundle in CERTIFICATES]
     named = [env.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]
     for path in (*named, pip_setting("cert", env)):
@@ -48,11 +48,11 @@ def ca_bundle(env: Mapping[str, str]) -> str | None:
 
 
 def pip_setting(name: str, env: Mapping[str, str]) -> str | None:
-    """What pip would use: its environment variable, else the last of its files that says so."""
+    """The setting that pip uses: its environment variable, else the last of its files that has it."""
     if value := env.get("PIP_" + name.upper().replace("-", "_")):
         return value
     extra = env.get("PIP_CONFIG_FILE") or ""
-    if extra == os.devnull:  # this is how pip is told to read none
+    if extra == os.devnull:  # with this value, pip reads no file
         return None
     home = Path(env.get("HOME", "/nonexistent"))
     files = (
@@ -68,7 +68,7 @@ def pip_setting(name: str, env: Mapping[str, str]) -> str | None:
 
 
 def os_release() -> dict[str, str]:
-    """The machine's own description, empty where the system has none."""
+    """The fields of /etc/os-release; empty if there is none."""
     try:
         return platform.freedesktop_os_release()
     except OSError:
@@ -76,19 +76,19 @@ def os_release() -> dict[str, str]:
 
 
 def system() -> str:
-    """What to call this machine's system, such as `Debian GNU/Linux 12 (bookworm)`."""
+    """The name of this machine's system, such as `Debian GNU/Linux 12 (bookworm)`."""
     return os_release().get("PRETTY_NAME") or platform.system()
 
 
 def debian_codename() -> str | None:
-    """The Debian release this machine is, or is derived from, such as `bookworm`."""
+    """The Debian release that this machine runs or is derived from, such as `bookworm`."""
     release = os_release()
     own = release.get("VERSION_CODENAME") if release.get("ID") == "debian" else None
     return release.get("DEBIAN_CODENAME") or own
 
 
 def debian_mirrors() -> dict[str, str]:
-    """The Debian archives in this machine's apt sources, as apt itself reads them."""
+    """The Debian archives in this machine's apt sources, as apt reads them."""
     codename = debian_codename()
     if not codename:
         return {}
@@ -98,7 +98,7 @@ def debian_mirrors() -> dict[str, str]:
 def pick_mirrors(uris: str, codename: str) -> dict[str, str]:
     """Pick the main and security archives from the output of `apt-get update --print-uris`.
 
-    Other vendors name suites after Debian's, so an archive with `CODENAME-updates` goes first.
+    Other vendors use Debian's suite names too, so an archive with `CODENAME-updates` is preferred.
     """
     suites: dict[str, str] = {}
     for uri, suite in re.findall(r"^'(.+?)/+dists/([^/']+)/InRelease'", uris, re.MULTILINE):
