@@ -86,6 +86,8 @@ class Daemon:
             "init-path": f"{programs[0]}/tini-static",
             "userland-proxy-path": f"{programs[1]}/docker-proxy",
             "features": {"containerd-snapshotter": True},
+            # Builds and containers ask a slow name server again after a second, instead of failing after ten.
+            "dns-opts": ["timeout:1", "attempts:6"],
             # By default, the cache may fill most of the disk.
             "builder": {"gc": {"enabled": True, "policy": [{"all": True, **CACHE}]}},
         }
