@@ -55,7 +55,6 @@ NEUTRAL = (
     *("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "COPY --chmod=644 ", "FROM build AS "),
     *(
         "uv venv ",
-        "attempt uv pip sync ",
         "python ",
         "mkdir -p /usr/share/man/man1",
         "find /opt/jupyter -name '*.js.map'",

@@ -108,7 +108,7 @@ def faults_of(text: bytes) -> set[str]:
         "no newline at the end": rb"[^\n]\Z",
         "empty line at the end": rb"\n\n\Z",
         # GitHub's ${{ expressions }} and Docker's {{.Formats}} are no Jinja.
-        "Jinja": rb"(?<!\$)\{\{(?!\.)|\{%|\{#",
+        "Jinja": rb"(?<!\$)\{\{(?!\.|print )|\{%|\{#",
     }
     return {fault for fault, pattern in patterns.items() if re.search(pattern, text, re.MULTILINE)}
 

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Run a command of the build with your site's settings: `attempt COMMAND [ARGUMENT ...]`.
+"""Run a command of the build with your site's settings: `python attempt.py COMMAND [ARGUMENT ...]`.
 
 The settings are the certificates, package index, Debian mirrors and proxy in .env, or the bundle in lab/bundle. The
 command's output passes through, without credentials. If the command fails, the last line says why in one sentence.
@@ -36,7 +35,7 @@ class Source:
 
 def restored() -> bool:
     """Was the project restored from a bundle? Then the build uses no network."""
-    return os.path.exists(BUNDLE / "SHA256SUMS")  # noqa: PTH110 (unlike Path.exists, false if the folder is unreadable)
+    return os.access(BUNDLE / "SHA256SUMS", os.R_OK)
 
 
 def masked(text: str) -> str:
