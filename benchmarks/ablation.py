@@ -11,7 +11,7 @@ from benchmarks.subjects import ROOT, Subject
 Costs = dict[str, dict[str, float]]  # what was removed -> a value for each row of report.ROWS
 LOCK, DOCKERFILE = "lab/locks/server.lock", "Dockerfile"
 SPLIT, COMPILE = "lab/build/split_layers.py", "lab/build/compile_bytecode.py"
-SYNC = re.compile(r"uv pip sync --python (\S+) --require-hashes --build-constraints \S+")
+SYNC = re.compile(r"uv pip sync --python (\S+) --require-hashes \\\n +--build-constraints \S+")
 PIP = r"pip --python \1 install --quiet --no-compile --no-deps --require-hashes --requirement"
 
 
