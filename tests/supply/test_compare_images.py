@@ -1,5 +1,6 @@
 """compare_images.py, which `make verify` runs: two images that differ, and every file in which they do."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -38,7 +39,7 @@ def layer(files: Files) -> bytes:
 
 
 def layout(folder: str, *layers: Files, **settings: Any) -> Layout:
-    """An image of these layers, as BuildKit writes it to a folder."""
+    """An image of these layers, as BuildKit writes it to a folder: the first one, of the base image, is compressed."""
     found: Layout = {}
 
     def blob(content: bytes) -> dict[str, str]:
@@ -47,7 +48,9 @@ def layout(folder: str, *layers: Files, **settings: Any) -> Layout:
         return {"digest": f"sha256:{digest}"}
 
     config = blob(json.dumps({"history": HISTORY, **settings}).encode())
-    manifest = blob(json.dumps({"config": config, "layers": [blob(layer(files)) for files in layers]}).encode())
+    contents = [layer(files) for files in layers]
+    contents[:1] = [gzip.compress(content, mtime=0) for content in contents[:1]]
+    manifest = blob(json.dumps({"config": config, "layers": [blob(content) for content in contents]}).encode())
     found[f"{folder}/index.json"] = json.dumps({"manifests": [manifest]}).encode()
     return found
 

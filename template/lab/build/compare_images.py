@@ -2,7 +2,7 @@
 
     tar -cf - FIRST SECOND | compare_images.py FIRST SECOND
 
-FIRST and SECOND are folders in OCI layout with uncompressed layers. If the images are equal, the output is their digest
+FIRST and SECOND are folders in OCI layout. If the images are equal, the output is their digest
 and the exit status 0; both index.json files are enough for that. Otherwise the output names what differs, layer by
 layer, with the Dockerfile's line that made it, and the exit status is 1.
 """
@@ -47,9 +47,9 @@ def read(stream: IO[bytes]) -> Archive:
 
 
 def entries(layer: IO[bytes]) -> Entries:
-    """Each file, folder and link of a layer."""
+    """Each file, folder and link of a layer. The base image's layers are compressed."""
     found: Entries = {}
-    with tarfile.open(fileobj=layer, mode="r|") as archive:
+    with tarfile.open(fileobj=layer, mode="r|*") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() else None
             digest = hashlib.file_digest(content, "sha256").hexdigest() if content else ""  # type: ignore[arg-type]
