@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Render
 from tests.support.project import Project
+from tests.support.supply import stand_in
 
 FILES = ("pyproject.toml", "requirements.lock")
 
@@ -94,6 +95,20 @@ def test_what_cannot_be_added_is_one_sentence_and_changes_nothing(project: Proje
 def test_only_what_is_listed_can_be_removed(project: Project) -> None:
     done = project.run("make", "--no-print-directory", "remove", "PKG=polars", check=False)
     assert "labdock: 'polars' is not in pyproject.toml. " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "when"), [("docker", "*\\ run\\ *"), ("mv", "*")], ids=["the resolver", "a full disk"]
+)
+def test_a_failure_leaves_nothing_behind(project: Project, tmp_path: Path, program: str, when: str) -> None:
+    before = state(project), project.files()
+    failing = Project(project.folder, project.answers, {**project.environment, "TMPDIR": str(tmp_path / "left")})
+    (tmp_path / "left").mkdir()
+    stand_in(failing, tmp_path / "bin", program, f'case "$*" in {when}) touch {tmp_path}/reached; exit 1 ;; esac')
+    assert failing.run("make", "add", "PKG=humanize", check=False).returncode != 0
+    assert (tmp_path / "reached").exists()
+    assert (state(project), project.files()) == before
+    assert list((tmp_path / "left").iterdir()) == []
 
 
 # By a part of pyproject.toml: what a user mistakenly wrote instead, and what the error says.
