@@ -149,7 +149,7 @@ def changed(project: Project, text: bytes, command: str, **environment: str) -> 
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    script = (sys.executable, "-I", project.folder / "lab/build/packages.py", command, "humanize")
+    script = (sys.executable, "-Es", project.folder / "lab/build/packages.py", command, "humanize")
     done = subprocess.run(script, input=archive.getvalue(), env={**os.environ, **environment}, capture_output=True)
     return subprocess.CompletedProcess(script, done.returncode, None, done.stderr.decode())
 
