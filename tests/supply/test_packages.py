@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 
 FILES = ("pyproject.toml", "requirements.lock")
 
