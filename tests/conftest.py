@@ -165,8 +165,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are CPUs, because tests often wait for a lab."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+    from tests.support.workers import workers
+
+    return workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.support.workers import Scheduling
+
+    return Scheduling(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -175,16 +183,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shared.end()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module or package run in one worker. Tests that need an engine come first."""
-    for item in items:
-        found = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
-        scopes = {each.scope for fixtures in found for each in fixtures}
-        if shared_by := next((scope for scope in ("package", "module", "class") if scope in scopes), None):
-            path = item.path.parent if shared_by == "package" else item.path
-            item.add_marker(pytest.mark.xdist_group(str(path.relative_to(ROOT))))
-    items.sort(key=lambda item: "engine" not in item.fixturenames)
+    """Tests that need an engine come first: they take longest, and the short ones fill the gaps at the end."""
+    items.sort(key=lambda item: "engine" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)
