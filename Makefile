@@ -6,7 +6,7 @@ DIR ?= demo
 CHECKS ?= lint test
 VENV := .venv/bin/python
 # The tests in parallel; the seconds after which no further test starts. One file: .venv/bin/python -m pytest FILE
-PYTEST = $(VENV) -m pytest --numprocesses=auto --dist=loadgroup --no-loadscope-reorder --session-timeout=$(1)
+PYTEST = $(VENV) -m pytest --numprocesses=auto --dist=loadscope --no-loadscope-reorder --session-timeout=$(1)
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

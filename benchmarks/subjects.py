@@ -21,7 +21,7 @@ import copier
 
 from engine import machine
 from tools.lock import LOCKS
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "python:3.13-slim-trixie"
@@ -146,7 +146,7 @@ class Subject:
         """Seconds until a new notebook kernel has run its first cell."""
         begin = time.monotonic()
         token = self.folder / "secrets/jupyter_token"
-        lab = Lab(f"http://127.0.0.1:{self.port}", token.read_text().strip() if token.exists() else self.token)
+        lab = LabClient(f"http://127.0.0.1:{self.port}", token.read_text().strip() if token.exists() else self.token)
         with lab.kernel() as kernel:
             kernel.execute_interactive("print(1 + 1)", timeout=60, output_hook=lambda _: None)
             return time.monotonic() - begin

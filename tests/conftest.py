@@ -2,8 +2,7 @@
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,9 @@ from engine import machine
 from engine.tools import Refused
 from tests.cases import CASES, RARER_CASES
 from tests.support import shared
-from tests.support.project import Project
-
-ROOT = Path(__file__).resolve().parent.parent
-CANDIDATE = "999.0.0"  # above every release, so that Copier takes it for the newest
-Render = Callable[..., Project]
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    return subprocess.run(["git", *arguments], cwd=cwd, check=True, text=True, capture_output=True).stdout.strip()
-
-
-def lacking(reason: str) -> None:
-    """A missing tool skips at a desk and fails in CI, where it would hide a gap."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-
-
-def require_python(answers: dict[str, Any]) -> str:
-    """The Python that a project of these answers is built on; skips where its base image cannot be had."""
-    version = answers.get("python_version", "3.13")
-    state = container_engine.up([version])[version]
-    if state != "ready":
-        pytest.skip(f"python {version}: {state}")
-    return version
+from tests.support.project import Project, Render
+from tests.support.repository import CANDIDATE, ROOT, clone_with_candidate
+from tests.support.requirements import lacking
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,27 +47,6 @@ def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def template(isolated_env: None) -> Path:
     """A clone with a tag for each release commit, the working tree laid over it and tagged as the candidate."""
     return shared.once("labdock", clone_with_candidate)
-
-
-def clone_with_candidate(clone: Path) -> None:
-    git("clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone), cwd=ROOT)
-    for line in git("log", "--format=%H %s", "--grep=^release: v", cwd=clone).splitlines():
-        commit, _, version = line.partition(" release: ")
-        git("tag", "--force", version, commit, cwd=clone)
-    kept = {name for name in git("ls-files", "-z", cwd=clone).split("\0") if name}
-    current = {
-        name
-        for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
-        if name and (ROOT / name).exists()
-    }
-    for name in kept - current:
-        (clone / name).unlink()
-    for name in current:
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, clone / name)
-    git("add", "--all", cwd=clone)
-    git("commit", "--quiet", "--allow-empty", "--message", "candidate", cwd=clone)
-    git("tag", CANDIDATE, cwd=clone)
 
 
 @pytest.fixture(scope="session")
@@ -207,8 +165,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are CPUs, because tests often wait for a lab."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+    from tests.support.workers import workers
+
+    return workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.support.workers import Scheduling
+
+    return Scheduling(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -217,16 +183,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shared.end()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module or package run in one worker. Tests that need an engine come first."""
-    for item in items:
-        found = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
-        scopes = {each.scope for fixtures in found for each in fixtures}
-        if shared_by := next((scope for scope in ("package", "module", "class") if scope in scopes), None):
-            path = item.path.parent if shared_by == "package" else item.path
-            item.add_marker(pytest.mark.xdist_group(str(path.relative_to(ROOT))))
-    items.sort(key=lambda item: "engine" not in item.fixturenames)
+    """Tests that need an engine come first: they take longest, and the short ones fill the gaps at the end."""
+    items.sort(key=lambda item: "engine" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)

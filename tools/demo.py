@@ -17,7 +17,7 @@ import copier
 import engine
 from engine import machine
 from engine.tools import Refused
-from tools.notebook import Lab, printed
+from tools.notebook import LabClient, printed
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "3.13"
@@ -72,11 +72,11 @@ def render(folder: Path) -> None:
     print(f"Rendered a project into {folder}.", flush=True)
 
 
-def running_lab(folder: Path) -> Lab:
+def running_lab(folder: Path) -> LabClient:
     """The lab of the project in `folder`."""
     command = ["docker", "compose", "port", "lab", "8888"]
     address = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout.strip()
-    return Lab(f"http://{address}", (folder / "secrets/jupyter_token").read_text().strip())
+    return LabClient(f"http://{address}", (folder / "secrets/jupyter_token").read_text().strip())
 
 
 def make(folder: Path, target: str) -> None:

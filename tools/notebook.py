@@ -15,7 +15,7 @@ from jupyter_kernel_client.client import output_hook
 
 
 @dataclass(frozen=True)
-class Lab:
+class LabClient:
     """A running lab: its address, such as http://127.0.0.1:8888, and its token."""
 
     address: str

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.mutants import beside, with_server
 from tests.support.network import Route, routes
 from tests.support.project import Project
-from tools.notebook import Lab
+from tests.support.variants import beside, with_server
+from tools.notebook import LabClient
 
 CONFIG = "jupyter_server_config.py"
 CARELESS = """
@@ -25,9 +25,9 @@ c.ServerApp.tornado_settings = {"headers": {"Content-Security-Policy": ""}}
 
 
 @pytest.fixture(scope="session")
-def target(lab: Project) -> Lab:
+def target(lab: Project) -> LabClient:
     """The shared lab's address and token."""
-    return lab.lab()
+    return lab.client()
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +37,10 @@ def registered(lab: Project) -> list[Route]:
 
 
 @pytest.fixture(scope="package")
-def careless(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def careless(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabClient]:
     """A server with the shared lab's folder and image, but without labdock's protection."""
     folder = tmp_path_factory.mktemp("careless")
     layer = with_server(lab, folder, CONFIG, lab.read(f"lab/server/{CONFIG}") + CARELESS)
     with beside(lab, folder, layer, COMPOSE_PROJECT_NAME=f"{lab.config()['name']}-careless") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        yield twin.lab()
+        yield twin.client()

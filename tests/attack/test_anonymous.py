@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.mutants import beside
 from tests.support.network import METHODS, Headers, Route, bearer, own, refused, routes, send, sweep
 from tests.support.project import Project
-from tools.notebook import Lab
+from tests.support.variants import beside
+from tools.notebook import LabClient
 
 # Every route that answers without the token, and why. Every other and every new route has to refuse.
 PUBLIC = {
@@ -43,7 +43,7 @@ CREDENTIALS: dict[str, tuple[str, Headers]] = {
 }
 
 
-def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
+def answering(lab: LabClient, registered: list[Route], credentials: str) -> set[str]:
     """The patterns of the routes that answer. No answer may contain the token."""
     query, headers = CREDENTIALS[credentials]
     # Everyone gets the XSRF cookie. With it, a refusal can only be about the token.
@@ -62,7 +62,7 @@ def answering(lab: Lab, registered: list[Route], credentials: str) -> set[str]:
     "Refused, except for [the paths below](#what-answers-without-the-token).",
 )
 @pytest.mark.parametrize("credentials", CREDENTIALS)
-def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Route], credentials: str) -> None:
+def test_nothing_else_answers_without_the_token(target: LabClient, registered: list[Route], credentials: str) -> None:
     assert answering(target, registered, credentials) == set(PUBLIC)
 
 
@@ -71,24 +71,24 @@ def test_nothing_else_answers_without_the_token(target: Lab, registered: list[Ro
 def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        target, registered = twin.lab(), routes(twin)
+        target, registered = twin.client(), routes(twin)
         found = {credentials: answering(target, registered, credentials) for credentials in CREDENTIALS}
     assert found == {credentials: set(PUBLIC) for credentials in CREDENTIALS}
 
 
-def closed(lab: Lab, registered: list[Route], *headers: tuple[str, str]) -> set[str]:
+def closed(lab: LabClient, registered: list[Route], *headers: tuple[str, str]) -> set[str]:
     """The patterns of the routes that refuse GET or a websocket."""
     answers = sweep(lab, registered, ["GET"], headers)
     return {route.pattern for route, method, answer in answers if answer.status != 405 and refused(method, answer)}
 
 
-def test_with_the_token_every_route_answers(target: Lab, registered: list[Route]) -> None:
+def test_with_the_token_every_route_answers(target: LabClient, registered: list[Route]) -> None:
     """The control: with the token the same requests are answered."""
     assert target.token.encode() in send(target, "GET", "/lab", [bearer(target)]).body
     assert closed(target, registered, bearer(target)) == set()
 
 
-def test_a_lab_without_a_token_is_noticed(careless: Lab, registered: list[Route]) -> None:
+def test_a_lab_without_a_token_is_noticed(careless: LabClient, registered: list[Route]) -> None:
     """The control: in a server without a token, the same routes answer everyone."""
     assert closed(careless, registered) == set()
 

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.support.network import UPGRADE, Headers, Route, bearer, own, refused, send, sweep
-from tests.support.probes import log_in, running_kernel
 from tests.support.project import Project
-from tools.notebook import Lab
+from tests.support.server_probes import log_in, running_kernel
+from tools.notebook import LabClient
 
 FOREIGN = "http://foreign.example"
 ACT = "/api/terminals"  # a POST here opens a terminal
@@ -24,7 +24,7 @@ CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 class Browser:
     """A browser that has logged in: the session's cookie, and the XSRF value that only the lab's pages know."""
 
-    lab: Lab
+    lab: LabClient
     session: str
     xsrf: str
 
@@ -34,19 +34,19 @@ class Browser:
         return [cookies, *((name.replace("_", "-"), value.format(own=own(self.lab))) for name, value in more.items())]
 
 
-def logged_in(lab: Lab) -> Browser:
+def logged_in(lab: LabClient) -> Browser:
     cookies = log_in(lab).cookies
     (session,) = (f"{cookie.name}={cookie.value}" for cookie in cookies if cookie.name != "_xsrf")
     return Browser(lab, session, cookies["_xsrf"])
 
 
 @pytest.fixture(scope="module")
-def browser(target: Lab) -> Browser:
+def browser(target: LabClient) -> Browser:
     return logged_in(target)
 
 
 @pytest.fixture(scope="module")
-def stranger(careless: Lab) -> Browser:
+def stranger(careless: LabClient) -> Browser:
     """The same for the careless lab, which gives everyone a session."""
     return Browser(careless, "", "")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.mutants import beside
 from tests.support.project import Project
+from tests.support.variants import beside
 from tests.support.waiting import QUICK, becomes, until
 
 SAVED = {"type": "file", "format": "text", "content": "kept"}
@@ -31,13 +31,13 @@ def lab_line(lab: Project) -> str:
 
 @pytest.mark.attack("Kill the server from a kernel", "The server restarts with the same token. Saved files are intact.")
 def test_a_killed_server_comes_back(twin: Project) -> None:
-    lab = twin.lab()
+    lab = twin.client()
     lab.request("PUT", "contents/data/kept.txt", json=SAVED)
     with suppress(requests.RequestException), lab.kernel() as kernel:
         kernel.execute("import os; os.kill(os.getppid(), 9)")
         until(lambda: twin.container()["RestartCount"] == 1, "the server ended")
     becomes(twin, "healthy")
-    after = twin.lab()
+    after = twin.client()
     assert after.token == lab.token
     assert after.request("GET", "contents/data/kept.txt").json()["content"] == "kept"
     assert after.run("print(1)") == "1\n"
@@ -50,7 +50,7 @@ def test_a_killed_server_comes_back(twin: Project) -> None:
 )
 def test_a_frozen_server_is_reported_and_left_alone(twin: Project) -> None:
     assert lab_line(twin).startswith("ok ")
-    lab = twin.lab()
+    lab = twin.client()
     frozen = "import os; pid = os.getppid(); path = os.path.expanduser('~/data/kept.txt'); os.kill(pid, 19)"
     work = "import time\nfor n in range(10**9): open(path, 'w').write(str(n)); time.sleep(0.1)"
     with suppress(requests.RequestException), lab.kernel() as kernel:

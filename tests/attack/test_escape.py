@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mutants import beside
 from tests.support.project import Project
+from tests.support.variants import beside
 from tests.support.waiting import until
 
 ATTEMPTS = Path(__file__).with_name("attempts.py").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def results(lab: Project) -> Results:
 import subprocess, sys
 print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, capture_output=True, check=True).stdout)
 """
-    return json.loads(lab.lab().run(program))
+    return json.loads(lab.client().run(program))
 
 
 @pytest.mark.attack(
@@ -80,13 +80,13 @@ def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(lab: Project, tmp_pa
     flag = lab.folder / "data/bombed"
     with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        bombed = pool.submit(twin.lab().run, BOMB)
+        bombed = pool.submit(twin.client().run, BOMB)
         try:
             until(flag.exists, "the bomb reached the limit")
-            assert twin.lab().request("GET", "status").status_code == 200
-            assert lab.lab().run("print(1)") == "1\n"
+            assert twin.client().request("GET", "status").status_code == 200
+            assert lab.client().run("print(1)") == "1\n"
         finally:
             flag.unlink(missing_ok=True)
         assert bombed.result().endswith("BlockingIOError True\n")
-        assert twin.lab().run("print(1)") == "1\n"
+        assert twin.client().run("print(1)") == "1\n"
         assert twin.container()["RestartCount"] == 0

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from tests.attack.test_memory import restarts
-from tests.support.mutants import beside
-from tests.support.probes import refusal
 from tests.support.project import Project
+from tests.support.server_probes import refusal
+from tests.support.variants import beside
 from tools.notebook import execute, text
 
 DISK = "/home/jovyan/data/disk"  # a small file system in place of the host's disk
@@ -48,7 +48,7 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
     "are deleted.",
 )
 def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
-    lab = twin.lab()
+    lab = twin.client()
     with lab.kernel() as kernel:
         printed = text(execute(kernel, f"folder = '{folder}'\n{FILL}"))
         assert NO_ROOM in printed.splitlines()  # IPython may also report that it cannot write its history
@@ -75,7 +75,7 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
 def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        running = twin.lab()
+        running = twin.client()
         with running.kernel() as kernel:
             for folder in IN_MEMORY:
                 assert NO_ROOM in text(execute(kernel, f"folder = '{folder}'\n{FILL}")).splitlines()
@@ -93,7 +93,7 @@ def test_more_than_the_memory_ends_the_kernel(lab: Project, tmp_path: Path) -> N
     with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ended = False
-        with suppress(requests.RequestException), twin.lab().kernel() as kernel:  # its shutdown fails then
+        with suppress(requests.RequestException), twin.client().kernel() as kernel:  # its shutdown fails then
             kernel.execute(f"folder = '/tmp'\n{FILL}")
             restarts(kernel)
             ended = True

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.network import Headers, Route, bearer, own, send, sweep
 from tests.support.project import Project
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 HOSTS: dict[str, list[str]] = {
     "a foreign name": ["rebound.example"],
@@ -28,14 +28,14 @@ HOSTS: dict[str, list[str]] = {
 FORWARDED = ("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Original-Host", "Forwarded")
 
 
-def asked(lab: Lab, *hosts: str, path: str = "/api/contents", headers: Headers = ()) -> int:
+def asked(lab: LabClient, *hosts: str, path: str = "/api/contents", headers: Headers = ()) -> int:
     """The status of a request that carries the token and these Host headers."""
     return send(lab, "GET", path, [*(("Host", host) for host in hosts), *headers, bearer(lab)]).status
 
 
 @pytest.mark.attack("Send a Host header that is not the lab's", "400 or 403")
 @pytest.mark.parametrize("kind", HOSTS)
-def test_a_foreign_host_is_refused(lab: Project, target: Lab, kind: str) -> None:
+def test_a_foreign_host_is_refused(lab: Project, target: LabClient, kind: str) -> None:
     (network,) = lab.container()["NetworkSettings"]["Networks"].values()
     fill = {"address": network["IPAddress"], "port": own(target).partition(":")[2]}
     hosts = [host.format(**fill) for host in HOSTS[kind]]
@@ -43,7 +43,7 @@ def test_a_foreign_host_is_refused(lab: Project, target: Lab, kind: str) -> None
 
 
 @pytest.mark.attack("Send two Host headers, or a whole URL in the request line", "400, 403 or 404")
-def test_two_hosts_are_refused(target: Lab) -> None:
+def test_two_hosts_are_refused(target: LabClient) -> None:
     ours, foreign = "localhost", "rebound.example"
     assert [asked(target, *hosts) for hosts in ((ours, foreign), (foreign, ours))] == [400, 400]
     assert asked(target, ours, path=f"http://{foreign}/api/contents") == 404
@@ -52,7 +52,7 @@ def test_two_hosts_are_refused(target: Lab) -> None:
 
 @pytest.mark.attack("Hide another Host behind X-Forwarded-Host and similar headers", "403")
 @pytest.mark.parametrize("name", FORWARDED)
-def test_a_forwarded_host_hides_nothing(target: Lab, name: str) -> None:
+def test_a_forwarded_host_hides_nothing(target: LabClient, name: str) -> None:
     said = [(name, "host=localhost" if name == "Forwarded" else "localhost")]
     assert asked(target, "rebound.example", headers=said) == 403
 
@@ -60,20 +60,20 @@ def test_a_forwarded_host_hides_nothing(target: Lab, name: str) -> None:
 @pytest.mark.attack(
     "Send another Host header and the token to every route and websocket", "403, except for two redirects."
 )
-def test_every_route_looks_at_the_host(target: Lab, registered: list[Route]) -> None:
+def test_every_route_looks_at_the_host(target: LabClient, registered: list[Route]) -> None:
     answers = sweep(target, registered, ["GET"], [("Host", "rebound.example"), bearer(target)])
     # Two redirects to paths of the same host, which check the Host header, and the route that never answers.
     redirects = {r"/?$", r"/.*/$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, _, answer in answers if answer.status not in (403, 405)} == redirects
 
 
-def test_own_names_are_answered(target: Lab) -> None:
+def test_own_names_are_answered(target: LabClient) -> None:
     """The control: the lab's own names are accepted. The last name is for sockets, and no browser sends it."""
     hosts = ("localhost", "127.0.0.1", "127.0.0.2:80", "[::1]:1", own(target), "%2Ftmp")
     assert {host: asked(target, host) for host in hosts} == dict.fromkeys(hosts, 200)
 
 
-def test_a_lab_that_answers_to_any_name_is_noticed(careless: Lab) -> None:
+def test_a_lab_that_answers_to_any_name_is_noticed(careless: LabClient) -> None:
     """The control: the careless lab accepts every name that a browser can send."""
     hosts = ("rebound.example", "127.1", "LOCALHOST", "localhost.rebound.example")
     assert {host: asked(careless, host) for host in hosts} == dict.fromkeys(hosts, 200)

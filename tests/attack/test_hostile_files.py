@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.mutants import beside, with_server
-from tests.support.probes import refusal
 from tests.support.project import Project
+from tests.support.server_probes import refusal
+from tests.support.variants import beside, with_server
 from tools.notebook import execute
 
 EVIL = "<script>window.parent.document.title = 'gotcha'</script>"
@@ -66,7 +66,7 @@ def put(path: Path, content: str | bytes | dict[str, Any] = NOTEBOOK) -> None:
 
 
 def seen(lab: Project, path: str) -> dict[str, Any]:
-    return lab.lab().request("GET", f"contents/notebooks/stranger/{path}").json()
+    return lab.client().request("GET", f"contents/notebooks/stranger/{path}").json()
 
 
 @pytest.mark.attack(
@@ -78,10 +78,10 @@ def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path
     (cell,) = seen(lab, "a.ipynb")["content"]["cells"]
     assert cell["metadata"]["trusted"] is False
     path = "contents/notebooks/stranger/a.ipynb"
-    lab.lab().request("PUT", path, json={"type": "notebook", "content": {**NOTEBOOK, "cells": [cell]}})
+    lab.client().request("PUT", path, json={"type": "notebook", "content": {**NOTEBOOK, "cells": [cell]}})
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is False
     # The control: a notebook that its user has run and saved is trusted.
-    lab.lab().request("PUT", path, json={"type": "notebook", "content": NOTEBOOK})
+    lab.client().request("PUT", path, json={"type": "notebook", "content": NOTEBOOK})
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is True
 
 
@@ -92,7 +92,7 @@ def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps(NOTEBOOK["metadata"]["kernelspec"] | {"language": "python"}))
     own(spec.parent.parent, spec.parent, spec)
-    running = lab.lab()
+    running = lab.client()
     seen(lab, "a.ipynb")
     before = running.request("GET", "kernels").json()
     for name in ("evil", "../evil", "/home/jovyan/notebooks/stranger/kernels/evil"):
@@ -113,7 +113,7 @@ def entries(folder: Path) -> list[str]:
 
 
 def convert(lab: Project, form: str) -> requests.Response:
-    running = lab.lab()
+    running = lab.client()
     url = f"{running.address}/nbconvert/{form}/notebooks/stranger/a.ipynb"
     return requests.get(url, headers={"Authorization": f"token {running.token}"}, timeout=60)
 
@@ -129,7 +129,7 @@ def test_a_malformed_notebook_breaks_nothing(lab: Project, folder: Path, kind: s
         assert seen(lab, "a.ipynb")["type"] == "notebook"
     except requests.HTTPError as error:
         assert error.response.status_code == 400 and error.response.json()["message"]
-    assert lab.lab().request("GET", "status").status_code == 200
+    assert lab.client().request("GET", "status").status_code == 200
     assert lab.container()["RestartCount"] == 0
 
 
@@ -146,7 +146,7 @@ def save_and_restore(lab: Project) -> None:
         ("POST", "/checkpoints", None),
         ("POST", "/checkpoints/checkpoint", None),
     ):
-        refusal(lab.lab(), method, path + more, json=body)
+        refusal(lab.client(), method, path + more, json=body)
 
 
 @pytest.mark.attack(
@@ -185,8 +185,8 @@ def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
     own(folder / ".ipynb_checkpoints")
     (folder / CHECKPOINT).symlink_to(SECRET)
     restore = "contents/notebooks/stranger/a.ipynb/checkpoints/checkpoint"
-    assert "Checkpoint does not exist" in refusal(lab.lab(), "POST", restore)
-    assert lab.lab().token not in (folder / "a.ipynb").read_text()
+    assert "Checkpoint does not exist" in refusal(lab.client(), "POST", restore)
+    assert lab.client().token not in (folder / "a.ipynb").read_text()
 
 
 @pytest.mark.attack("Save through a file or folder that links out of the mounts", "Refused with a sentence.")
@@ -198,8 +198,8 @@ def test_nothing_is_saved_through_a_link_out_of_the_mounts(lab: Project, folder:
     path = f"contents/notebooks/stranger/{name}"
     for body in ({"type": "file", "format": "text", "content": "new"}, {"type": "notebook", "content": NOTEBOOK}):
         for chunk in ({}, {"chunk": 1}):
-            assert "is a link that leads out of" in refusal(lab.lab(), "PUT", path, json=body | chunk)
-    refusal(lab.lab(), "POST", f"{path}/checkpoints/checkpoint")
+            assert "is a link that leads out of" in refusal(lab.client(), "PUT", path, json=body | chunk)
+    refusal(lab.client(), "POST", f"{path}/checkpoints/checkpoint")
     assert lab.shell("cat /tmp/outside; ls /tmp/a.ipynb 2>/dev/null || true") == "kept"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.network import bearer, contents, send
 from tests.support.project import Project
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 TEXT = {"type": "file", "format": "text", "content": "made by an attack"}
 SECRET = "kept on the host"
@@ -48,7 +48,7 @@ HOST = ("host/file.txt", "file.txt", "sibling/jupyter_token")
     "404. The container has no such file, and the host's file does not change.",
 )
 @pytest.mark.parametrize("path", HOST)
-def test_the_host_is_not_reached(target: Lab, links: Path, on_host: Path, path: str) -> None:
+def test_the_host_is_not_reached(target: LabClient, links: Path, on_host: Path, path: str) -> None:
     token = target.token
     assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host, the link leads there
     for page in PAGES:
@@ -64,7 +64,7 @@ def test_the_host_is_not_reached(target: Lab, links: Path, on_host: Path, path: 
 @pytest.mark.attack(
     "Read and save through a link to a file of the image", "Readable, as for a notebook kernel. Saving is refused."
 )
-def test_a_link_leads_no_further_than_a_kernel(target: Lab, lab: Project, links: Path) -> None:
+def test_a_link_leads_no_further_than_a_kernel(target: LabClient, lab: Project, links: Path) -> None:
     assert contents(target, "GET", "data/links/passwd").status == 200
     assert contents(target, "GET", "data/links/etc/shadow").status == 403
     before = lab.shell("sha256sum /etc/passwd.image")
@@ -77,7 +77,7 @@ def test_a_link_leads_no_further_than_a_kernel(target: Lab, lab: Project, links:
 @pytest.mark.attack(
     "Copy a folder that contains links to other places", "The links are copied, not the files they lead to."
 )
-def test_a_copied_folder_keeps_its_links(target: Lab, lab: Project, links: Path) -> None:
+def test_a_copied_folder_keeps_its_links(target: LabClient, lab: Project, links: Path) -> None:
     lab.shell("mkdir ~/data/links/folder && cd ~/data/links/folder && ln -s /run/secrets secrets && ln -s / root")
     copy = contents(target, "POST", "data/links", {"copy_from": "data/links/folder"})
     assert copy.status == 201
@@ -85,7 +85,7 @@ def test_a_copied_folder_keeps_its_links(target: Lab, lab: Project, links: Path)
     assert {path.name: str(path.readlink()) for path in copied.iterdir()} == {"secrets": "/run/secrets", "root": "/"}
 
 
-def test_jupyters_own_copy_follows_links(careless: Lab, lab: Project, links: Path) -> None:
+def test_jupyters_own_copy_follows_links(careless: LabClient, lab: Project, links: Path) -> None:
     """The control: Jupyter's own file manager copies the token into the mount."""
     lab.shell("mkdir ~/data/links/stock && ln -s /run/secrets ~/data/links/stock/secrets")
     home = "home/jovyan/data/links"
@@ -98,7 +98,7 @@ def test_jupyters_own_copy_follows_links(careless: Lab, lab: Project, links: Pat
 @pytest.mark.attack(
     "Open, list, copy and convert a named pipe in place of a notebook", "The server does not wait for it."
 )
-def test_a_pipe_stops_nothing(target: Lab, links: Path) -> None:
+def test_a_pipe_stops_nothing(target: LabClient, links: Path) -> None:
     pipe = "data/links/pipe.ipynb"
     asked = {page: send(target, "GET", page + pipe, [bearer(target)], timeout=10).status for page in PAGES}
     asked["copy"] = contents(target, "POST", "data/links", {"copy_from": pipe}).status

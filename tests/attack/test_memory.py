@@ -8,8 +8,8 @@ import pytest
 import requests
 from jupyter_kernel_client import KernelWebSocketClient
 
-from tests.support.mutants import beside, with_server
 from tests.support.project import Project
+from tests.support.variants import beside, with_server
 from tests.support.waiting import until
 from tools.notebook import execute, text
 
@@ -48,7 +48,7 @@ def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]
     "Only this kernel ends. The browser shows a message, and the kernel restarts. Other kernels keep running.",
 )
 def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path) -> None:
-    with small(lab, tmp_path) as twin, twin.lab().kernel() as other, twin.lab().kernel() as hog:
+    with small(lab, tmp_path) as twin, twin.client().kernel() as other, twin.client().kernel() as hog:
         execute(other, "kept = 42")
         hog.execute(HOG)
         restarts(hog)
@@ -79,13 +79,17 @@ def restarts(kernel: KernelWebSocketClient) -> None:
 )
 def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin:
-        assert twin.lab().run(POOL) == "[-9]\n"
+        assert twin.client().run(POOL) == "[-9]\n"
         assert twin.container()["RestartCount"] == 0
 
 
 @pytest.mark.full
 def test_without_the_guard_the_server_is_the_first_to_end(lab: Project, tmp_path: Path) -> None:
     """The control: with equal ranks, the largest process ends."""
-    with small(lab, tmp_path, guarded=False) as twin, suppress(requests.RequestException), twin.lab().kernel() as pool:
+    with (
+        small(lab, tmp_path, guarded=False) as twin,
+        suppress(requests.RequestException),
+        twin.client().kernel() as pool,
+    ):
         pool.execute(POOL)
         until(lambda: twin.container()["RestartCount"] > 0, "the server ended")

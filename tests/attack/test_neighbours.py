@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.mutants import beside
 from tests.support.project import Project
+from tests.support.variants import beside
 from tools.notebook import execute, text
 
 # Prints the `addresses` that accept a connection. A plain name is an abstract Unix socket.
@@ -32,7 +32,7 @@ def ways(to: Project, *between: Project) -> list[Any]:
     container = to.container()
     own = [network["IPAddress"] for network in networks(to)]
     gateways = [network["Gateway"] for lab in (to, *between) for network in networks(lab)]
-    port = int(to.lab().address.rpartition(":")[2])
+    port = int(to.client().address.rpartition(":")[2])
     return [[address, 8888] for address in (*own, container["Name"].strip("/"))] + [[each, port] for each in gateways]
 
 
@@ -41,7 +41,7 @@ def networks(lab: Project) -> list[dict[str, Any]]:
 
 
 def reached(lab: Project, addresses: list[Any]) -> list[Any]:
-    return json.loads(lab.lab().run(f"addresses = {addresses}\n{REACH}").replace("'", '"'))
+    return json.loads(lab.client().run(f"addresses = {addresses}\n{REACH}").replace("'", '"'))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_labs_share_no_unix_socket(lab: Project, neighbour: Project) -> None:
     listen = (
         "import socket\nlistening = socket.socket(socket.AF_UNIX)\nlistening.bind('\\0sentinel')\nlistening.listen()"
     )
-    with lab.lab().kernel() as kernel:
+    with lab.client().kernel() as kernel:
         execute(kernel, listen)
         assert text(execute(kernel, f"addresses = ['sentinel']\n{REACH}")) == "['sentinel']\n"
         assert reached(neighbour, ["sentinel"]) == []

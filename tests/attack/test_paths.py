@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.support.mutants import beside
 from tests.support.network import SILENT, Answer, Route, bearer, contents, send, sweep
 from tests.support.project import Project
-from tools.notebook import Lab
+from tests.support.variants import beside
+from tools.notebook import LabClient
 
 UP = 12  # more than the depth of any file in the image
 # The content of each file outside home.
@@ -64,7 +64,7 @@ def open_ended(routes: list[Route]) -> list[Route]:
 
 @pytest.mark.attack("Read a file outside home through every route that takes a path", "No file is read.")
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_nothing_outside_is_read(target: Lab, registered: list[Route], spelling: str) -> None:
+def test_nothing_outside_is_read(target: LabClient, registered: list[Route], spelling: str) -> None:
     read = {
         (route.pattern, path)
         for path, held in OUTSIDE.items()
@@ -77,7 +77,7 @@ def test_nothing_outside_is_read(target: Lab, registered: list[Route], spelling:
     assert target.request("GET", "status").status_code == 200
 
 
-def test_a_lab_that_serves_everything_is_noticed(careless: Lab, registered: list[Route]) -> None:
+def test_a_lab_that_serves_everything_is_noticed(careless: LabClient, registered: list[Route]) -> None:
     """The control: the careless lab reads files anywhere."""
     (path, held), *_ = OUTSIDE.items()
     routes = [route for route in open_ended(registered) if route.pattern.startswith(("/files", "/api/contents"))]
@@ -87,7 +87,7 @@ def test_a_lab_that_serves_everything_is_noticed(careless: Lab, registered: list
         assert found == {"/files/", "/api/contents"}
 
 
-def ways(lab: Lab, place: str) -> dict[str, Answer]:
+def ways(lab: LabClient, place: str) -> dict[str, Answer]:
     """The answers to each way of writing to `place`, a path from home. `data/inside.txt` exists."""
     return {
         "save": contents(lab, "PUT", place, TEXT),
@@ -129,7 +129,7 @@ PLACES = {
 
 @pytest.mark.attack("Save, create, rename, copy and delete files outside the mounts", "400 or 404")
 @pytest.mark.parametrize("place", PLACES)
-def test_nothing_is_written_elsewhere(target: Lab, data: Path, place: str) -> None:
+def test_nothing_is_written_elsewhere(target: LabClient, data: Path, place: str) -> None:
     answers = ways(target, PLACES[place])
     assert {way: answer.status for way, answer in answers.items() if answer.status not in (400, 404)} == {}
     assert (data / "inside.txt").read_text() == (data / ".hidden.txt").read_text() == MINE
@@ -143,7 +143,7 @@ def test_a_folder_named_almost_like_home_is_another_one(lab: Project, tmp_path: 
         twin.compose("up", "--detach", "--wait", "--no-build")
         assert twin.shell(f"echo '{MINE}' >/home/jovyan-other/file && cat ~/../jovyan-other/file").strip() == MINE
         for page in ("/api/contents/", "/files/", "/view/"):
-            answer = send(twin.lab(), "GET", f"{page}../jovyan-other/file", [bearer(twin.lab())])
+            answer = send(twin.client(), "GET", f"{page}../jovyan-other/file", [bearer(twin.client())])
             assert answer.status in (403, 404) and MINE.encode() not in answer.body
 
 
@@ -161,7 +161,7 @@ HIDDEN = {
     "Read a hidden file in a mount through every route that takes a path", "No hidden file is read or listed."
 )
 @pytest.mark.parametrize("spelling", HIDDEN)
-def test_nothing_hidden_is_read(target: Lab, data: Path, registered: list[Route], spelling: str) -> None:
+def test_nothing_hidden_is_read(target: LabClient, data: Path, registered: list[Route], spelling: str) -> None:
     path = HIDDEN[spelling].format(data="data")
     answers = sweep(target, open_ended(registered), ["GET"], [bearer(target)], rest=path)
     assert {route.pattern for route, _, answer in answers if MINE.encode() in answer.body} == set()
@@ -169,7 +169,7 @@ def test_nothing_hidden_is_read(target: Lab, data: Path, registered: list[Route]
     assert listed == {"inside.txt", "folder"}
 
 
-def test_a_lab_that_hides_nothing_is_noticed(careless: Lab, data: Path) -> None:
+def test_a_lab_that_hides_nothing_is_noticed(careless: LabClient, data: Path) -> None:
     """The control: the careless lab shows hidden files in each spelling, except one that no route accepts."""
     paths = {how: HIDDEN[how].format(data="home/jovyan/data") for how in HIDDEN if how != "a double slash"}
     assert {how for how, path in paths.items() if MINE.encode() in contents(careless, "GET", path).body} == set(paths)

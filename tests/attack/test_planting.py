@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.mutants import beside, with_server
-from tests.support.probes import get, misbehaving
 from tests.support.project import Project
+from tests.support.server_probes import get, misbehaving
+from tests.support.variants import beside, with_server
 
 PYTHON = """c = get_config()
 c.ServerApp.ip = "0.0.0.0"
@@ -115,7 +115,7 @@ def obeyed(project: Project) -> set[str]:
     found = {"modules"} if "planted in /opt/jupyter" in project.logs() else set()
     if project.container()["State"]["Health"]["Status"] != "healthy":
         return found | {"it does not start"}
-    lab = project.lab()
+    lab = project.client()
     pages = {"kernels": "/api/kernelspecs", "front end": "/lab", "templates": "/nbconvert/html/notebooks/iris.ipynb"}
     for what, page in pages.items():
         token = {"Authorization": f"token {lab.token}"}
@@ -134,7 +134,7 @@ def obeyed(project: Project) -> set[str]:
 @pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
 def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
     with started_over(lab, tmp_path, front_end=front_end) as next_start:
-        assert obeyed(next_start) | misbehaving(next_start.lab()) == set()
+        assert obeyed(next_start) | misbehaving(next_start.client()) == set()
         assert "planted in /opt/venv" in next_start.logs()  # the control: it runs in the user's own kernel
 
 
@@ -155,7 +155,7 @@ def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
         "/var/lib/lab/1000": CONFIGURATION | MODULES,
     }
     places |= {place: CONFIGURATION | MODULES for place in ("/tmp", "/run/lab", "/var/lib/lab/1000/lab")}
-    before = fresh_lab.lab()
+    before = fresh_lab.client()
     before.run(f"""
 import pathlib
 for place, files in {places!r}.items():
@@ -166,4 +166,4 @@ for place, files in {places!r}.items():
 """)
     fresh_lab.compose("restart", "--timeout", "2", "lab")
     fresh_lab.compose("up", "--detach", "--wait", "--no-build")
-    assert obeyed(fresh_lab) | misbehaving(fresh_lab.lab()) == set()
+    assert obeyed(fresh_lab) | misbehaving(fresh_lab.client()) == set()

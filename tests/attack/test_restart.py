@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.daemon import Daemon
-from tests.support.apart import Run, engine_apart
+from tests.support.isolated_engine import Run, isolated_engine
 from tests.support.project import Project
 from tests.support.waiting import becomes, until
 
@@ -17,7 +17,7 @@ QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 2}"
 @pytest.fixture
 def own() -> Iterator[tuple[Daemon, Run]]:
     """A second engine for this test, stopped. Labs on the first engine keep running."""
-    with engine_apart() as found:
+    with isolated_engine() as found:
         yield found
 
 
@@ -44,7 +44,7 @@ def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
         running.run("docker", "load", stdin=saved.stdout)
     for project in (running, refusing):
         there(project.compose, "up", "--detach", "--wait", "--no-build")
-    before = running.lab()
+    before = running.client()
     kept = {"type": "file", "format": "text", "content": "kept"}
     there(lambda: before.request("PUT", "contents/data/kept.txt", json=kept))
     (refusing.folder / "secrets/jupyter_token").write_text("")
@@ -52,7 +52,7 @@ def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     there(daemon.stop)
     there(daemon.start)
     becomes(running, "healthy")
-    after = running.lab()
+    after = running.client()
     assert after.token == before.token
     assert there(lambda: after.request("GET", "contents/data/kept.txt").json()["content"]) == "kept"
     assert there(after.run, "print(1)") == "1\n"

@@ -44,7 +44,7 @@ import subprocess
 command = ["sh", "-c", {RUN!r}]
 print(subprocess.run(command, input={packed()!r}, text=True, capture_output=True, check=True).stdout)
 """
-    return json.loads(lab.lab().run(program))
+    return json.loads(lab.client().run(program))
 
 
 def only_intel() -> None:

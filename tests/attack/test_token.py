@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.mutants import beside, with_server
-from tests.support.probes import get, running_kernel
 from tests.support.project import Project
+from tests.support.server_probes import get, running_kernel
+from tests.support.variants import beside, with_server
 from tests.support.waiting import until
 
 CONFIG = "jupyter_server_config.py"
@@ -43,7 +43,7 @@ SECRET = "/run/secrets/jupyter_token\n"
     "Search files, environments and command lines for the token from a notebook kernel", "Only `secrets/` contains it."
 )
 def test_a_kernel_finds_the_token_in_its_file_only(lab: Project) -> None:
-    assert lab.lab().run(HUNT) == SECRET
+    assert lab.client().run(HUNT) == SECRET
 
 
 @pytest.mark.full
@@ -56,7 +56,7 @@ def test_the_hunt_finds_what_jupyter_itself_would_write(lab: Project, tmp_path: 
     leak = {"services": {"lab": {"environment": {"LEAK": (lab.folder / "secrets/jupyter_token").read_text()}}}}
     with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, config.replace(guard, "")), leak) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        found = twin.lab().run(HUNT)
+        found = twin.client().run(HUNT)
     assert "/run/lab/jpserver-" in found and "environ of 1" in found
 
 
@@ -89,7 +89,7 @@ def seen_in(project: Project, token: str) -> set[str]:
     "None of them contains it.",
 )
 def test_the_engine_shows_no_token(lab: Project) -> None:
-    running = lab.lab()
+    running = lab.client()
     # Both are logged.
     assert [get(running, "/api/contents", token) for token in (running.token, "0" * 64)] == [200, 403]
     with running_kernel(running):
@@ -133,7 +133,7 @@ def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> No
 
 @pytest.mark.attack("Request the pages that contain the token, without logging in", "The pages do not contain it.")
 def test_only_those_who_are_in_get_a_page_with_the_token(lab: Project) -> None:
-    running = lab.lab()
+    running = lab.client()
 
     def holds_token(page: str, **headers: str) -> bool:
         return running.token in requests.get(f"{running.address}{page}", headers=headers, timeout=30).text

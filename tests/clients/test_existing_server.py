@@ -13,7 +13,7 @@ from tests.support.vscode import Client, forwarded
 @pytest.fixture(scope="module")
 def address(lab: Project) -> Iterator[str]:
     """The lab on a port that it does not know."""
-    own = urlsplit(lab.lab().address)
+    own = urlsplit(lab.client().address)
     with forwarded(own.hostname or "", own.port or 0) as other:
         assert urlsplit(other).port != own.port
         yield other
@@ -21,7 +21,7 @@ def address(lab: Project) -> Iterator[str]:
 
 @pytest.mark.parametrize("typed", [False, True], ids=["token in the address", "token typed as password"])
 def test_vs_code_runs_a_notebook(lab: Project, address: str, typed: bool) -> None:
-    token = lab.lab().token
+    token = lab.client().token
     client = Client(address, "" if typed else token)
     client.connect(token if typed else "")
     with client.kernel("iris") as kernel:
@@ -48,7 +48,7 @@ def test_vs_code_with_a_wrong_token_is_refused(address: str, typed: bool) -> Non
 
 def test_a_lab_that_knows_only_its_own_port_would_be_noticed(lab: Project, address: str) -> None:
     """The control: through the same port, another host name is refused."""
-    token = {"Authorization": f"token {lab.lab().token}"}
+    token = {"Authorization": f"token {lab.client().token}"}
     hosts = {urlsplit(address).netloc: 200, "rebound.example": 403}
     answers = {
         host: requests.get(f"{address}/api/kernels", headers={**token, "Host": host}, timeout=60) for host in hosts

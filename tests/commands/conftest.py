@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 
 
 @pytest.fixture(scope="session")

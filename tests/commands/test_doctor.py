@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, lacking
 from tests.support.doctor import UPDATE, doctor, fix, problems
 from tests.support.project import Project
+from tests.support.repository import ROOT
+from tests.support.requirements import lacking
 from tests.support.waiting import becomes, until
 
 DATA = ROOT / "tests/data"
@@ -311,7 +312,7 @@ def test_a_frozen_server_is_found_and_fixed(lab: Project) -> None:
     fix(lab, line)
     becomes(lab, "healthy")
     assert problems(lab) == []
-    assert lab.lab().run("print(1)") == "1\n"
+    assert lab.client().run("print(1)") == "1\n"
 
 
 def test_a_paused_lab_is_found_and_fixed(lab: Project) -> None:
@@ -322,12 +323,12 @@ def test_a_paused_lab_is_found_and_fixed(lab: Project) -> None:
     assert line.startswith("the lab is paused")
     fix(lab, line)
     assert problems(lab) == []
-    assert lab.lab().run("print(1)") == "1\n"
+    assert lab.client().run("print(1)") == "1\n"
 
 
 def test_a_port_that_another_lab_uses(lab: Project, tmp_path: Path) -> None:
     """The control: the lab's own use of its port is no problem."""
-    port = lab.lab().address.rpartition(":")[2]
+    port = lab.client().address.rpartition(":")[2]
     before = lab.read(".env")
     lab.set_env(JUPYTER_PORT=port)
     assert problems(lab) == []

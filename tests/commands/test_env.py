@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Render, lacking
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.requirements import lacking
 
 SOMEBODY = 1234  # no user of this machine
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.support.project import Project
+from tests.support.repository import ROOT
 
 TARGETS_AT_MOST = 12
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import lacking
 from tests.support.doctor import doctor
 from tests.support.project import Project
+from tests.support.requirements import lacking
 
 BUSYBOX = (
     *("cat", "chmod", "chown", "cmp", "cp", "cut", "date", "df", "dirname", "find", "grep", "head", "id"),
@@ -95,9 +95,9 @@ def test_a_lab_starts_runs_and_gets_a_new_token(fresh_project: Project, path: st
     fresh_project.make("up")
     assert "Address: http://127.0.0.1:" in fresh_project.make("url").stdout
     assert fresh_project.make("run").stdout == "ok    notebooks/iris.ipynb\n"
-    old = fresh_project.lab().token
+    old = fresh_project.client().token
     fresh_project.make("rotate")
-    assert fresh_project.lab().token != old
+    assert fresh_project.client().token != old
     fresh_project.make("reset")
     fresh_project.environment["JUPYTER_UI"] = "x"
     assert "labdock: JUPYTER_UI is 'x'" in fresh_project.make("up", check=False).stderr

@@ -61,7 +61,7 @@ def test_interrupted_it_leaves_nothing_of_its_own(lab: Project, own: Path) -> No
     """On a terminal, which shows what runs; the lab's own kernels live on."""
     notebook(own / "endless.ipynb", ENDLESS)
     terminal, inside = os.openpty()
-    with lab.lab().kernel() as kernel:
+    with lab.client().kernel() as kernel:
         execute(kernel, "here = 1")
         before = running(lab)
         command = ("make", "--no-print-directory", "run")

@@ -40,7 +40,7 @@ def test_up_prints_the_address_last(lab: Project) -> None:
     done = lab.make("up")
     (lab.folder / "lab/locks/required-packages.txt").write_text(needs)
     lines = done.stdout.splitlines()
-    assert lines[-1].split() == ["Address:", f"{lab.lab().address}/lab"]
+    assert lines[-1].split() == ["Address:", f"{lab.client().address}/lab"]
     assert "\x1b" not in "".join(lines)
     said = "labdock: requirements.lock lacks toolz>=1, which the lab needs. Run 'make add PKG=\"toolz>=1\"'."
     assert done.stderr.splitlines()[-1] == said
@@ -56,8 +56,8 @@ def test_a_build_that_fails_is_shown_in_a_pipe_too(engine: None, project: Projec
 
 def test_url_of_a_lab_that_runs(lab: Project) -> None:
     done = lab.make("url")
-    assert done.stdout.splitlines()[-1] == f"Address: {lab.lab().address}/lab"
-    assert lab.lab().token not in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Address: {lab.client().address}/lab"
+    assert lab.client().token not in done.stdout
 
 
 def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:

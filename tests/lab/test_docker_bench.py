@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT, Render
 from tests.support.hardening import CHECKS, FILES, IMAGE
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.repository import ROOT
 from tools import reference
 
 # By number: what it asks for, the test that answers it, and the check in that test, if it has several.

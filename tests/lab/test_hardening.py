@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import Render
 from tests.support.compose import added, configured, lines, matches, name, rendered_compose, without
 from tests.support.hardening import CHECKS, Facts, confined, failed, of_config, of_container, security_options
-from tests.support.mutants import beside
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.variants import beside
 
 SERVICES: dict[str, Any] = rendered_compose()["services"]
 LINES = [(service, *path) for service in SERVICES for path in lines(SERVICES[service])]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mutants import beside
 from tests.support.project import Project
+from tests.support.variants import beside
 from tests.support.waiting import QUICK, becomes
 
 # The server is the first process's child.

@@ -49,7 +49,7 @@ def test_apparmor_confines_the_process_if_the_engine_has_it(lab: Project, host: 
 
 @pytest.mark.parametrize("mount", MOUNTS)
 def test_a_file_written_by_a_kernel_belongs_to_the_host_user(lab: Project, mount: str) -> None:
-    lab.lab().run(f"from pathlib import Path; (Path.home() / '{mount}/from-kernel').write_text('hello')")
+    lab.client().run(f"from pathlib import Path; (Path.home() / '{mount}/from-kernel').write_text('hello')")
     written = lab.folder / mount / "from-kernel"
     owner = (lab.folder / mount).stat()
     assert written.read_text() == "hello"
@@ -64,7 +64,7 @@ def test_a_kernel_changes_the_hosts_files(lab: Project, mount: str) -> None:
     file.write_text("before")
     owner = (lab.folder / mount).stat()
     os.chown(file, owner.st_uid, owner.st_gid)
-    lab.lab().run(f"from pathlib import Path; (Path.home() / '{mount}/from-host').write_text('after')")
+    lab.client().run(f"from pathlib import Path; (Path.home() / '{mount}/from-host').write_text('after')")
     assert file.read_text() == "after"
     file.unlink()
 

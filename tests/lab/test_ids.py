@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import only_root
 from tools.notebook import CellError
 
@@ -83,7 +82,7 @@ def become(project: Project, ids: str, check: bool = True) -> subprocess.Complet
 def test_one_image_serves_every_id(project: Project, image: str, ids: str) -> None:
     uid, gid = map(int, ids.split(":"))
     become(project, ids)
-    assert project.lab().run(PROBE) == "fine\n"
+    assert project.client().run(PROBE) == "fine\n"
     for mount in ("data", "notebooks"):
         written = (project.folder / mount / f"by-{uid}").stat()
         assert (written.st_uid, written.st_gid) == (uid, gid)
@@ -99,10 +98,10 @@ def test_without_its_line_in_passwd_the_user_has_no_name(project: Project) -> No
         done = project.compose("exec", "lab", "whoami", check=False)
         assert done.returncode != 0 and "cannot find name for user ID 1000" in done.stderr
         with pytest.raises(CellError, match="uid not found: 1000"):
-            project.lab().run(PROBE)
+            project.client().run(PROBE)
     finally:
         project.shell("cd /run/lab && cat whole >passwd && rm whole")
-    assert project.lab().run(PROBE) == "fine\n"
+    assert project.client().run(PROBE) == "fine\n"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.test_ids import become
-from tests.support.mutants import beside, with_server
 from tests.support.project import Project
+from tests.support.variants import beside, with_server
 
 SETTINGS = "../lab/api/settings/@jupyterlab/apputils-extension:themes"
 FILES = (".vscode-server/extensions.json", ".bash_history", "elsewhere")
@@ -30,7 +30,7 @@ def raw(mark: str) -> str:
 
 def leave(project: Project, mark: str) -> None:
     """Leave `mark` wherever something could be kept."""
-    lab = project.lab()
+    lab = project.client()
     lab.run(f"mark = {mark!r}")
     lab.run(f"import pathlib\nfor name in {FILES}: (pathlib.Path.home() / name).write_text({mark!r})")
     lab.request("PUT", SETTINGS, json={"raw": raw(mark)})
@@ -38,7 +38,7 @@ def leave(project: Project, mark: str) -> None:
 
 def found(project: Project) -> dict[str, str]:
     """What is there at this start."""
-    lab = project.lab()
+    lab = project.client()
     seen = json.loads(lab.run(FIND))
     return seen | {"settings": lab.request("GET", SETTINGS).json()["raw"]}
 
@@ -87,7 +87,7 @@ def test_a_link_in_place_of_what_is_kept_keeps_no_lab_from_starting(lab: Project
 @pytest.mark.full
 def test_what_another_uid_put_in_ones_place_is_refused(fresh_lab: Project) -> None:
     """Two uids share the volume: none may lay a trap for the other, and the sentence names the way out."""
-    fresh_lab.lab().run("import os; os.mkdir('/var/lib/lab/9999')")
+    fresh_lab.client().run("import os; os.mkdir('/var/lib/lab/9999')")
     done = become(fresh_lab, "9999:9999", check=False)
     assert "labdock: the lab's own files for uid 9999 belong to uid 1000. Run 'make reset'" in done.stderr
     fresh_lab.make("reset")

@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
-from tests.conftest import Render, require_python
-from tests.support.probes import get, page
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.requirements import require_python
+from tests.support.server_probes import get, page
 from tools.notebook import CellError, printed
 
 # By environment: what its example must print.
@@ -69,7 +69,7 @@ def run_and_check(project: Project) -> None:
     notebook = f"notebooks/{EXAMPLES[environment]}.ipynb"
     file = project.folder / notebook
     before = sorted((project.folder / "data").iterdir())
-    project.lab().run_notebook(notebook)
+    project.client().run_notebook(notebook)
     saved = nbformat.read(file, as_version=4)
     for word in WORDS[environment]:
         assert word in printed(saved)
@@ -87,7 +87,7 @@ def import_packages(project: Project) -> None:
     """Whatever is left out of an image, each package of pyproject.toml still starts."""
     dependencies = tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
     names = {canonicalize_name(Requirement(line).name) for line in dependencies}
-    assert names <= {*project.lab().run(IMPORTS.replace("NAMES", repr(names))).split()}
+    assert names <= {*project.client().run(IMPORTS.replace("NAMES", repr(names))).split()}
 
 
 def test_the_notebook_runs_and_is_saved_on_the_host(lab: Project) -> None:
@@ -106,7 +106,7 @@ def test_a_notebook_that_fails_says_so(lab: Project) -> None:
     owner = (lab.folder / "notebooks").stat()
     os.chown(file, owner.st_uid, owner.st_gid)
     with pytest.raises(CellError, match="no_such_flowers"):
-        lab.lab().run_notebook("notebooks/broken.ipynb")
+        lab.client().run_notebook("notebooks/broken.ipynb")
     file.unlink()
 
 
@@ -123,11 +123,11 @@ def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, cas
     require_room(project.answers["environment"])
     project.up()
     for asked in ("import sys; print(sys.version)", "import subprocess as s; s.run(['/opt/jupyter/bin/python', '-V'])"):
-        assert version in project.lab().run(asked)
+        assert version in project.client().run(asked)
     import_packages(project)
-    served = {extension["name"]: extension["load"] for extension in page(project.lab())["federated_extensions"]}
+    served = {extension["name"]: extension["load"] for extension in page(project.client())["federated_extensions"]}
     for name in {"@jupyter-widgets/jupyterlab-manager", *EXTENSIONS.get(case, ())}:
-        assert get(project.lab(), f"/lab/extensions/{name}/{served[name]}", project.lab().token) == 200
+        assert get(project.client(), f"/lab/extensions/{name}/{served[name]}", project.client().token) == 200
     run_and_check(project)
     project.down()
 

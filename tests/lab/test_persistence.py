@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Render, lacking
-from tests.support.mutants import beside
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.requirements import lacking
+from tests.support.variants import beside
 
 USUAL = 1000  # the first user of a Linux machine
 TOKEN = "secrets/jupyter_token"
@@ -36,7 +36,7 @@ def untouched(started: list[Project], render: Render) -> Iterator[Project]:
 
 
 def test_nothing_needs_preparation(untouched: Project) -> None:
-    assert untouched.lab().run("import os; print(os.getuid(), os.getcwd())") == "1000 /home/jovyan/notebooks\n"
+    assert untouched.client().run("import os; print(os.getuid(), os.getcwd())") == "1000 /home/jovyan/notebooks\n"
     assert not (untouched.folder / ".env").exists()
 
 
@@ -61,7 +61,7 @@ def test_a_kernel_cannot_change_the_token(untouched: Project) -> None:
                 print("refused")
     """
     before = untouched.read(TOKEN)
-    assert untouched.lab().run(textwrap.dedent(attempts)).split() == ["refused"] * 6
+    assert untouched.client().run(textwrap.dedent(attempts)).split() == ["refused"] * 6
     assert untouched.read(TOKEN) == before
     # The control: the file is not refused to that user, the mount is. `prepare` writes through its own.
     writable = "printf x >>/run/secrets/jupyter_token && truncate -s -1 /run/secrets/jupyter_token"
@@ -74,15 +74,15 @@ def test_files_and_token_outlive_the_lab(untouched: Project) -> None:
     write = (
         "from pathlib import Path; [(Path.home() / n).write_text(n) for n in ('data/kept', 'notebooks/kept', 'lost')]"
     )
-    untouched.lab().run(write)
+    untouched.client().run(write)
     untouched.compose("restart", "--timeout", "2")
     untouched.compose("up", "--detach", "--wait", "--no-build")
-    assert untouched.lab().token == before
+    assert untouched.client().token == before
     untouched.compose("down")
     assert untouched.read("data/kept") == "data/kept"
     untouched.compose("up", "--detach", "--wait", "--no-build")
-    assert untouched.lab().token == before
-    found = untouched.lab().run("import os; print(*map(os.path.exists, ('../data/kept', 'kept', '../lost')))")
+    assert untouched.client().token == before
+    found = untouched.client().run("import os; print(*map(os.path.exists, ('../data/kept', 'kept', '../lost')))")
     assert found == "True True False\n"
 
 
@@ -94,7 +94,7 @@ def test_home_carries_the_users_name(lab: Project, tmp_path: Path, name: str) ->
     with beside(lab, tmp_path, JUPYTER_USERNAME=name) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ask = "import os; print(os.path.expanduser('~'), os.environ['USER'], *sorted(os.listdir('..')))"
-        home, user, *entries = twin.lab().run(ask).split()
+        home, user, *entries = twin.client().run(ask).split()
         assert (home, user) == (f"/home/{name}", name)
         assert twin.shell("whoami") == f"{name}\n"
         assert {"data", "notebooks"} <= set(entries)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import answers, contents, left, name_of, refused
+from tests.support.repository import ROOT
 from tests.support.updates import RELEASES
 from tests.support.waiting import crash, until
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 DATA = ROOT / "tests/data"
 
@@ -25,11 +25,11 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
 
     file.write_text("")
     assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the lab that runs is left alone
-    assert answers(Lab(fresh_lab.lab().address, token)) == 200
+    assert answers(LabClient(fresh_lab.client().address, token)) == 200
     fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container()["Id"])
     until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in said(), "it refuses")
-    address = fresh_lab.lab().address
-    assert [answers(Lab(address, each)) for each in ("", token)] == [None, None]
+    address = fresh_lab.client().address
+    assert [answers(LabClient(address, each)) for each in ("", token)] == [None, None]
     assert said().count("labdock: ") == 1
     assert fresh_lab.container()["RestartCount"] == 0
     assert fresh_lab.container()["State"]["Running"]
@@ -39,11 +39,11 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
 
 
 def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None:
-    old = fresh_lab.lab()
+    old = fresh_lab.client()
     (fresh_lab.folder / "secrets/jupyter_token").unlink()
     new = fresh_lab.up()
     assert new.token != old.token
-    assert [answers(Lab(new.address, token)) for token in (new.token, old.token)] == [200, 403]
+    assert [answers(LabClient(new.address, token)) for token in (new.token, old.token)] == [200, 403]
 
 
 def test_a_lab_that_is_started_alone_without_its_token_stays_down(fresh_lab: Project) -> None:
@@ -63,7 +63,7 @@ def test_a_lab_that_is_started_alone_without_its_token_stays_down(fresh_lab: Pro
 
 def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     crash(fresh_lab)
-    assert answers(fresh_lab.lab()) == 200
+    assert answers(fresh_lab.client()) == 200
     before = contents(fresh_lab)
     fresh_lab.make("down")
     assert [left(fresh_lab, kind) for kind in ("container", "network")] == [[], []]
@@ -126,7 +126,7 @@ def test_a_build_that_fails_and_then_does_not(
 def test_a_folder_with_spaces_and_umlauts(new_project: Render, tmp_path: Path) -> None:
     project = new_project(folder=tmp_path / "Größe & Maß" / "mein 'labor'")
     assert answers(project.up()) == 200
-    assert project.lab().address in project.make("url").stdout
+    assert project.client().address in project.make("url").stdout
     project.make("down")
     assert left(project) == []
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.client import NEEDS
-from tests.conftest import Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import answers, left, only_root, owned, refused
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 TOKEN = "0123456789abcdef" * 2  # as short as a token may be
 
@@ -281,21 +280,21 @@ def test_what_surrounds_a_token_does_not_count(spoilt: Project, form: str) -> No
     file.write_bytes(form.format(TOKEN).encode())
     try:
         spoilt.make("up")
-        address = spoilt.lab().address
-        assert [answers(Lab(address, token)) for token in (TOKEN, TOKEN[1:], "")] == [200, 403, 403]
+        address = spoilt.client().address
+        assert [answers(LabClient(address, token)) for token in (TOKEN, TOKEN[1:], "")] == [200, 403, 403]
     finally:
         file.unlink()
 
 
 # --- the port -------------------------------------------------------------------------------------
 def test_a_port_that_another_lab_holds(spoilt: Project, lab: Project) -> None:
-    port = lab.lab().address.rpartition(":")[2]
+    port = lab.client().address.rpartition(":")[2]
     before = lab.container()
     spoilt.set_env(JUPYTER_PORT=port)
     refused(spoilt, f"port {port} is in use", "Set JUPYTER_PORT to another port")
     assert lab.container()["Id"] == before["Id"]
     assert lab.container()["State"]["StartedAt"] == before["State"]["StartedAt"]
-    assert answers(lab.lab()) == 200
+    assert answers(lab.client()) == 200
 
 
 @pytest.mark.full
@@ -340,4 +339,4 @@ def test_a_refusal_leaves_a_running_lab_alone(lab: Project) -> None:
     finally:
         lab.environment.clear()
     assert lab.container()["Id"] == before["Id"]
-    assert answers(lab.lab()) == 200
+    assert answers(lab.client()) == 200

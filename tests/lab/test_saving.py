@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.mutants import beside, with_server
 from tests.support.project import Project
 from tests.support.refusal import only_root
+from tests.support.variants import beside, with_server
 
 SCRIPT = Path(__file__).with_name("kill_while_saving.py").read_text(encoding="utf-8")
 RECORD = Path(__file__).with_name("save_and_record.py").read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: 
 
 def test_two_saves_at_once_leave_one_of_them_whole(lab: Project) -> None:
     def save(letter: str) -> None:
-        lab.lab().request("PUT", "contents/data/both.txt", json={**TEXT, "content": letter * 3_000_000})
+        lab.client().request("PUT", "contents/data/both.txt", json={**TEXT, "content": letter * 3_000_000})
 
     path = lab.folder / "data/both.txt"
     with ThreadPoolExecutor() as pool:
@@ -143,7 +143,7 @@ class TestWhatAFileIs:
         shutil.rmtree(folder)
 
     def save(self, lab: Project, name: str = "file.txt") -> None:
-        lab.lab().request("PUT", f"contents/data/{name}", json=TEXT)
+        lab.client().request("PUT", f"contents/data/{name}", json=TEXT)
 
     def in_place(self, lab: Project) -> bool:
         return ".txt in place" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "lab").stdout

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.mutants import TEMPLATE, beside, with_server
-from tests.support.probes import PROBES, get, log_in, misbehaving
 from tests.support.project import Project
+from tests.support.server_probes import PROBES, get, log_in, misbehaving
+from tests.support.variants import TEMPLATE, beside, with_server
 
 CONFIG = "jupyter_server_config.py"
 ALARM = re.compile(r"^\[[WEC] |\b(WARNING|ERROR|CRITICAL|Traceback|Exception)\b", re.MULTILINE)
@@ -67,7 +67,7 @@ def less(config: str, *removed: str) -> str:
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_the_server(lab: Project, probe: str) -> None:
-    assert PROBES[probe](lab.lab())
+    assert PROBES[probe](lab.client())
 
 
 def test_each_setting_has_one_probe_or_a_reason_for_none() -> None:
@@ -107,14 +107,14 @@ def noticed(lab: Project, folder: Path, config: str) -> set[str]:
         if twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode:
             return {NO_START}
         loud = ALARM.search(twin.logs())  # before the probes, whose refusals are logged
-        return misbehaving(twin.lab()) | ({WARNS} if loud else set())
+        return misbehaving(twin.client()) | ({WARNS} if loud else set())
 
 
 @pytest.mark.full
 def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        assert misbehaving(twin.lab()) == set()
+        assert misbehaving(twin.client()) == set()
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without the check"])
@@ -134,7 +134,7 @@ def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, chec
         serves = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
         assert serves is not checked
         if serves:
-            assert get(twin.lab(), "/api/contents") == 200
+            assert get(twin.client(), "/api/contents") == 200
         else:
             assert "labdock: secrets/jupyter_token holds 0 characters. It needs 32" in twin.logs()
 
@@ -143,7 +143,7 @@ def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, chec
 def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_HOSTS="lab.example, other.example") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        named = twin.lab()
+        named = twin.client()
         names = {"lab.example": 200, "other.example": 200, "localhost": 200, "rebound.example": 403}
         assert {name: get(named, "/api/contents", named.token, Host=name) for name in names} == names
 
@@ -152,7 +152,7 @@ def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path
 def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Path, front_end: str, page: str) -> None:
     with beside(lab, tmp_path, JUPYTER_UI=front_end) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        log, running = twin.logs(), twin.lab()
+        log, running = twin.logs(), twin.client()
         assert "is running at" in log
         assert ALARM.search(log) is None
         home = requests.get(running.address, headers={"Authorization": f"token {running.token}"}, timeout=30)
@@ -175,13 +175,13 @@ def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) 
     layers = [with_server(lab, tmp_path, CONFIG, constant)] if kept else []
     with beside(lab, tmp_path, *layers) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        browser = log_in(twin.lab())
+        browser = log_in(twin.client())
         # The port is part of the cookie, and a restart gives another port here: ask for the old address.
         same = {
             "Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies),
-            "Host": twin.lab().address.removeprefix("http://"),
+            "Host": twin.client().address.removeprefix("http://"),
         }
-        assert get(twin.lab(), "/api/contents", **same) == 200
+        assert get(twin.client(), "/api/contents", **same) == 200
         twin.compose("restart", "--timeout", "2", "lab")
         twin.compose("up", "--detach", "--wait", "--no-build")
-        assert get(twin.lab(), "/api/contents", **same) == (200 if kept else 403)
+        assert get(twin.client(), "/api/contents", **same) == (200 if kept else 403)

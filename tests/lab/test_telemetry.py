@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.mutants import beside, with_server
-from tests.support.probes import get
 from tests.support.project import Project
+from tests.support.server_probes import get
+from tests.support.variants import beside, with_server
 from tests.support.waiting import until
 
 CONFIG = "jupyter_server_config.py"
@@ -48,6 +48,6 @@ def test_the_server_asks_nobody_for_news(lab: Project, tmp_path: Path, delivered
             return done.stdout if done.returncode == 0 else None
 
         until(lambda: seen() is not None, "the sentinel listens")
-        running = twin.lab()
+        running = twin.client()
         assert [get(running, f"/lab/api/{path}", running.token) for path in ("update", "news")] == [200, 200]
         assert seen() == ("" if delivered else "asked\nasked\n")

@@ -7,8 +7,7 @@ import pytest
 
 from benchmarks.ablation import MEASURES, Measure
 from benchmarks.subjects import ATTEMPTS, Subject
-from tests.conftest import Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 
 COLLECTED = (
     'failed to solve: failed to prepare extraction snapshot "extract-1 sha256:ab": '

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, git
 from tests.support.project import Project
+from tests.support.repository import ROOT, git
 from tests.support.workflows import HostedRunner, Workflow
 
 CI = Workflow((ROOT / ".github/workflows/ci.yml").read_text())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.page_commands import FENCE
 from tests.support.project import Project
-from tests.support.reader import FENCE
+from tests.support.repository import ROOT
 from tests.support.updates import FILES, FOLDERS
 from tools import files, messages, reference
 

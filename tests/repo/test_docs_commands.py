@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, git
 from tests.support import shared
+from tests.support.page_commands import FENCE, Person, Reader, blocks, person
 from tests.support.project import Project
-from tests.support.reader import FENCE, Person, Reader, blocks, person
+from tests.support.repository import ROOT, git
 from tools.address import TEMPLATE
 from tools.demo import running_lab
 

@@ -7,7 +7,7 @@ import jinja2
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.support.repository import ROOT
 from tools.address import REPOSITORY, TEMPLATE
 
 GITHUB = (ROOT / ".github").rglob("*.yml")

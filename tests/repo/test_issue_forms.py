@@ -2,7 +2,7 @@
 
 import yaml
 
-from tests.conftest import ROOT
+from tests.support.repository import ROOT
 from tools.address import REPOSITORY
 
 

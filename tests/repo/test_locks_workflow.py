@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, git
+from tests.support.repository import ROOT, git
 from tests.support.workflows import HostedRunner, Workflow
 
 RENEW = Workflow((ROOT / ".github/workflows/locks.yml").read_text()).jobs["renew"]

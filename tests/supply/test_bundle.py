@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Render
-from tests.support.apart import Run, engine_apart
-from tests.support.project import Project
-from tests.support.reader import blocks
+from tests.support.build_sources import stand_in
+from tests.support.isolated_engine import Run, isolated_engine
+from tests.support.page_commands import blocks
+from tests.support.project import Project, Render
 from tests.support.refusal import name_of
-from tests.support.supply import stand_in
+from tests.support.repository import ROOT
 
 pytestmark = [pytest.mark.full, pytest.mark.types("docs/how-to/closed-network.md")]
 PAGE = ROOT / "docs/how-to/closed-network.md"
@@ -197,7 +197,7 @@ def test_a_failure_leaves_nothing_behind(packed: Project, tmp_path: Path, step: 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[tuple[dict[str, str], Run]]:
     """The settings of an engine without a network, and what runs a function on its machine."""
-    with engine_apart() as (daemon, there):
+    with isolated_engine() as (daemon, there):
         there(daemon.start)
         yield {"DOCKER_HOST": f"unix://{daemon.socket}", "JUPYTER_PORT": "0"}, there
 
@@ -235,7 +235,7 @@ def uplinks(found: list[tuple[int, str]]) -> list[str]:
 
 def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone: tuple[dict[str, str], Run]) -> None:
     _, there = alone
-    lab = restored.lab()
+    lab = restored.client()
     assert there(lab.run, "import pandas; print(1)") == "1\n"
     assert name_of(restored) != name_of(packed) and restored.container("viewer")["State"]["Running"]
     assert len(lab.token) >= 32 and lab.token != "{}"

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Render
 from tests.support.build_programs import BUILD
-from tests.support.supply import stand_in
+from tests.support.build_sources import stand_in
+from tests.support.project import Render
 
 CONFIG = {
     "name": "iris",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.hardening import FILES, IMAGE
-from tests.support.mutants import copy_of, without_environments
 from tests.support.project import Project
+from tests.support.variants import copy_of, without_environments
 
 
 def image_faults(project: Project) -> set[str]:

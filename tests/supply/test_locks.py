@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.repository import ROOT
 from tools import lock as locks
 
 UV = Path(sys.executable).with_name("uv")

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Render
-from tests.support.project import Project
-from tests.support.supply import stand_in
+from tests.support.build_sources import stand_in
+from tests.support.project import Project, Render
 
 FILES = ("pyproject.toml", "requirements.lock")
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Render
-from tests.support.mutants import without_environments
-from tests.support.project import Project
-from tests.support.supply import package, publish, registry, served, stand_in
+from tests.support.build_sources import package, publish, registry, served, stand_in
+from tests.support.project import Project, Render
+from tests.support.variants import without_environments
 
 PINS = "compose.pins.yaml"
 BASE = "python:3.13-slim-trixie"

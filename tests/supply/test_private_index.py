@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Render, lacking
-from tests.support.index import (
+from tests.support.package_index import (
     HOST,
     PASSWORD,
     Site,
@@ -24,9 +23,10 @@ from tests.support.index import (
     tiny,
     wheel,
 )
-from tests.support.mutants import beside
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import name_of
+from tests.support.requirements import lacking
+from tests.support.variants import beside
 
 # Packages that no other index has.
 OWN, EXTRA, CHANGED, DAMAGED, SOURCE = (f"labdock-test-{n}" for n in ("own", "extra", "changed", "damaged", "source"))
@@ -299,7 +299,7 @@ def test_pip_in_the_lab_has_an_index_of_its_own(lab: Project, site: Site, tmp_pa
     known = {"services": {"lab": {"extra_hosts": [f"{HOST}:{gateway(lab)}"]}}}
     with beside(lab, tmp_path, known, **settings) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
-        assert "site/labdock_test_own.py" in twin.lab().run(
+        assert "site/labdock_test_own.py" in twin.client().run(
             f"%pip install --quiet {OWN}\nimport labdock_test_own; print(labdock_test_own.__file__)"
         )
         assert not holds(twin.shell("env; cat /proc/*/environ 2>/dev/null || true"))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import ROOT
+from tests.support.build_sources import registry
+from tests.support.page_commands import blocks
 from tests.support.project import Project
-from tests.support.reader import blocks
-from tests.support.supply import registry
+from tests.support.repository import ROOT
 
 INDEX = {"Accept": "application/vnd.oci.image.index.v1+json"}
 

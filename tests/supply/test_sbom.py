@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tests.support.build_programs import load
+from tests.support.build_sources import stand_in
 from tests.support.project import Project
-from tests.support.supply import stand_in
 
 WRITTEN = ("sbom.cdx.json", "provenance.json")
 ENVIRONMENTS = ("/opt/jupyter", "/opt/venv")

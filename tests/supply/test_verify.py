@@ -13,10 +13,10 @@ import pytest
 
 from engine.debian import Apt
 from engine.tools import Refused
-from tests.conftest import Render, lacking
-from tests.support.mutants import copy_of, without_environments
-from tests.support.project import Project
-from tests.support.supply import stand_in
+from tests.support.build_sources import stand_in
+from tests.support.project import Project, Render
+from tests.support.requirements import lacking
+from tests.support.variants import copy_of, without_environments
 
 BASE = "python:3.13-slim-trixie"
 GREEN = re.compile(r"^(\d+) builds, one digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)

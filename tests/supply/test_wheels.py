@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import Render
+from tests.support.project import Render
 
 PROJECT = {
     "dbt_project.yml": "name: iris\nprofile: iris\nversion: '1.0'\nconfig-version: 2\n",

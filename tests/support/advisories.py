@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.support.index import authority, serving, signed
+from tests.support.package_index import authority, serving, signed
 
 
 class Advisories(BaseHTTPRequestHandler):

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import yaml
 
-from tests.support.mutants import TEMPLATE
 from tests.support.project import Project
+from tests.support.variants import TEMPLATE
 
 Steps = tuple[str | int, ...]  # keys and indexes from a service to a value
 

@@ -13,7 +13,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from tests.support.project import Project
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 Headers = Iterable[tuple[str, str]]
 # What a group of a pattern stands for, where not any word will do.
@@ -83,7 +83,7 @@ class Answer:
 
 
 def send(
-    lab: Lab, method: str, target: str, headers: Headers = (), body: bytes | None = None, timeout: float = 30
+    lab: LabClient, method: str, target: str, headers: Headers = (), body: bytes | None = None, timeout: float = 30
 ) -> Answer:
     """Send a request as it stands: nothing is escaped, resolved or followed. The lab's own Host unless one is given."""
     connection = HTTPConnection(own(lab), timeout=timeout)
@@ -104,24 +104,29 @@ def send(
         connection.close()
 
 
-def own(lab: Lab) -> str:
+def own(lab: LabClient) -> str:
     """Host and port of a lab."""
     return lab.address.partition("://")[2]
 
 
-def bearer(lab: Lab) -> tuple[str, str]:
+def bearer(lab: LabClient) -> tuple[str, str]:
     """The header that carries the token."""
     return "Authorization", f"token {lab.token}"
 
 
-def contents(lab: Lab, method: str, path: str, model: dict[str, Any] | None = None) -> Answer:
+def contents(lab: LabClient, method: str, path: str, model: dict[str, Any] | None = None) -> Answer:
     """Ask the contents API, with the path as it stands."""
     body = None if model is None else json.dumps(model).encode()
     return send(lab, method, f"/api/contents/{path}", [bearer(lab)], body)
 
 
 def sweep(
-    lab: Lab, routes: Iterable[Route], methods: Iterable[str], headers: Headers = (), query: str = "", rest: str = REST
+    lab: LabClient,
+    routes: Iterable[Route],
+    methods: Iterable[str],
+    headers: Headers = (),
+    query: str = "",
+    rest: str = REST,
 ) -> Iterator[tuple[Route, str, Answer]]:
     """Ask every route with each method and, where it is a websocket, to open it; what each answered."""
 

@@ -4,13 +4,14 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
 
 @dataclass
@@ -82,15 +83,15 @@ class Project:
         (found,) = (c for c in self.containers() if c["Config"]["Labels"]["com.docker.compose.service"] == service)
         return found
 
-    def up(self) -> Lab:
+    def up(self) -> LabClient:
         """`make up`; the running lab."""
         self.make("up")
-        return self.lab()
+        return self.client()
 
-    def start(self) -> Lab:
+    def start(self) -> LabClient:
         """The running lab, built and started by Compose alone: quicker than `up`, without the checks of `make up`."""
         self.compose("up", "--detach", "--wait", "--build")
-        return self.lab()
+        return self.client()
 
     def compose_name(self) -> str:
         """The name that Compose gives to all that it makes of the project, as the last line of .env has it."""
@@ -98,9 +99,9 @@ class Project:
         found = re.findall(r"^LAB_NAME=(.+)", env.read_text() if env.exists() else "", re.MULTILINE)
         return found[-1] if found else self.answers["project_slug"]
 
-    def lab(self) -> Lab:
+    def client(self) -> LabClient:
         address = self.compose("port", "lab", "8888").stdout.strip()
-        return Lab(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
+        return LabClient(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
 
     def shell(self, script: str) -> str:
         """What a script of the lab's user prints."""
@@ -115,3 +116,6 @@ class Project:
         An engine that collects the layers of a removed image while another build unpacks them fails that build.
         """
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "0", *options, check=False)
+
+
+Render = Callable[..., Project]

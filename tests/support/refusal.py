@@ -4,9 +4,9 @@ import os
 
 import requests
 
-from tests.conftest import lacking
 from tests.support.project import Project
-from tools.notebook import Lab
+from tests.support.requirements import lacking
+from tools.notebook import LabClient
 
 
 def contents(project: Project) -> dict[str, tuple[bytes, int, int, int]]:
@@ -43,7 +43,7 @@ def refused(project: Project, *words: str) -> str:
     return said
 
 
-def answers(lab: Lab) -> int | None:
+def answers(lab: LabClient) -> int | None:
     """The status of a request that needs the token, or None where nobody answers."""
     try:
         return lab.request("GET", "contents/notebooks").status_code

@@ -46,7 +46,7 @@ exec cat
 
 
 @dataclass
-class Person:
+class RootlessUser:
     """An ordinary user, with a home and a namespace of its own; `environment` says which engine `docker` is."""
 
     name: str
@@ -89,15 +89,15 @@ class Person:
 
 
 @dataclass
-class PersonsProject(Project):
-    """A project that `person` works in."""
+class UsersProject(Project):
+    """A project that `user` works in."""
 
-    person: Person | None = None
+    user: RootlessUser | None = None
 
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        assert self.person
-        self.environment = {**self.person.settings(), **self.environment}
-        return super().run(*self.person.command(*command, cwd=self.folder), check=check, **options)
+        assert self.user
+        self.environment = {**self.user.settings(), **self.environment}
+        return super().run(*self.user.command(*command, cwd=self.folder), check=check, **options)
 
 
 def unpack() -> Path:
@@ -112,7 +112,7 @@ def unpack() -> Path:
 
 
 @contextmanager
-def person(programs: Path) -> Iterator[Person]:
+def user(programs: Path) -> Iterator[RootlessUser]:
     """A user that nobody knows outside; its processes end and its files go at the end."""
     taken = {user.pw_uid for user in pwd.getpwall()}
     uid = next(number for number in range(20000, 30000) if number not in taken and not processes(number))
@@ -145,7 +145,7 @@ def person(programs: Path) -> Iterator[Person]:
         assert holder.stdin and holder.stdout
         try:
             assert holder.stdout.readline() == "ready\n", "the user's namespace could not be made"
-            yield Person(name, uid, home, holder.pid)
+            yield RootlessUser(name, uid, home, holder.pid)
         finally:
             end_processes(uid)
             holder.stdin.close()
@@ -160,10 +160,10 @@ def save(image: str, file: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def load(person: Person, file: Path) -> None:
+def load(user: RootlessUser, file: Path) -> None:
     """Give what `save` wrote to the user's engine."""
     with file.open() as stream:
-        person.run("docker", "load", "--quiet", stdin=stream)
+        user.run("docker", "load", "--quiet", stdin=stream)
 
 
 def processes(uid: int) -> list[int]:
@@ -192,50 +192,50 @@ def end_processes(uid: int) -> None:
 
 
 @contextmanager
-def engine(person: Person, kind: str, programs: Path) -> Iterator[None]:
+def engine(user: RootlessUser, kind: str, programs: Path) -> Iterator[None]:
     """Start the user's engine, `docker` or `podman`, and point `docker` at it."""
     own = Daemon()
     folders = (own.root, "bin"), (programs, "usr/bin", "bin"), (own.packages, "usr/bin", "usr/sbin")
     path = [str(Path(place, part)) for place, *parts in folders for part in parts]
-    person.environment = {
-        "DOCKER_HOST": f"unix://{person.home}/run/{kind}.sock",
+    user.environment = {
+        "DOCKER_HOST": f"unix://{user.home}/run/{kind}.sock",
         "PATH": ":".join([*path, os.environ["PATH"], "/usr/sbin", "/sbin"]),
     }
-    command = {"docker": docker, "podman": podman}[kind](person, own, programs)
-    with (person.home / "log").open("w") as log:
+    command = {"docker": docker, "podman": podman}[kind](user, own, programs)
+    with (user.home / "log").open("w") as log:
         process = subprocess.Popen(
-            person.command(*command), env={**os.environ, **person.settings()}, start_new_session=True,
+            user.command(*command), env={**os.environ, **user.settings()}, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        until(lambda: process.poll() is not None or answers(person), "an answer of the engine", 60)
-        assert process.poll() is None, (person.home / "log").read_text()[-5000:]
+        until(lambda: process.poll() is not None or answers(user), "an answer of the engine", 60)
+        assert process.poll() is None, (user.home / "log").read_text()[-5000:]
         yield
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(5)
-        end_processes(person.uid)
+        end_processes(user.uid)
 
 
-def answers(person: Person) -> bool:
-    return bool(person.run("docker", "version", "--format", "{{.Server.Version}}", check=False).strip())
+def answers(user: RootlessUser) -> bool:
+    return bool(user.run("docker", "version", "--format", "{{.Server.Version}}", check=False).strip())
 
 
-def docker(person: Person, own: Daemon, _: Path) -> list[str | Path]:
+def docker(user: RootlessUser, own: Daemon, _: Path) -> list[str | Path]:
     """Docker, as its own dockerd-rootless.sh starts it."""
     packages = own.packages
     config = {
-        "data-root": f"{person.home}/docker",
-        "exec-root": f"{person.home}/run/docker",
-        "pidfile": f"{person.home}/run/docker.pid",
-        "hosts": [f"unix://{person.home}/run/docker.sock"],
+        "data-root": f"{user.home}/docker",
+        "exec-root": f"{user.home}/run/docker",
+        "pidfile": f"{user.home}/run/docker.pid",
+        "hosts": [f"unix://{user.home}/run/docker.sock"],
         "init-path": f"{packages}/usr/bin/tini-static",
         "userland-proxy-path": f"{packages}/usr/sbin/docker-proxy",
     }
-    (person.home / "docker.json").write_text(json.dumps(config))
+    (user.home / "docker.json").write_text(json.dumps(config))
     script = packages / "usr/share/docker.io/contrib/dockerd-rootless.sh"
-    return ["sh", script, "--config-file", person.home / "docker.json"]
+    return ["sh", script, "--config-file", user.home / "docker.json"]
 
 
 CONTAINERS = """
@@ -261,10 +261,10 @@ runroot = "{home}/run/podman"
 """
 
 
-def podman(person: Person, own: Daemon, programs: Path) -> list[str | Path]:
+def podman(user: RootlessUser, own: Daemon, programs: Path) -> list[str | Path]:
     """Podman's service, whose socket speaks Docker's language. (crun, its usual runtime, refuses hybrid cgroups.)"""
-    places = {"home": person.home, "programs": programs, "packages": own.packages}
-    folder = person.home / ".config/containers"
+    places = {"home": user.home, "programs": programs, "packages": own.packages}
+    folder = user.home / ".config/containers"
     for path in (folder.parent, folder):
         path.mkdir()
     (folder / "containers.conf").write_text(CONTAINERS.format(**places))
@@ -272,5 +272,5 @@ def podman(person: Person, own: Daemon, programs: Path) -> list[str | Path]:
     shutil.copy(programs / "etc/containers/policy.json", folder)
     (folder / "registries.conf").write_text('unqualified-search-registries = ["docker.io"]\n')
     for path in (folder.parent, *folder.rglob("*"), folder):
-        os.chown(path, person.uid, person.uid)
-    return ["podman", "system", "service", "--time=0", f"unix://{person.home}/run/podman.sock"]
+        os.chown(path, user.uid, user.uid)
+    return ["podman", "system", "service", "--time=0", f"unix://{user.home}/run/podman.sock"]

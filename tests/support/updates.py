@@ -9,9 +9,9 @@ import copier
 import yaml
 
 from tests.cases import CASES
-from tests.conftest import CANDIDATE, ROOT, git
 from tests.support import shared
 from tests.support.project import Project
+from tests.support.repository import CANDIDATE, ROOT, git
 
 # tag -> commit, the oldest first
 RELEASES = {

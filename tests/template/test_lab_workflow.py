@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, Render, git
 from tests.support.advisories import Server, advisories
-from tests.support.project import Project
-from tests.support.supply import registry
+from tests.support.build_sources import registry
+from tests.support.project import Project, Render
+from tests.support.repository import ROOT, git
 from tests.support.workflows import DOWNLOAD, HostedRunner, Workflow, resolved
 
 (FOLDER,) = (ROOT / "template").glob("*/workflows")

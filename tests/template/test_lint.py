@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Render, git
 from tests.support import shared
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.repository import ROOT, git
 from tests.support.workflows import Workflow
 
 TOOLS = Path(sys.executable).parent

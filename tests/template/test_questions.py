@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tests.cases import CASES, REJECTED, Answers
-from tests.conftest import CANDIDATE, ROOT, Render
+from tests.support.project import Render
+from tests.support.repository import CANDIDATE, ROOT
 
 Questions = dict[str, dict[str, Any]]
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))

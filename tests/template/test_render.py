@@ -14,8 +14,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from tests.cases import EXAMPLES
-from tests.conftest import ROOT, Render, git
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.repository import ROOT, git
 
 # The files outside of lab/ that every project has. Tools and users rely on these names.
 FILES = [

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests.cases import CASES
-from tests.conftest import CANDIDATE, ROOT, Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.repository import CANDIDATE, ROOT
 from tests.support.updates import PRIVATE, conflicts, start, template_files, update, user_files
 
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))

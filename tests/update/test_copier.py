@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import CANDIDATE, ROOT, lacking
 from tests.support.project import Project
+from tests.support.repository import CANDIDATE, ROOT
+from tests.support.requirements import lacking
 from tests.support.updates import (
     EDITS,
     NEW,

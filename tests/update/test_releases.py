@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cases import CASES
-from tests.conftest import CANDIDATE, ROOT, Render
+from tests.support.project import Render
+from tests.support.repository import CANDIDATE, ROOT
 from tests.support.updates import (
     DELETED,
     EDITS,

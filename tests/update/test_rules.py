@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from tests.cases import CASES
-from tests.conftest import CANDIDATE, git
 from tests.support.project import Project
+from tests.support.repository import CANDIDATE, git
 from tests.support.updates import RELEASES, answers_of, offers, renderable, settings_of, start, update
 from tools.release import removed
 

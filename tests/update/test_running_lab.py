@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cases import CASES, EXAMPLES
-from tests.conftest import CANDIDATE, Render, require_python
+from tests.support.project import Render
 from tests.support.refusal import answers
+from tests.support.repository import CANDIDATE
+from tests.support.requirements import require_python
 from tests.support.updates import ADDED, RELEASES, conflicts, renderable, update, user_files, version, work_on
 
 SAVED = {"type": "file", "format": "text", "content": "made before"}

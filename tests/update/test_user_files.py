@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cases import Answers
-from tests.conftest import CANDIDATE, git
 from tests.support.doctor import fix
 from tests.support.project import Project
+from tests.support.repository import CANDIDATE, git
 from tests.support.updates import (
     COMMENT,
     FILES,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import git
 from tests.support.project import Project
+from tests.support.repository import git
 from tests.support.updates import COMMENT, NEW, OLD, start, version
 from tests.support.workflows import HostedRunner, Workflow
 

@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 
 from tests.clients.browser.conftest import Visitor
 from tests.clients.browser.visit import Visit
-from tests.support.mutants import beside
 from tests.support.project import Project
+from tests.support.variants import beside
 from tests.support.waiting import until
 
 NOTEBOOK = "notebooks/iris.ipynb"

@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.conftest import ROOT
 from tests.support.project import Project
+from tests.support.repository import ROOT
 
 PICTURES = ROOT / "build/screenshots"
 PATIENCE = 60_000  # ms that a loaded machine may take
@@ -53,7 +53,7 @@ class Visit:
 
     def log_in(self, token: str | None = None) -> None:
         """Type the token, or another one, into the page that asks for it."""
-        self.page.get_by_label("Password or token").fill(token or self.project.lab().token)
+        self.page.get_by_label("Password or token").fill(token or self.project.client().token)
         self.page.get_by_role("button", name="Log in").first.click()
 
     # --- a notebook -------------------------------------------------------------------------------

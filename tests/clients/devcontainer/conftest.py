@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Render, lacking
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.requirements import lacking
 from tests.support.waiting import becomes
 
 HERE = Path(__file__).parent

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.devcontainer.conftest import HERE, UNPACK, Cli, opened, server_runs
-from tests.conftest import Render
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import only_root, owned
 
 SOCKET = Path("/var/run/docker.sock")

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.clients.devcontainer.conftest import OVERRIDE, UNPACK, Cli, opened, server_runs
-from tests.conftest import Render
 from tests.support.hardening import failing
-from tests.support.probes import get
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import owned
+from tests.support.server_probes import get
 
 # What an editor's extension does with a notebook: starts its interpreter's kernel, and sends it cell after cell.
 RUN = """
@@ -67,7 +66,7 @@ def test_the_hardening_is_kept(cli: Cli, fresh_copy: Project) -> None:
 
 
 def test_the_labs_server_still_answers(fresh_copy: Project) -> None:
-    lab = fresh_copy.lab()
+    lab = fresh_copy.client()
     assert [get(lab, "/api/contents", token) for token in (None, lab.token)] == [403, 200]
     assert lab.run("print(6 * 7)") == "42\n"
 
@@ -100,7 +99,7 @@ def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
 def test_it_opens_where_the_override_was_deleted(cli: Cli, fresh_project: Project) -> None:
     (fresh_project.folder / "compose.override.yaml").unlink()
     opened(cli, fresh_project)
-    assert fresh_project.lab().run("print(6 * 7)") == "42\n"
+    assert fresh_project.client().run("print(6 * 7)") == "42\n"
 
 
 @pytest.mark.full

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.clients.devcontainer.conftest import Cli
-from tests.conftest import Render
-from tests.support.mutants import beside
-from tests.support.project import Project
+from tests.support.project import Project, Render
+from tests.support.variants import beside
 
 # What the host executes or trusts later.
 TRUSTED = (

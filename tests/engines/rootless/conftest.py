@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.tools import Refused
-from tests.conftest import Render, lacking
 from tests.support import rootless
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import answers, only_root
-from tests.support.rootless import Person, PersonsProject
+from tests.support.requirements import lacking
+from tests.support.rootless import RootlessUser, UsersProject
 from tests.support.waiting import until
 
 
@@ -23,7 +23,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def person(engine: None, kind: str) -> Iterator[Person]:
+def user(engine: None, kind: str) -> Iterator[RootlessUser]:
     """The user, with a running engine."""
     only_root()
     try:
@@ -31,19 +31,19 @@ def person(engine: None, kind: str) -> Iterator[Person]:
     except Refused as refused:
         lacking(str(refused))
     else:
-        with rootless.person(programs) as somebody, rootless.engine(somebody, kind, programs):
+        with rootless.user(programs) as somebody, rootless.engine(somebody, kind, programs):
             yield somebody
 
 
 @pytest.fixture(scope="module")
-def project(person: Person, render: Render) -> PersonsProject:
+def project(user: RootlessUser, render: Render) -> UsersProject:
     """The user's project, after `make env`."""
     rendered = render()
-    folder = person.home / "lab"
+    folder = user.home / "lab"
     shutil.copytree(rendered.folder, folder)
     for path in (folder, *folder.rglob("*")):
-        os.chown(path, person.uid, person.uid)
-    project = PersonsProject(folder, rendered.answers, person=person)
+        os.chown(path, user.uid, user.uid)
+    project = UsersProject(folder, rendered.answers, user=user)
     project.make("env")
     project.set_env(JUPYTER_PORT="0")
     return project
@@ -60,12 +60,12 @@ def image(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
 
 
 @pytest.fixture(scope="module")
-def at_work(person: Person, project: PersonsProject, image: tuple[str, Path]) -> Iterator[PersonsProject]:
+def at_work(user: RootlessUser, project: UsersProject, image: tuple[str, Path]) -> Iterator[UsersProject]:
     """The user's project with its lab running."""
     name, file = image
-    rootless.load(person, file)
-    person.run("docker", "tag", name, project.config()["services"]["lab"]["image"])
+    rootless.load(user, file)
+    user.run("docker", "tag", name, project.config()["services"]["lab"]["image"])
     project.compose("up", "--detach", "--no-build")
-    until(lambda: answers(project.lab()) == 200, "the lab answers")
+    until(lambda: answers(project.client()) == 200, "the lab answers")
     yield project
     project.down()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.compose import rendered_compose
-from tests.support.mutants import TEMPLATE
+from tests.support.variants import TEMPLATE
 
 SERVICES = ("prepare", "lab", "packages")
 Services = dict[str, dict[str, Any]]

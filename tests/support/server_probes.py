@@ -13,21 +13,21 @@ from typing import Any
 import requests
 import websocket
 
-from tools.notebook import Lab
+from tools.notebook import LabClient
 
-Probe = Callable[[Lab], bool]
+Probe = Callable[[LabClient], bool]
 OUTSIDE = "made-outside.txt"  # relative to home, where nothing outlives a start
 TEXT = {"type": "file", "format": "text", "content": "hello"}
 
 
-def get(lab: Lab, path: str, token: str | None = None, **headers: str) -> int:
+def get(lab: LabClient, path: str, token: str | None = None, **headers: str) -> int:
     """The status of a request; `token` None sends none."""
     if token is not None:
         headers["Authorization"] = f"token {token}"
     return requests.get(lab.address + path, headers=headers, timeout=30).status_code
 
 
-def refusal(lab: Lab, method: str, path: str, **options: Any) -> str:
+def refusal(lab: LabClient, method: str, path: str, **options: Any) -> str:
     """The message with which the server refuses; empty if it does not refuse."""
     try:
         lab.request(method, path, **options)
@@ -36,7 +36,7 @@ def refusal(lab: Lab, method: str, path: str, **options: Any) -> str:
     return ""
 
 
-def log_in(lab: Lab, token: str | None = None) -> requests.Session:
+def log_in(lab: LabClient, token: str | None = None) -> requests.Session:
     """A browser that typed the token into the login page."""
     browser = requests.Session()
     browser.get(f"{lab.address}/login", timeout=30).raise_for_status()
@@ -45,12 +45,12 @@ def log_in(lab: Lab, token: str | None = None) -> requests.Session:
     return browser
 
 
-def enters(lab: Lab, browser: requests.Session) -> bool:
+def enters(lab: LabClient, browser: requests.Session) -> bool:
     return browser.get(f"{lab.address}/api/contents", timeout=30).status_code == 200
 
 
 @contextmanager
-def running_kernel(lab: Lab) -> Iterator[str]:
+def running_kernel(lab: LabClient) -> Iterator[str]:
     """The id of a kernel without a client."""
     kernel = lab.request("POST", "kernels", json={"name": "python3"}).json()["id"]
     try:
@@ -59,7 +59,7 @@ def running_kernel(lab: Lab) -> Iterator[str]:
         lab.request("DELETE", f"kernels/{kernel}")
 
 
-def channel(lab: Lab, kernel: str, **headers: str) -> int:
+def channel(lab: LabClient, kernel: str, **headers: str) -> int:
     """The status of the answer to a websocket for `kernel`; 101 opens it."""
     url = f"{lab.address.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
     origin = headers.pop("Origin", lab.address)
@@ -72,24 +72,24 @@ def channel(lab: Lab, kernel: str, **headers: str) -> int:
 
 
 # --- who gets in ----------------------------------------------------------------------------------
-def only_the_token_enters(lab: Lab) -> bool:
+def only_the_token_enters(lab: LabClient) -> bool:
     path, wrong = "/api/contents", "0" * 64
     return [get(lab, path, token) for token in (None, "", wrong, lab.token)] == [403, 403, 403, 200]
 
 
-def every_page_asks_for_the_token(lab: Lab) -> bool:
+def every_page_asks_for_the_token(lab: LabClient) -> bool:
     """A page that does not exist too: the login page is shown instead."""
     return [get(lab, "/nowhere"), get(lab, "/nowhere", lab.token)] == [200, 404]
 
 
-def login_makes_a_strict_session(lab: Lab) -> bool:
+def login_makes_a_strict_session(lab: LabClient) -> bool:
     browser, stranger = log_in(lab), log_in(lab, "0" * 64)
     (cookie,) = (cookie for cookie in browser.cookies if cookie.name.startswith("username-"))
     strict = cookie.get_nonstandard_attr("SameSite") == "Strict" and cookie.has_nonstandard_attr("HttpOnly")
     return strict and enters(lab, browser) and not enters(lab, stranger)
 
 
-def foreign_pages_post_nothing(lab: Lab) -> bool:
+def foreign_pages_post_nothing(lab: LabClient) -> bool:
     """The cookie alone is not enough: a header that only the lab's own pages can send is needed too."""
     browser, url = log_in(lab), f"{lab.address}/api/terminals"
     without = browser.post(url, timeout=30)
@@ -98,13 +98,13 @@ def foreign_pages_post_nothing(lab: Lab) -> bool:
     return (without.status_code, own.status_code) == (403, 200)
 
 
-def only_known_hosts_are_answered(lab: Lab) -> bool:
+def only_known_hosts_are_answered(lab: LabClient) -> bool:
     """A foreign name for this address is refused, with the token or without."""
     names = {"rebound.example": 403, "localhost": 200, "127.0.0.1": 200}
     return {name: get(lab, "/api/contents", lab.token, Host=name) for name in names} == names
 
 
-def websockets_ask_for_the_token(lab: Lab) -> bool:
+def websockets_ask_for_the_token(lab: LabClient) -> bool:
     token = {"Authorization": f"token {lab.token}"}
     with running_kernel(lab) as kernel:
         return [
@@ -114,14 +114,14 @@ def websockets_ask_for_the_token(lab: Lab) -> bool:
         ] == [403, 403, 101]
 
 
-def foreign_pages_open_no_websocket(lab: Lab) -> bool:
+def foreign_pages_open_no_websocket(lab: LabClient) -> bool:
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in log_in(lab).cookies)
     with running_kernel(lab) as kernel:
         origins = ("http://foreign.example", lab.address)
         return [channel(lab, kernel, Cookie=cookies, Origin=origin) for origin in origins] == [403, 101]
 
 
-def nobody_sets_a_password(lab: Lab) -> bool:
+def nobody_sets_a_password(lab: LabClient) -> bool:
     browser, new = log_in(lab), "a-password-of-my-own"
     form = {"password": lab.token, "new_password": new, "_xsrf": browser.cookies["_xsrf"]}
     done = browser.post(f"{lab.address}/login", data=form, timeout=30, allow_redirects=False)
@@ -129,7 +129,7 @@ def nobody_sets_a_password(lab: Lab) -> bool:
 
 
 # --- files and kernels ----------------------------------------------------------------------------
-def saving_elsewhere_is_refused(lab: Lab) -> bool:
+def saving_elsewhere_is_refused(lab: LabClient) -> bool:
     """Saving works in the mounts only, because a file elsewhere would be lost. So does renaming."""
     sentence = f"'{OUTSIDE}' would be lost when the lab stops: put it into notebooks/ or data/."
     for folder in ("data", "notebooks"):
@@ -143,7 +143,7 @@ def saving_elsewhere_is_refused(lab: Lab) -> bool:
     return refused == [sentence, sentence]
 
 
-def deleted_is_gone(lab: Lab) -> bool:
+def deleted_is_gone(lab: LabClient) -> bool:
     """No hidden trash folder grows in a mount."""
     lab.request("PUT", "contents/data/probe.txt", json=TEXT)
     lab.request("DELETE", "contents/data/probe.txt")
@@ -153,25 +153,25 @@ def deleted_is_gone(lab: Lab) -> bool:
     return "probe" not in left and "Trash" not in left
 
 
-def home_is_what_the_browser_sees(lab: Lab) -> bool:
+def home_is_what_the_browser_sees(lab: LabClient) -> bool:
     listing = lab.request("GET", "contents").json()["content"]
     return {entry["name"] for entry in listing} == {"data", "notebooks"}
 
 
-def one_kernel_in_the_users_environment(lab: Lab) -> bool:
+def one_kernel_in_the_users_environment(lab: LabClient) -> bool:
     kernels = lab.request("GET", "kernelspecs").json()
     return list(kernels["kernelspecs"]) == ["python3"] and lab.run("import sys; print(sys.executable)") == (
         "/opt/venv/bin/python\n"
     )
 
 
-def kernels_speak_through_files(lab: Lab) -> bool:
+def kernels_speak_through_files(lab: LabClient) -> bool:
     """Not over ports, which any process in the container could open."""
     asked = "import ipykernel, json; print(json.load(open(ipykernel.get_connection_file()))['transport'])"
     return lab.run(asked) == "ipc\n"
 
 
-def terminals_work(lab: Lab) -> bool:
+def terminals_work(lab: LabClient) -> bool:
     """They find the user's environment first. If memory runs out, they end before the server."""
     name = lab.request("POST", "terminals").json()["name"]
     url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
@@ -190,16 +190,16 @@ def terminals_work(lab: Lab) -> bool:
 
 
 # --- what it serves -------------------------------------------------------------------------------
-def pages_are_served(lab: Lab) -> bool:
+def pages_are_served(lab: LabClient) -> bool:
     return [get(lab, page, lab.token) for page in ("/lab", "/tree")] == [200, 200]
 
 
-def widgets_are_installed(lab: Lab) -> bool:
+def widgets_are_installed(lab: LabClient) -> bool:
     page = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
     return "@jupyter-widgets/jupyterlab-manager" in page
 
 
-def page(lab: Lab) -> dict[str, Any]:
+def page(lab: LabClient) -> dict[str, Any]:
     """The settings that the front end's page gets."""
     text = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
     found = re.search(r'<script id="jupyter-config-data"[^>]*>(.*?)</script>', text, re.DOTALL)
@@ -207,7 +207,7 @@ def page(lab: Lab) -> dict[str, Any]:
     return json.loads(found[1])
 
 
-def packages_extensions_come_after_the_servers(lab: Lab) -> bool:
+def packages_extensions_come_after_the_servers(lab: LabClient) -> bool:
     """They come from folders of the image only, each name once."""
     told = page(lab)
     names = [extension["name"] for extension in told["federated_extensions"]]
@@ -220,23 +220,23 @@ def packages_extensions_come_after_the_servers(lab: Lab) -> bool:
     )
 
 
-def language_servers_are_left_out(lab: Lab) -> bool:
+def language_servers_are_left_out(lab: LabClient) -> bool:
     return get(lab, "/lsp/status", lab.token) == 404
 
 
-def extensions_cannot_be_installed(lab: Lab) -> bool:
+def extensions_cannot_be_installed(lab: LabClient) -> bool:
     url, token = f"{lab.address}/lab/api/extensions", {"Authorization": f"token {lab.token}"}
     asked = requests.post(url, headers=token, json={"cmd": "install", "extension_name": "x"}, timeout=60)
     page = requests.get(f"{lab.address}/lab", headers=token, timeout=30).text
     return asked.status_code >= 400 and '"can_install": false' in page
 
 
-def no_news_is_fetched(lab: Lab) -> bool:
+def no_news_is_fetched(lab: LabClient) -> bool:
     page = requests.get(f"{lab.address}/lab", headers={"Authorization": f"token {lab.token}"}, timeout=30).text
     return '"news": {"disabled": true}' in page
 
 
-def memory_is_shown_of_its_limit(lab: Lab) -> bool:
+def memory_is_shown_of_its_limit(lab: LabClient) -> bool:
     """The status bar shows the memory used and the container's limit, not the machine's memory."""
     look = """
 from pathlib import Path
@@ -247,7 +247,7 @@ print(next(file.read_text().strip() for file in files if file.exists()))
     return 0 < shown["rss"] < shown["limits"]["memory"]["rss"] == int(lab.run(look))
 
 
-def nothing_is_counted_each_second(lab: Lab) -> bool:
+def nothing_is_counted_each_second(lab: LabClient) -> bool:
     metrics = requests.get(f"{lab.address}/metrics", headers={"Authorization": f"token {lab.token}"}, timeout=30)
     return metrics.ok and "total_memory_usage" not in metrics.text
 
@@ -281,7 +281,7 @@ PROBES: dict[str, Probe] = {
 }
 
 
-def misbehaving(lab: Lab) -> set[str]:
+def misbehaving(lab: LabClient) -> set[str]:
     """The names of the probes that a lab fails."""
     found = set()
     for name, probe in PROBES.items():

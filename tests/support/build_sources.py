@@ -15,8 +15,8 @@ import requests
 
 from engine.debian import Apt
 from engine.tools import Refused
-from tests.conftest import lacking
 from tests.support.project import Project
+from tests.support.requirements import lacking
 from tests.support.waiting import until
 
 PROGRAM = "usr/bin/docker-registry"

@@ -1,0 +1,31 @@
+"""How the tests of a run are spread over its workers."""
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+from xdist.scheduler import LoadScopeScheduling
+
+from tests.support.repository import ROOT
+
+
+class Scheduling(LoadScopeScheduling):
+    """A file whose tests share a fixture runs in one worker. Every other test runs in any."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if shares(ROOT / file) else nodeid
+
+
+@cache
+def shares(file: Path) -> bool:
+    """Whether the file, or the conftest.py beside it, has a fixture for all tests of a file."""
+    found = (path.read_text(encoding="utf-8") for path in (file, file.with_name("conftest.py")) if path.exists())
+    return any(re.search(r'\bscope="(module|class)"', text) for text in found)
+
+
+def workers() -> int:
+    """One more than there are CPUs, because tests often wait for a lab."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpus + 1
