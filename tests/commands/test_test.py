@@ -58,7 +58,9 @@ ALONE = {
         'tmpfs: !override ["/tmp:exec", "/run/lab", "/run/try", "/home/jovyan"]',
         "test_temporary_folders_are_limited_and_safe",
     ),
-    "memory": ("memswap_limit: -1", "test_memory_cpus_processes_and_logs_are_limited"),
+    "swap": ("memswap_limit: -1", "test_memory_cpus_processes_and_logs_are_limited"),
+    "no memory limit": ("mem_limit: 0\n    memswap_limit: 0", "test_memory_cpus_processes_and_logs_are_limited"),
+    "no CPU limit": ("cpu_quota: -1", "test_memory_cpus_processes_and_logs_are_limited"),
     "processes": ("pids_limit: -1", "test_memory_cpus_processes_and_logs_are_limited"),
     "every address": ('ports: !override ["0.0.0.0:0:8888"]', "test_the_port_is_open_on_the_chosen_address_only"),
 }
