@@ -9,7 +9,7 @@ matches() {
 
 username_problem() {
     if matches "$1" '[0-9]+'; then
-        echo "JUPYTER_USERNAME is '$1', a number, which programs would take for a uid. Set it to a name with a letter in .env."
+        echo "JUPYTER_USERNAME is '$1', a number and not a user name. Programs would take it for a uid. Set it to a name with a letter in .env."
     elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
         echo "JUPYTER_USERNAME is '$1', not a user name. Set it to at most 32 letters, digits, '.', '_' and '-', but not root, in .env."
     fi
