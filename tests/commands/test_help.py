@@ -13,8 +13,8 @@ TARGETS_AT_MOST = 12
 
 def made(makefile: str) -> tuple[list[str], list[str]]:
     """The targets of a Makefile, and what it says are no files."""
-    targets = re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE)
-    return targets, makefile.partition(".PHONY: ")[2].splitlines()[0].split()
+    targets = dict.fromkeys(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
+    return [*targets], makefile.partition(".PHONY: ")[2].splitlines()[0].split()
 
 
 def test_help_lists_every_target_on_one_screen(project: Project) -> None:

@@ -79,7 +79,7 @@ def test_it_passes_as_delivered_and_notices_what_was_loosened(fresh_project: Pro
     (fresh_project.folder / "compose.override.yaml").write_text(LOOSENED)
     loosened = fresh_project.up()
     # Without a health check, nothing waits for the server, which must have read its token before that is replaced.
-    until(lambda: answers(loosened) == 200, "the loosened lab answers")
+    until(lambda: answers(loosened) is not None, "the loosened lab answers")
     fresh_project.run("docker", "image", "rm", f"{image}:delivered")
     fresh_project.compose("exec", "--detach", "--user", "0", "lab", "sleep", "infinity")
     for folder in ("data", "notebooks"):

@@ -46,7 +46,7 @@ def test_a_package_is_added_built_and_removed(project: Project) -> None:
         lock.write(f"# {project.folder}\n")  # the engine's cache may have this lock from an earlier run
     done = project.compose("--progress", "plain", "build")
     built = done.stdout + done.stderr
-    assert cached(built, "environment /opt/jupyter") and not cached(built, "environment /opt/venv")
+    assert cached(built, "uv venv --quiet /opt/jupyter") and not cached(built, "uv venv --quiet /opt/venv")
     # The layer of small packages and the layers after it changed. The layer of large packages did not.
     *others, large, small, _ = zip(delivered, layers(project), strict=True)
     assert all(old == new for old, new in (*others, large)) and small[0] != small[1]
@@ -136,7 +136,7 @@ def test_a_list_that_cannot_be_read_is_one_sentence(
     ):
         done = changed(project, text, command, PATH=str(tmp_path))
         assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1
-    assert done.returncode == 1 and done.stderr.endswith("or run 'git checkout pyproject.toml' for its last state.\n")
+    assert done.returncode == 1 and done.stderr.endswith("or run 'git checkout pyproject.toml' to get its last committed state.\n")
 
 
 def changed(project: Project, text: bytes, command: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -116,4 +116,4 @@ def test_conflicts_are_found_without_git(old: Project) -> None:
     old.environment["GIT_CEILING_DIRECTORIES"] = str(old.folder.parent)
     assert said(old) == []
     (old.folder / "compose.yaml").write_text("<<<<<<< before updating\n")
-    assert said(old)[0].startswith("compose.yaml holds a conflict")
+    assert said(old)[0].startswith("compose.yaml has a conflict")
