@@ -37,7 +37,7 @@ def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
         patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
         patch.setenv("COPIER_SETTINGS_PATH", str(home / "copier.yml"))
-        patch.setenv("COPIER_CACHE_DIR", str(home / "templates"))  # shared by workers, it would be written by two at once
+        patch.setenv("COPIER_CACHE_DIR", str(home / "templates"))  # two workers would write a shared one at once
         # What this machine needs for a build: its own CA, mirrors, proxy.
         for name, value in machine.settings().items():
             patch.setenv(name, value)

@@ -136,7 +136,8 @@ def test_a_list_that_cannot_be_read_is_one_sentence(
     ):
         done = changed(project, text, command, PATH=str(tmp_path))
         assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1
-    assert done.returncode == 1 and done.stderr.endswith("or run 'git checkout pyproject.toml' to get its last committed state.\n")
+    fix = "or run 'git checkout pyproject.toml' to get its last committed state.\n"
+    assert done.returncode == 1 and done.stderr.endswith(fix)
 
 
 def changed(project: Project, text: bytes, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
