@@ -141,6 +141,7 @@ def person(template: Path) -> Iterator[Person]:
             "PATH": f"{home}/stand-ins:{home}/.local/bin:{os.environ['PATH']}",
             "GIT_CONFIG_GLOBAL": f"{home}/.gitconfig",
             "COPIER_SETTINGS_PATH": f"{home}/copier.yml",
+            "COPIER_CACHE_DIR": f"{home}/templates",
             "TMPDIR": "/tmp",
             "JUPYTER_PORT": "0",  # any free one
         }
