@@ -49,7 +49,7 @@ def unpack(folder: Path) -> None:
     """Debian's packages of the other tools."""
     folder.mkdir()
     apt = Apt(folder)
-    apt.unpack([f"{name}/{apt.own}" for name in ("busybox-static", "original-awk")], folder / "packages")
+    apt.unpack([f"{name}/{apt.own}" for name in ("busybox", "original-awk")], folder / "packages")
 
 
 @pytest.fixture
