@@ -16,7 +16,7 @@ from tests.support.waiting import becomes, until
 
 DATA = ROOT / "tests/data"
 # `make test` runs these, `make test-full` the others.
-USUAL = {"umask", "fraction", "unknown setting", "copied .env", "two words", "owner", "token"}
+USUAL = {"umask", "copied .env", "token"}
 
 
 def appended(line: str) -> Callable[[Project], object]:
@@ -139,6 +139,7 @@ def test_doctor_makes_every_check_if_compose_refuses_the_files(sound: Project) -
     assert len(printed["ok"]) == len(before) - 1 and printed["ok"][-1] == "the lab answers, or is stopped"
 
 
+@pytest.mark.full
 def test_several_lines_of_env_are_fixed_one_after_the_other(sound: Project) -> None:
     """Each command names a line by its number, so no command may move another line."""
     before = sound.read(".env")
@@ -162,6 +163,7 @@ def test_if_compose_cannot_read_env_doctor_reports_only_that(sound: Project) -> 
     assert printed["ok"] == []
 
 
+@pytest.mark.full
 def test_doctor_knows_the_users_own_settings(sound: Project) -> None:
     appended("DB_PORT=5")(sound)
     assert len(problems(sound)) == 1
@@ -169,6 +171,7 @@ def test_doctor_knows_the_users_own_settings(sound: Project) -> None:
     assert problems(sound) == []
 
 
+@pytest.mark.full
 def test_a_missing_setting_is_no_problem(sound: Project) -> None:
     """An .env of an earlier release has to work with every later one."""
     lines = [line for line in sound.read(".env").splitlines() if not line.startswith(("LAB_UMASK=", "LAB_PIDS="))]
@@ -177,6 +180,7 @@ def test_a_missing_setting_is_no_problem(sound: Project) -> None:
     assert doctor(sound)["note"] == [".env has no line for LAB_UMASK LAB_PIDS. The defaults in sample.env apply."]
 
 
+@pytest.mark.full
 def test_doctor_stops_its_search_after_many_files(sound: Project, tmp_path: Path) -> None:
     program(sound, tmp_path, "find", "[ $1 = notebooks ] || exit 0; yes data/many | head -n ${MANY:-500001}")
     (note,) = doctor(sound)["note"]
@@ -326,6 +330,7 @@ def test_a_paused_lab_is_found_and_fixed(lab: Project) -> None:
     assert lab.client().run("print(1)") == "1\n"
 
 
+@pytest.mark.full
 def test_a_port_that_another_lab_uses(lab: Project, tmp_path: Path) -> None:
     """The control: the lab's own use of its port is no problem."""
     port = lab.client().address.rpartition(":")[2]

@@ -100,6 +100,7 @@ def test_home_carries_the_users_name(lab: Project, tmp_path: Path, name: str) ->
         assert {"data", "notebooks"} <= set(entries)
 
 
+@pytest.mark.full
 def test_a_service_of_ones_own_runs_beside_the_lab(fresh_project: Project) -> None:
     own = {"image": fresh_project.config()["services"]["lab"]["image"], "pull_policy": "never", "init": True}
     services = {"services": {"neighbour": {**own, "entrypoint": ["sleep", "infinity"], "depends_on": ["lab"]}}}

@@ -38,6 +38,7 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     assert file.read_text().strip() != token
 
 
+@pytest.mark.full
 def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None:
     old = fresh_lab.client()
     (fresh_lab.folder / "secrets/jupyter_token").unlink()

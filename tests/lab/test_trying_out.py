@@ -40,6 +40,7 @@ def test_what_the_lab_has_is_not_installed_again(lab: Project) -> None:
     assert said.endswith(NOTE.format("numpy pandas"))
 
 
+@pytest.mark.full
 def test_what_fails_promises_nothing(lab: Project) -> None:
     said = shown(lab.client(), "%pip install no-such-package-anywhere-on-earth")
     assert "No matching distribution found" in said

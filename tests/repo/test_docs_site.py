@@ -128,6 +128,7 @@ def test_what_makes_the_theme_ask_another_host_is_noticed() -> None:
     assert len(fetching('<div class="mermaid">')) == len(fetching('a = 1\nrepo_url = "https://host.example"')) == 1
 
 
+@pytest.mark.full
 def test_a_broken_link_is_noticed(tmp_path: Path) -> None:
     page = copy(tmp_path) / "docs/index.md"
     text = page.read_text()

@@ -108,6 +108,7 @@ def test_each_release_commit_is_released_once(runner: HostedRunner, tmp_path: Pa
     assert not list((runner.home / "artifacts").rglob("*.tar.gz"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("conclusion", "made"),
     [("failure", False), ("cancelled\nsuccess", False), ("success", True), ("success\n", True)],
@@ -124,6 +125,7 @@ def test_a_commit_that_failed_in_ci_is_never_released(
     assert ("::warning::ci failed for v0.1.0" in done.stdout) is not made
 
 
+@pytest.mark.full
 def test_the_example_is_built_before_and_published_as_it_was_rendered(runner: HostedRunner, tmp_path: Path) -> None:
     done = run(runner)
     assert done.returncode == 0, done.stdout
@@ -138,6 +140,7 @@ def test_the_example_is_built_before_and_published_as_it_was_rendered(runner: Ho
         assert answers == {"_commit": f"v{version}", "_src_path": SOURCE, "project_name": "Iris study"}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("target", ["up", "test"])
 def test_an_example_that_does_not_work_is_not_released(runner: HostedRunner, target: str) -> None:
     runner.environment["FAILS"] = target
@@ -146,6 +149,7 @@ def test_an_example_that_does_not_work_is_not_released(runner: HostedRunner, tar
     assert "The example does not work for these releases: v0.1.0 v0.2.0." in done.stdout
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("target", ["up", "test"])
 def test_a_broken_release_does_not_hold_back_a_later_one(runner: HostedRunner, target: str) -> None:
     runner.environment["FAILS"] = f"{target}-0.1.0"

@@ -67,6 +67,7 @@ def test_deleted_files_stay_deleted(old: Project) -> None:
     assert old.files() == files
 
 
+@pytest.mark.full
 def test_without_its_settings_deleted_files_would_come_back(template: Path, tmp_path: Path) -> None:
     source = releases_of(template, tmp_path / "spoilt", spoil_settings=True)
     project = start(source, tmp_path / "lab", OLD)
@@ -162,12 +163,14 @@ def test_pins_survive(old: Project) -> None:
     assert old.read("compose.pins.yaml") == before
 
 
+@pytest.mark.full
 def test_another_python_conflicts_with_pins(old: Project) -> None:
     pin(old)
     update(old, python_version="3.14")
     assert conflicts(old) == {"compose.pins.yaml"}
 
 
+@pytest.mark.full
 def test_without_pins_an_update_changes_the_python(old: Project) -> None:
     update(old, python_version="3.14")
     assert conflicts(old) == set()
@@ -221,6 +224,7 @@ def test_doctor_names_the_command_that_adds_a_needed_package(
     assert f'"{needed}' in project.read("pyproject.toml")
 
 
+@pytest.mark.full
 def test_the_missing_package_for_a_gpu_is_named(releases: Path, tmp_path: Path) -> None:
     """The same as above, without an engine."""
     project = start(releases, tmp_path / "lab", OLD, **TENSORFLOW)

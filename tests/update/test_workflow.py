@@ -82,6 +82,7 @@ def nothing_happened(runner: HostedRunner) -> bool:
     return branches(runner) == {"main"} and runner.calls() == []
 
 
+@pytest.mark.full
 def test_a_conflict_fails_and_names_the_files(releases: Path, tmp_path: Path) -> None:
     project = start(releases, tmp_path / "lab", OLD)
     project.replace(".copier-answers.yml", f"_src_path: {releases}", f"_src_path: {GITHUB}")

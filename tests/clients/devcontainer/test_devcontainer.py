@@ -85,6 +85,7 @@ def test_every_key_is_one_of_the_specification(cli: Cli, fresh_copy: Project) ->
         assert (fresh_copy.folder / ".devcontainer" / name).is_file()
 
 
+@pytest.mark.full
 def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
     """It joins the running lab, whose kernels go on, and `make up` leaves that lab alone."""
     before = fresh_lab.container()["Id"]
@@ -96,6 +97,7 @@ def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
     assert fresh_lab.container()["Id"] == before
 
 
+@pytest.mark.full
 def test_it_opens_where_the_override_was_deleted(cli: Cli, fresh_project: Project) -> None:
     (fresh_project.folder / "compose.override.yaml").unlink()
     opened(cli, fresh_project)

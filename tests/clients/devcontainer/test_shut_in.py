@@ -95,6 +95,7 @@ def test_settings_and_secrets_cannot_be_read(cli: Cli, hidden: Project) -> None:
             (hidden.folder / f"{name}.old").unlink()
 
 
+@pytest.mark.full
 def test_a_lab_that_mounts_the_project_is_noticed(hidden: Project, tmp_path: Path) -> None:
     """The control of both: there the same attempts write what the host executes, and find the words."""
     before = fingerprints(hidden.folder)
@@ -112,6 +113,7 @@ def test_a_lab_that_mounts_the_project_is_noticed(hidden: Project, tmp_path: Pat
 
 
 # --- git ------------------------------------------------------------------------------------------
+@pytest.mark.full
 def test_history_and_diffs_can_be_read(cli: Cli, fresh_copy: Project) -> None:
     assert inside(cli, fresh_copy, "git log --format=%s").splitlines() == ["work"]
     assert (
