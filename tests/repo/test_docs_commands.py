@@ -197,7 +197,7 @@ def test_mounts(reader: Reader) -> None:
     assert "Read-only" in in_lab(reader, "touch ~/measurements/new 2>&1 || true")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/packages.md")
 def test_packages(reader: Reader) -> None:
     reader.run("make env")
@@ -255,7 +255,7 @@ def test_token(reader: Reader) -> None:
     assert len(set(tokens)) == 3
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/backup.md")
 def test_backup(reader: Reader) -> None:
     reader.run("make env && echo LAB_UMASK=027 >>.env && make up")

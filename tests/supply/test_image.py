@@ -49,6 +49,11 @@ MUTANTS = {
     "rm /opt/jupyter/.lock": ("true", "files that the user can write"),
     "rm /opt/venv/.lock": ("true", "files that the user can write"),
 }
+WORST = (
+    "find / -xdev -type f -perm /6000 -exec chmod a-s {} +",
+    "COPY --chmod=755 lab/server",
+    "--mount=type=tmpfs,target=/var/lib/apt/lists ",
+)
 # What protects nobody, or has a test elsewhere: locks and hashes below, bytecode in test_bytecode.py, differences
 # between builds in test_verify.py, names and umask in tests/lab.
 NEUTRAL = (
@@ -105,7 +110,13 @@ def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.mark.parametrize(
-    "text", [pytest.param(text, marks=() if text.startswith("USER") else pytest.mark.full) for text in MUTANTS]
+    "text",
+    [
+        pytest.param(
+            text, marks=() if text.startswith("USER") else pytest.mark.full if text in WORST else pytest.mark.nightly
+        )
+        for text in MUTANTS
+    ],
 )
 def test_a_part_of_the_dockerfile_less_is_noticed(mutant: Project, text: str) -> None:
     replacement, fault = MUTANTS[text]
@@ -124,8 +135,10 @@ def test_a_part_of_the_dockerfile_less_is_noticed(mutant: Project, text: str) ->
 LOCKED = {"lab/locks/build.lock": "build", "lab/locks/server.lock": "server", "requirements.lock": "kernel"}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("lock", LOCKED)
+@pytest.mark.parametrize(
+    "lock",
+    [pytest.param(k, marks=pytest.mark.full if k == "requirements.lock" else pytest.mark.nightly) for k in LOCKED],
+)
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without --require-hashes"])
 def test_only_what_was_locked_with_its_hash_is_installed(mutant: Project, lock: str, checked: bool) -> None:
     plain = re.sub(r" *\\\n +--hash=\S+", "", mutant.read(lock))

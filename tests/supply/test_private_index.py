@@ -126,7 +126,7 @@ def test_a_further_index_is_asked_first(built: tuple[Project, str], site: Site) 
             (project.folder / name).write_text(text)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> None:
     project, _ = built
     before, index = project.read("requirements.lock"), Path(project.environment["INDEX"])
@@ -240,7 +240,7 @@ def test_a_password_that_is_an_argument_is_found(built: tuple[Project, str]) -> 
     assert "history --no-trunc" in found and found.count("blob") >= 2  # the configuration, and the layer
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_wrong_password_is_one_sentence(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
     refusal = f"refuses your credentials (PIP_INDEX_URL is 'https://{site.address}/simple'). Fix them in .env."
@@ -257,7 +257,7 @@ def test_a_wrong_password_is_one_sentence(built: tuple[Project, str], site: Site
         project.set_env(PIP_INDEX_URL=site.url())
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_without_its_ca_the_index_is_not_trusted(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
     text = project.read("lab/locks/build.lock")
@@ -272,7 +272,7 @@ def test_without_its_ca_the_index_is_not_trusted(built: tuple[Project, str], sit
         project.set_env(LAB_CA_BUNDLE=str(site.bundle))
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_proxy_is_used(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
     text = project.read("requirements.lock")

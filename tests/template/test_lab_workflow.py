@@ -144,14 +144,14 @@ def asked(passed: Passed, tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_the_bill_of_materials_is_of_the_image_that_was_tested(passed: Passed, project: Project, home: Path) -> None:
     """`make sbom` builds again, and everything comes from the cache."""
     assert image_id(project, project.config()["services"]["lab"]["image"]) == passed.image
     assert {path.name for path in (home / "artifacts/sbom").iterdir()} == {"sbom.cdx.json", "provenance.json"}
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_known_vulnerability_fails(
     passed: Passed, project: Project, home: Path, asked: Server, tmp_path: Path
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_known_vulnerability_fails(
     assert done.returncode != 0 and "PYSEC-2026-1" in done.stdout
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_the_image_that_is_published_is_the_one_that_was_tested(
     passed: Passed, project: Project, home: Path, tmp_path: Path
 ) -> None:

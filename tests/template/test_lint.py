@@ -265,7 +265,7 @@ def test_a_new_project_passes_its_own_checks(pre_commit: Any, render: Render, tm
     assert failed >= {*faults, "private-key", "private", "large-files"}, done.stdout
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_every_case_passes_its_own_checks(pre_commit: Any, case: Project, tmp_path: Path) -> None:
     project = Project(shutil.copytree(case.folder, tmp_path / "lab"), case.answers)
     project.commit()

@@ -31,6 +31,14 @@ def others(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 OTHERS = sorted(others(SETTINGS), key=str)
 
 
+def rarity(name: str, answer: Any) -> Any:
+    """One question in `make test`, one answer to each question in `make test-full`, the others nightly."""
+    if (name, answer) in IN_MAKE_TEST:
+        return ()
+    first = next(other for other in OTHERS if other[0] == name)
+    return pytest.mark.full if (name, answer) == first else pytest.mark.nightly
+
+
 def tree(project: Project) -> str:
     """The hash of all files in the last commit."""
     return project.run("git", "rev-parse", "HEAD^{tree}").stdout
@@ -38,7 +46,7 @@ def tree(project: Project) -> str:
 
 @pytest.mark.parametrize(
     ("name", "answer"),
-    [pytest.param(*other, marks=() if other in IN_MAKE_TEST else pytest.mark.full) for other in OTHERS],
+    [pytest.param(*other, marks=rarity(*other)) for other in OTHERS],
 )
 def test_an_answer_changes_and_changes_back(
     template: Path, render: Render, tmp_path: Path, name: str, answer: Any

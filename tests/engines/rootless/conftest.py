@@ -15,8 +15,10 @@ from tests.support.requirements import lacking
 from tests.support.rootless import RootlessUser, UsersProject
 from tests.support.waiting import until
 
+KINDS = [pytest.param("docker", marks=pytest.mark.full), pytest.param("podman", marks=pytest.mark.nightly)]
 
-@pytest.fixture(scope="module", params=[pytest.param(kind, marks=pytest.mark.full) for kind in ("docker", "podman")])
+
+@pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     """Which engine."""
     return request.param
