@@ -24,11 +24,12 @@ report() {
     done
 }
 
-# or_default PROBLEM: for a problem with a single setting, the command that sets its default.
+# or_default PROBLEM: for a problem with a single setting, the command that sets its default. Nothing if it has the default.
 or_default() {
     case $1 in *" in .env.") ;; *) return 0 ;; esac
-    line=$(grep -E "^${1%% *}=." sample.env) || return 0
-    echo " For the default, run '$(into_env "$line")'."
+    name=${1%% *}
+    line=$(grep -E "^$name=." sample.env) || return 0
+    [ "$(setting "$name")" = "$(default "$name")" ] || echo " For the default, run '$(into_env "$line")'."
 }
 
 if ! docker compose version >/dev/null 2>&1; then
