@@ -20,7 +20,7 @@ from engine.tools import Refused, locked, must, reason, run, step
 
 LABEL = "org.labdock.stand-in"
 PATIENCE = 5  # seconds in which a registry must begin to answer
-SETUP = Path(__file__).with_name("standin.sh")
+SETUP = Path(__file__).with_name("make_base_image.sh")
 LEFT_OUT = ("doc", "groff", "info", "linda", "lintian", "locale", "man")  # of /usr/share
 
 

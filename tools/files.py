@@ -23,7 +23,6 @@ SILENT = {
     "lab/runtime/seccomp.json": "The system calls that programs in the lab may make.",
     "lab/server/kernels/*": "How a notebook kernel starts.",
     "lab/server/labconfig/*": "Default settings of JupyterLab.",
-    "lab/server/migrated": "An empty file that tells Jupyter to skip its migration.",
     "lab/server/workspace.json": "The files that JupyterLab opens on the first visit.",
 }
 # Files that commands make later: (file, what it is, what makes it).

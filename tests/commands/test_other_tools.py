@@ -121,7 +121,7 @@ def gnu_only(text: str) -> list[str]:
 
 def test_the_commands_use_no_option_of_gnu_tools_only(rendered: Project) -> None:
     """lib/sha256.sh chooses between sha256sum and the tool of macOS."""
-    scripts = [rendered.folder / "lab/server/checks.sh", rendered.folder / ".devcontainer/open.sh"]
+    scripts = [rendered.folder / "lab/server/start_checks.sh", rendered.folder / ".devcontainer/initialize.sh"]
     scripts += sorted((rendered.folder / "lab/commands").rglob("*.sh"))
     assert len(scripts) > 20
     found = {script.name: gnu_only(script.read_text()) for script in scripts if script.name != "sha256.sh"}

@@ -94,7 +94,7 @@ def test_user_names(project: Project, name: str, valid: bool) -> None:
     """The rule of host and container, whatever the caller's locale is."""
     for language in ("C", "C.UTF-8"):
         project.environment["LC_ALL"] = language
-        printed = project.run("sh", "-euc", '. lab/server/checks.sh; username_problem "$1"', "sh", name).stdout
+        printed = project.run("sh", "-euc", '. lab/server/start_checks.sh; username_problem "$1"', "sh", name).stdout
         assert (printed == "") is valid
 
 

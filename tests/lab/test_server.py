@@ -121,9 +121,9 @@ def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) ->
 def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, checked: bool) -> None:
     """The entrypoint accepts an empty token here. Without the check in the configuration, everybody gets in."""
     length, check = '"$length" -lt 32', "if len(characters) < 32 or"
-    checks, config = (lab.read(f"lab/server/{file}") for file in ("checks.sh", CONFIG))
+    checks, config = (lab.read(f"lab/server/{file}") for file in ("start_checks.sh", CONFIG))
     assert length in checks and check in config
-    layer = with_server(lab, tmp_path, "checks.sh", checks.replace(length, '"$length" -lt 0'))
+    layer = with_server(lab, tmp_path, "start_checks.sh", checks.replace(length, '"$length" -lt 0'))
     if not checked:
         (tmp_path / "server" / CONFIG).write_text(config.replace(check, "if False and"))
     (tmp_path / "secrets").mkdir()

@@ -1,7 +1,6 @@
-"""The shell's rule for a token (checks.sh) and the server's own (jupyter_server_config.py) accept the same tokens."""
+"""start_checks.sh (the shell) and jupyter_server_config.py (the server) accept the same tokens."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -35,7 +34,7 @@ found = {}
 for name, content in json.load(sys.stdin).items():
     file = pathlib.Path("/tmp/token")
     file.write_bytes(bytes(content))
-    check = '. /opt/labdock/checks.sh; token_problem "$1"'
+    check = '. /opt/labdock/start_checks.sh; token_problem "$1"'
     said = subprocess.run(["sh", "-c", check, "sh", file], capture_output=True, text=True, check=True).stdout
     try:
         exec(rule, {"Path": lambda _: file})
@@ -61,7 +60,7 @@ def test_both_rules_agree(judged: dict[str, list[bool]], name: str) -> None:
 
 
 def test_the_host_uses_the_rules_of_the_image(lab: Project) -> None:
-    """The commands read lab/server/checks.sh, and the image holds the same file."""
-    copied = lab.shell("cat /opt/labdock/checks.sh")
-    assert copied == lab.read("lab/server/checks.sh") == Path(lab.folder / "lab/server/checks.sh").read_text()
-    assert ". lab/server/checks.sh" in lab.read("lab/commands/lib/all.sh")
+    """The commands read lab/server/start_checks.sh, and the image holds the same file."""
+    rules = lab.read("lab/server/start_checks.sh")
+    assert lab.shell("cat /opt/labdock/start_checks.sh") == rules
+    assert ". lab/server/start_checks.sh" in lab.read("lab/commands/lib/all.sh")

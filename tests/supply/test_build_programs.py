@@ -10,9 +10,9 @@ from tests.support.build_programs import load
 
 
 @pytest.fixture
-def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """attempt.py on a machine without secrets, bundle and apt sources."""
-    module = load("attempt")
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """run_and_explain.py on a machine without secrets, bundle and apt sources."""
+    module = load("run_and_explain")
     for name in ("CERTIFICATES", "INDEX", "BUNDLE", "SOURCES"):
         monkeypatch.setattr(module, name, tmp_path / name)
     for name in ("DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR", "DEBIAN_PINS"):
@@ -20,7 +20,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-# --- attempt.py ---------------------------------------------------------------------------------------
+# --- run_and_explain.py -------------------------------------------------------------------------------
 # What a tool prints, and a word of the sentence that explains it.
 FAILURES = {
     "OSError: [Errno 28] No space left on device": "the disk is full (",
@@ -43,40 +43,40 @@ UNCLEAR = "Resolved 12 packages in 3ms\nerror: Failed to build `pyspark==4`"
 
 
 @pytest.mark.parametrize("said", FAILURES)
-def test_a_failure_is_explained(attempt: ModuleType, said: str) -> None:
-    found = attempt.reason(f"Resolved 12 packages\n{said}\n", attempt.Source("the package index", "PIP_INDEX_URL", "A"))
+def test_a_failure_is_explained(program: ModuleType, said: str) -> None:
+    found = program.reason(f"Resolved 12 packages\n{said}\n", program.Source("the package index", "PIP_INDEX_URL", "A"))
     assert FAILURES[said] in found and found.endswith(".") and "\n" not in found
 
 
-def test_an_unclear_failure_gets_no_wrong_reason(attempt: ModuleType) -> None:
+def test_an_unclear_failure_gets_no_wrong_reason(program: ModuleType) -> None:
     """The control: uv says "Resolved" in every log, and a failed build is no fault of the network."""
-    assert attempt.reason(UNCLEAR, attempt.Source("the package index", "PIP_INDEX_URL", "A")) is None
+    assert program.reason(UNCLEAR, program.Source("the package index", "PIP_INDEX_URL", "A")) is None
 
 
-def test_pins_that_are_gone_are_named(attempt: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = attempt.Source("the Debian mirror", "DEBIAN_MIRROR", "")
+def test_pins_that_are_gone_are_named(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = program.Source("the Debian mirror", "DEBIAN_MIRROR", "")
     gone = "E: Version '1.0' for 'git' was not found"
     broken = "E: Unable to correct problems, you have held broken packages."
-    assert "make pin" not in (attempt.reason(gone, source) or "") + (attempt.reason(broken, source) or "")
+    assert "make pin" not in (program.reason(gone, source) or "") + (program.reason(broken, source) or "")
     monkeypatch.setenv("DEBIAN_PINS", "git=1.0")
-    assert "the pinned git 1.0. Run 'make pin'" in attempt.reason(gone, source)
-    assert "Run 'make pin'" in attempt.reason(broken, source)
-    attempt.BUNDLE.mkdir()
-    (attempt.BUNDLE / "SHA256SUMS").touch()
-    assert "the bundle in lab/bundle lacks git 1.0" in attempt.reason(gone, source)
+    assert "the pinned git 1.0. Run 'make pin'" in program.reason(gone, source)
+    assert "Run 'make pin'" in program.reason(broken, source)
+    program.BUNDLE.mkdir()
+    (program.BUNDLE / "SHA256SUMS").touch()
+    assert "the bundle in lab/bundle lacks git 1.0" in program.reason(gone, source)
 
 
-def test_a_restored_project_uses_no_network(attempt: ModuleType) -> None:
-    assert "PIP_NO_INDEX" not in attempt.python_settings([], attempt.CERTIFICATES)
-    attempt.BUNDLE.mkdir()
-    (attempt.BUNDLE / "SHA256SUMS").touch()
-    found = attempt.python_settings([], attempt.CERTIFICATES)
+def test_a_restored_project_uses_no_network(program: ModuleType) -> None:
+    assert "PIP_NO_INDEX" not in program.python_settings([], program.CERTIFICATES)
+    program.BUNDLE.mkdir()
+    (program.BUNDLE / "SHA256SUMS").touch()
+    found = program.python_settings([], program.CERTIFICATES)
     assert found["PIP_NO_INDEX"] == found["UV_NO_INDEX"] == "1"
-    assert found["PIP_FIND_LINKS"] == found["UV_FIND_LINKS"] == str(attempt.BUNDLE / "wheels")
+    assert found["PIP_FIND_LINKS"] == found["UV_FIND_LINKS"] == str(program.BUNDLE / "wheels")
 
 
-def test_the_first_index_is_the_default_and_the_others_are_asked_first(attempt: ModuleType) -> None:
-    found = attempt.python_settings(["https://one", "https://two", "https://three"], attempt.CERTIFICATES)
+def test_the_first_index_is_the_default_and_the_others_are_asked_first(program: ModuleType) -> None:
+    found = program.python_settings(["https://one", "https://two", "https://three"], program.CERTIFICATES)
     assert found["UV_DEFAULT_INDEX"] == found["PIP_INDEX_URL"] == "https://one"
     assert found["UV_INDEX"] == found["PIP_EXTRA_INDEX_URL"] == "https://two https://three"
 
@@ -96,50 +96,50 @@ SOURCES = "Types: deb\nURIs: http://a.example/debian\n\nTypes: deb\nURIs: http:/
     ],
 )
 def test_apt_uses_your_mirrors(
-    attempt: ModuleType,
+    program: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     settings: dict[str, str],
     expected: str,
 ) -> None:
-    attempt.SOURCES.mkdir()
-    (attempt.SOURCES / "debian.sources").write_text(SOURCES)
-    (attempt.SOURCES / "yours.sources").write_text("Types: deb\nURIs: http://yours.example\n")
+    program.SOURCES.mkdir()
+    (program.SOURCES / "debian.sources").write_text(SOURCES)
+    (program.SOURCES / "yours.sources").write_text("Types: deb\nURIs: http://yours.example\n")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "apt"
     folder.mkdir()
-    configuration = Path(attempt.apt_settings(folder)["APT_CONFIG"]).read_text()
+    configuration = Path(program.apt_settings(folder)["APT_CONFIG"]).read_text()
     assert (folder / "sources/debian.sources").read_text() == expected
     assert (folder / "sources/yours.sources").exists()
     assert f'Dir::Etc::SourceParts "{folder}/sources";' in configuration and "CAInfo" not in configuration
 
 
-def test_apt_of_a_restored_project_reads_the_bundle_only(attempt: ModuleType, tmp_path: Path) -> None:
-    attempt.SOURCES.mkdir()
-    (attempt.SOURCES / "debian.sources").write_text(SOURCES)
-    attempt.BUNDLE.mkdir()
-    (attempt.BUNDLE / "SHA256SUMS").touch()
+def test_apt_of_a_restored_project_reads_the_bundle_only(program: ModuleType, tmp_path: Path) -> None:
+    program.SOURCES.mkdir()
+    (program.SOURCES / "debian.sources").write_text(SOURCES)
+    program.BUNDLE.mkdir()
+    (program.BUNDLE / "SHA256SUMS").touch()
     folder = tmp_path / "apt"
     folder.mkdir()
-    configuration = Path(attempt.apt_settings(folder)["APT_CONFIG"]).read_text()
+    configuration = Path(program.apt_settings(folder)["APT_CONFIG"]).read_text()
     assert [path.name for path in (folder / "sources").iterdir()] == ["bundle.sources"]
     assert 'Dir::Etc::SourceList "/dev/null";' in configuration
 
 
 def test_a_failed_command_ends_with_one_sentence_and_its_own_status(
-    attempt: ModuleType, capfd: pytest.CaptureFixture[str]
+    program: ModuleType, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert attempt.attempt("sh", "-c", "echo 'at https://me:secret@index.example/x'; exit 3") == 3
+    assert program.run_and_explain("sh", "-c", "echo 'at https://me:secret@index.example/x'; exit 3") == 3
     shown = capfd.readouterr()
     assert shown.out == "at https://index.example/x\n"
     assert shown.err.startswith("labdock: '") and shown.err.endswith("failed. See the lines above.\n")
     assert "secret" not in shown.err and shown.err.count("\n") == 1
 
 
-def test_a_command_that_succeeds_says_nothing_more(attempt: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_command_that_succeeds_says_nothing_more(program: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     """The control."""
-    assert attempt.attempt("sh", "-c", "echo done") == 0
+    assert program.run_and_explain("sh", "-c", "echo done") == 0
     assert capfd.readouterr() == ("done\n", "")
 
 
@@ -157,7 +157,7 @@ def test_large_packages_move_to_a_layer_of_their_own(tmp_path: Path, monkeypatch
     assert [path.name for path in (tmp_path / "large" / packages).iterdir()] == ["large"]
 
 
-# --- date_java_certificates.py --------------------------------------------------------------------------
+# --- date_java_certificates.py ------------------------------------------------------------------------
 def store(module: ModuleType, date: int) -> bytes:
     """A JKS store with two certificates of this date."""
     entry = module.CERTIFICATE + (1).to_bytes(2) + b"a" + date.to_bytes(8) + (5).to_bytes(2) + b"X.509"
@@ -179,8 +179,8 @@ def test_a_store_with_another_password_stays_as_it_is() -> None:
     assert module.dated(other) == other
 
 
-# --- bundle.py ------------------------------------------------------------------------------------------
-def test_what_builds_a_source_package_is_read_from_its_archive(attempt: ModuleType, tmp_path: Path) -> None:
+# --- bundle.py ----------------------------------------------------------------------------------------
+def test_what_builds_a_source_package_is_read_from_its_archive(program: ModuleType, tmp_path: Path) -> None:
     bundle = load("bundle")
     (tmp_path / "x-1").mkdir()
     (tmp_path / "x-1/pyproject.toml").write_text('[build-system]\nrequires = ["setuptools>=80"]\n')
@@ -193,7 +193,7 @@ def test_what_builds_a_source_package_is_read_from_its_archive(attempt: ModuleTy
 
 
 def test_constraints_are_the_versions_of_a_lock(
-    attempt: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load("bundle")
     monkeypatch.setattr(bundle, "LOCKS", tmp_path)

@@ -121,7 +121,7 @@ def test_a_build_stays_on_what_was_pinned(
     # The mirror drops the pinned version: the error names the fix, and the fix works.
     publish(mirror[0], "labdock-dummy_2.0.deb")
     # Without a change, the build would take the step from its cache.
-    project.replace("lab/build/attempt.py", "import os\n", "import os  # changed\n")
+    project.replace("lab/build/run_and_explain.py", "import os\n", "import os  # changed\n")
     done = project.make("up", check=False)
     assert done.returncode != 0
     assert done.stderr.splitlines()[-2] == (

@@ -168,12 +168,12 @@ def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
 def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], site: Site) -> None:
     """uv prints a malformed address as it is. The negative control lets that through."""
     project, _ = built
-    script, lock = (project.read(name) for name in ("lab/build/attempt.py", "requirements.lock"))
+    script, lock = (project.read(name) for name in ("lab/build/run_and_explain.py", "requirements.lock"))
     unescaped = f"{site.url()} https://reader:{PASSWORD}@{site.address}/more/simple"
     try:
         for mask, shown in ((script, False), (script.replace('re.sub(r"//\\S*@", "//", text)', "text"), True)):
             assert (mask != script) is shown
-            (project.folder / "lab/build/attempt.py").write_text(mask)
+            (project.folder / "lab/build/run_and_explain.py").write_text(mask)
             project.set_env(PIP_INDEX_URL=site.url())
             build(project, "lab")
             project.set_env(PIP_INDEX_URL=unescaped)
@@ -186,13 +186,13 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
         # A correct address at which no server answers.
         project.set_env(PIP_INDEX_URL=f"{site.url()} {site.url().replace(site.address, '127.0.0.1:9')}")
         both = f"cannot be reached (PIP_INDEX_URL is 'https://{site.address}/simple https://127.0.0.1:9/simple')"
-        (project.folder / "lab/build/attempt.py").write_text(script)
+        (project.folder / "lab/build/run_and_explain.py").write_text(script)
         assert both in said(project, "add", f"PKG={EXTRA}")
         (project.folder / "requirements.lock").write_text(f"# again\n{lock}")
         assert both in said(project, "up")
     finally:
         project.set_env(PIP_INDEX_URL=site.url())
-        (project.folder / "lab/build/attempt.py").write_text(script)
+        (project.folder / "lab/build/run_and_explain.py").write_text(script)
         (project.folder / "requirements.lock").write_text(lock)
 
 

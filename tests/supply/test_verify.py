@@ -179,7 +179,7 @@ def test_tomorrow_the_distributions_part_is_the_same(
 ) -> None:
     system.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
     if not dated:
-        system.replace("lab/build/attempt.py", '{"SOURCE_DATE_EPOCH": "315532800"}', "{}")
+        system.replace("lab/build/run_and_explain.py", '{"SOURCE_DATE_EPOCH": "315532800"}', "{}")
     today = own_layers(system, tmp_path / "today", BASE)
     assert (own_layers(system, tmp_path / "tomorrow", tomorrow) == today) is dated
 

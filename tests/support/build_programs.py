@@ -16,6 +16,6 @@ def load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # packages.py and bundle.py import attempt
+    sys.modules[name] = module  # packages.py and bundle.py import run_and_explain
     loader.exec_module(module)
     return module

@@ -21,8 +21,8 @@ from tests.support.repository import ROOT, git
 FILES = [
     ".copier-answers.yml",
     ".devcontainer/devcontainer.json",
-    ".devcontainer/open.cmd",
-    ".devcontainer/open.sh",
+    ".devcontainer/initialize.cmd",
+    ".devcontainer/initialize.sh",
     ".dockerignore",
     ".gitattributes",
     ".gitignore",

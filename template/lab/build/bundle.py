@@ -15,7 +15,7 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-from attempt import attempt
+from run_and_explain import run_and_explain
 
 LOCKS = Path("/build")
 
@@ -31,7 +31,7 @@ def constraints(lock: str) -> str:
 def download(wheels: Path, lock: str, names: list[str]) -> None:
     """Download packages and what they depend on, at the locked versions; exits if that fails."""
     options = ("--quiet", "--prefer-binary", "--constraint", constraints(lock), "--dest", str(wheels))
-    if names and (status := attempt("pip", "download", *options, "--", *names)):
+    if names and (status := run_and_explain("pip", "download", *options, "--", *names)):
         sys.exit(status)
 
 
@@ -50,7 +50,7 @@ def add_debs(debs: Path, installed: list[str]) -> None:
     base = subprocess.run(query, check=True, text=True, capture_output=True).stdout.split()
     missing = sorted({*installed} - {*base})
     for command in (("update", "-qq", "--error-on=any"), ("download", "-qq", *missing)):
-        if status := attempt("apt-get", *command):
+        if status := run_and_explain("apt-get", *command):
             sys.exit(status)
     with (debs / "Packages").open("w", encoding="utf-8") as listed:
         for deb in sorted(debs.glob("*.deb")):

@@ -14,8 +14,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from attempt import BUNDLE, Source, masked, python_settings, restored
-from attempt import reason as common_reason
+from run_and_explain import BUNDLE, Source, masked, python_settings, restored
+from run_and_explain import reason as common_reason
 
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
 CERTIFICATES = Path("/run/ca.pem")  # LAB_CA_BUNDLE

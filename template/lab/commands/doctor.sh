@@ -2,9 +2,11 @@
 # Checks engine, settings and files. Prints a line for each: ok, note, or FIX with what to do. Fails if there is a FIX.
 set -eu
 . lab/commands/lib/all.sh
-. lab/commands/doctor/settings.sh
+. lab/commands/doctor/scratch.sh
+. lab/commands/doctor/certificates.sh
+. lab/commands/doctor/port.sh
 . lab/commands/doctor/env_file.sh
-. lab/commands/doctor/files.sh
+. lab/commands/doctor/token.sh
 . lab/commands/doctor/mounts.sh
 . lab/commands/doctor/disk.sh
 . lab/commands/doctor/lab.sh

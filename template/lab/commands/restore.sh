@@ -41,7 +41,7 @@ LC_ALL=C awk -v line="PYTHON_IMAGE=$(part base)" '
     { print }
     END { if (!found) print line }' .env >.env.new
 mv .env.new .env
-. lab/commands/lib/settings.sh # .env has changed
+. lab/commands/lib/read_settings.sh # .env has changed
 docker tag "$(part lab)" "$(image lab)"
 docker image rm "$(part lab)" >/dev/null
 rm -f lab/bundle/project.sha256

@@ -13,7 +13,7 @@ sys.path.append("/opt/labdock")  # for contents.py
 home = Path(os.environ["HOME"])
 
 # --- authentication -----------------------------------------------------------------------------------
-# An empty token would open the lab to everybody. So this process, which uses the token, repeats the rule of checks.sh.
+# An empty token would open the lab to everybody. So this process repeats the rule of start_checks.sh for the token.
 token = Path("/run/secrets/jupyter_token").read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 characters = b"".join(token.split())
 if len(characters) < 32 or not all(33 <= character <= 126 for character in characters):

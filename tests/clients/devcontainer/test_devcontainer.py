@@ -116,14 +116,14 @@ def test_without_its_first_command_a_deleted_override_is_an_error(cli: Cli, fres
 def on_windows(command: str, folder: Path, script: int | None) -> int:
     """The status with which cmd.exe ends `command`, if `sh` ends with `script`, or if there is no `sh` (None).
 
-    cmd.exe knows no comments in a command. This reads open.cmd line by line, and fails on a line that it does not know.
+    cmd.exe knows no comments in a command. This reads initialize.cmd line by line, and fails on an unknown line.
     """
     first, otherwise = command.split(" || ")
-    assert first.startswith("sh .devcontainer/open.sh") and otherwise == r".devcontainer\open.cmd"
+    assert first.startswith("sh .devcontainer/initialize.sh") and otherwise == r".devcontainer\initialize.cmd"
     if script == 0:
         return 0
     found = script is not None
-    for line in (folder / ".devcontainer/open.cmd").read_text().splitlines():
+    for line in (folder / ".devcontainer/initialize.cmd").read_text().splitlines():
         if line == "if not errorlevel 1 exit /b 1" and found:
             return 1
         if line == "if not exist compose.override.yaml echo services: {}>compose.override.yaml":
@@ -138,15 +138,15 @@ def on_windows(command: str, folder: Path, script: int | None) -> int:
 
 
 def test_the_first_command_on_each_system(render: Render, tmp_path: Path) -> None:
-    """What open.sh refuses is an error everywhere. Windows may have no `sh`."""
+    """What initialize.sh refuses is an error everywhere. Windows may have no `sh`."""
     project = render()
     text = project.read(".devcontainer/devcontainer.json")
     (command,) = re.findall(r'"initializeCommand": (".*"),', text)
     command = json.loads(command)
     (tmp_path / ".devcontainer").mkdir()
-    shutil.copy(project.folder / ".devcontainer/open.cmd", tmp_path / ".devcontainer")
+    shutil.copy(project.folder / ".devcontainer/initialize.cmd", tmp_path / ".devcontainer")
     for script, opens in ((0, True), (1, False)):
-        (tmp_path / ".devcontainer/open.sh").write_text(f"exit {script}")
+        (tmp_path / ".devcontainer/initialize.sh").write_text(f"exit {script}")
         assert (subprocess.run(["sh", "-c", command], cwd=tmp_path).returncode == 0) is opens
         assert (on_windows(command, tmp_path, script) == 0) is opens
         assert not (tmp_path / "compose.override.yaml").exists()

@@ -149,7 +149,7 @@ def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> 
     done = fresh_project.make("up", check=False)
     assert ".git/config holds credentials ('url = ...')" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
-    before_an_editor = fresh_project.run("sh", ".devcontainer/open.sh", check=False)
+    before_an_editor = fresh_project.run("sh", ".devcontainer/initialize.sh", check=False)
     assert before_an_editor.returncode == 1 and before_an_editor.stderr == done.stderr.partition("make:")[0]
     (fresh_project.folder / ".env").unlink()
     fresh_project.make("env")

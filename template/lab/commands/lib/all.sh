@@ -1,7 +1,7 @@
 # Everything that the commands share. Source it in the project's folder: `. lab/commands/lib/all.sh`.
 # shellcheck shell=sh
-. lab/server/checks.sh
-. lab/commands/lib/settings.sh
+. lab/server/start_checks.sh
+. lab/commands/lib/read_settings.sh
 . lab/commands/lib/engine.sh
 . lab/commands/lib/build.sh
 . lab/commands/lib/checks/engine.sh

@@ -52,7 +52,7 @@ refuse_build() {
     refuse "the image was not built: $(build_failure "$1" "${2:-}")"
 }
 
-# build_failure LOG: the reason. The Dockerfile's steps print their own, in a line with "labdock: " (lab/build/attempt.py).
+# build_failure LOG: the reason. The Dockerfile's steps print their own, in a line with "labdock: " (lab/build/run_and_explain.py).
 build_failure() {
     reason=$(sed -n 's/.*labdock: //p' "$1" | tail -n 1)
     if [ -n "$reason" ]; then

@@ -1,4 +1,4 @@
-"""Run a command of the build with your site's settings: `python attempt.py COMMAND [ARGUMENT ...]`.
+"""Run a command of the build with your site's settings: `python run_and_explain.py COMMAND [ARGUMENT ...]`.
 
 The settings are the certificates, package index, Debian mirrors and proxy in .env, or the bundle in lab/bundle. The
 command's output passes through, without credentials. If the command fails, the last line says why in one sentence.
@@ -139,7 +139,7 @@ def reason(said: str, source: Source) -> str | None:
     return None
 
 
-def attempt(*command: str) -> int:
+def run_and_explain(*command: str) -> int:
     """Run `command`, show its output, and explain its failure; its exit status."""
     addresses = INDEX.read_text(encoding="utf-8").split() if INDEX.exists() else []
     source = Source("the package index", "PIP_INDEX_URL", masked(" ".join(addresses)))
@@ -171,4 +171,4 @@ def attempt(*command: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(attempt(*sys.argv[1:]))
+    sys.exit(run_and_explain(*sys.argv[1:]))

@@ -1,0 +1,12 @@
+# Doctor's check of the port. Prints a problem and its fix, or nothing.
+# shellcheck shell=sh
+
+# A port that another program uses is found by `make up`: only a program that listens can tell on every system.
+check_port_free() {
+    port=$(setting JUPYTER_PORT)
+    whole_number "$port" 1 65535 || return 0
+    case $(docker compose port lab 8888 2>/dev/null) in *":$port") return ;; esac # this lab has it
+    container=$(docker ps --filter "publish=$port" --format '{{.Names}}' | head -n 1)
+    [ -z "$container" ] ||
+        echo "port $port is used by container $container. Run '$(into_env JUPYTER_PORT=0)' for any free port, or set JUPYTER_PORT to another port in .env."
+}

@@ -1,0 +1,11 @@
+# Doctor's check of scratch space: does memory hold it. Prints a problem and its fix, or nothing.
+# shellcheck shell=sh
+
+# Files in scratch space count as memory. If all three folders are full, the server needs memory too.
+check_scratch() {
+    scratch=$(bytes "$(setting LAB_SCRATCH)")
+    memory=$(bytes "$(setting LAB_MEMORY)")
+    [ "$scratch" -gt 0 ] && [ "$memory" -gt 0 ] || return 0 # check_limits reports it
+    [ "$((3 * scratch))" -lt "$memory" ] ||
+        echo "LAB_SCRATCH is '$(setting LAB_SCRATCH)' and LAB_MEMORY is '$(setting LAB_MEMORY)'. LAB_SCRATCH must be less than a third of LAB_MEMORY. Change one of them in .env to fix it."
+}
