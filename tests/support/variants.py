@@ -47,7 +47,6 @@ def beside(project: Project, folder: Path, *layers: dict[str, Any], **environmen
 
 def with_server(project: Project, folder: Path, file: str, text: str) -> dict[str, Any]:
     """A layer that puts a changed `file` of lab/server into the lab, without a build."""
-    server = folder / "server"
-    shutil.copytree(project.folder / "lab/server", server)
-    (server / file).write_text(text)
-    return {"services": {"lab": {"volumes": [f"{server}:/opt/labdock:ro"]}}}
+    changed = folder / Path(file).name
+    changed.write_text(text)
+    return {"services": {"lab": {"volumes": [f"{changed}:/opt/labdock/{file}:ro"]}}}
