@@ -68,7 +68,10 @@ FOUND: dict[str, tuple[Callable[[Project], object], str]] = {
         "LAB_SCRATCH is '1g' and LAB_MEMORY is '3g'",
     ),
     "no address": (appended("PIP_INDEX_URL=https://a:b@one/simple https://a:b/c@two"), "PIP_INDEX_URL is '...@two'"),
-    "no scheme": (appended("PIP_INDEX_URL=one/simple"), "PIP_INDEX_URL is 'one/simple', which is no index address"),
+    "no scheme": (
+        appended("PIP_INDEX_URL=one/simple"),
+        "PIP_INDEX_URL is 'one/simple', which is not the address of a package index",
+    ),
     "space in a password": (
         appended("PIP_INDEX_URL='https://a:b c@one/simple'"),
         "PIP_INDEX_URL is 'https://a:...'",
@@ -251,7 +254,7 @@ def test_an_engine_whose_disk_is_elsewhere(sound: Project, tmp_path: Path) -> No
     program(sound, tmp_path, "df", f"case $2 in .) ;; *) exit 1 ;; esac{DF.format(engine=0, project=GB)}")
     printed = doctor(sound)
     assert printed["FIX"] == []
-    assert "'docker system df' prints their size" in printed["note"][0]
+    assert "To see their size, run 'docker system df'" in printed["note"][0]
 
 
 # --- certificates ---------------------------------------------------------------------------------
@@ -259,8 +262,8 @@ VALID = (DATA / "nobodys-ca.pem").read_text()
 BUNDLES = {
     "valid": (VALID, ""),
     "damaged": (VALID + VALID.replace("MII", "AAA"), "a certificate in it is damaged"),
-    "words": ("see the intranet\n", "which holds no certificate in PEM form"),
-    "empty": ("", "which holds no certificate in PEM form"),
+    "words": ("see the intranet\n", "which contains no certificate in PEM form"),
+    "empty": ("", "which contains no certificate in PEM form"),
 }
 
 
