@@ -180,7 +180,9 @@ def test_a_missing_setting_is_no_problem(sound: Project) -> None:
     lines = [line for line in sound.read(".env").splitlines() if not line.startswith(("LAB_UMASK=", "LAB_PIDS="))]
     env(sound).write_text("\n".join(lines) + "\n")
     assert problems(sound) == []
-    assert doctor(sound)["note"] == [".env has no line for LAB_UMASK LAB_PIDS. The defaults in sample.env apply."]
+    assert doctor(sound)["note"] == [
+        ".env has no line for LAB_UMASK LAB_PIDS. The defaults in sample.env apply. You need to change nothing."
+    ]
 
 
 @pytest.mark.full
@@ -194,7 +196,9 @@ def test_doctor_stops_its_search_after_many_files(sound: Project, tmp_path: Path
 
 def test_a_missing_env_is_no_problem(sound: Project) -> None:
     env(sound).unlink()
-    assert doctor(sound)["note"] == ["there is no .env, so every setting has its default. 'make env' writes one."]
+    assert doctor(sound)["note"] == [
+        "there is no .env, so every setting has its default. To create one, run 'make env'."
+    ]
 
 
 def test_without_an_engine_doctor_reports_only_that(sound: Project) -> None:
@@ -261,7 +265,7 @@ def test_an_engine_whose_disk_is_elsewhere(sound: Project, tmp_path: Path) -> No
 VALID = (DATA / "nobodys-ca.pem").read_text()
 BUNDLES = {
     "valid": (VALID, ""),
-    "damaged": (VALID + VALID.replace("MII", "AAA"), "a certificate in it is damaged"),
+    "damaged": (VALID + VALID.replace("MII", "AAA"), "a certificate in this file is damaged"),
     "words": ("see the intranet\n", "which contains no certificate in PEM form"),
     "empty": ("", "which contains no certificate in PEM form"),
 }
@@ -315,7 +319,7 @@ def test_a_frozen_server_is_found_and_fixed(lab: Project) -> None:
     assert problems(lab) == []
     lab.shell(FREEZE)
     (line,) = problems(lab)
-    assert line.startswith("the lab runs but does not answer. Its kernels may still save their work")
+    assert line.startswith("the lab runs but does not answer. Its notebook kernels may still be saving")
     fix(lab, line)
     becomes(lab, "healthy")
     assert problems(lab) == []

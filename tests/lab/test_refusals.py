@@ -57,7 +57,7 @@ def test_no_engine_answers(spoilt: Project) -> None:
     done = spoilt.run("env", "DOCKER_HOST=tcp://127.0.0.1:1", "make", "up", check=False)
     *_, said, _ = done.stderr.splitlines()
     assert done.returncode != 0
-    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1. Start it.")
+    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1. Start the engine.")
 
 
 def test_an_engine_that_the_user_may_not_use(project: Project) -> None:

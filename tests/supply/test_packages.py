@@ -73,7 +73,7 @@ def layers(project: Project) -> list[tuple[str, int]]:
 
 REFUSED = {
     "polars>=": "'polars>=' is not a package name. Write NAME or NAME>=VERSION, in quotes.",
-    "no-such-package-at-all": "no package has the name 'no-such-package-at-all'. Look up the right name in the package ",
+    "no-such-package-at-all": "no package has the name 'no-such-package-at-all'. Look up the right name ",
     "numpy<2 pandas>=3": "no versions fit together: ",
     "": "no package is named. Run 'make add PKG=\"NAME\"'.",
     "--index=evil": "'--index=evil' is not a package name. Write NAME or NAME>=VERSION, in quotes.",

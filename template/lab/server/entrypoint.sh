@@ -60,7 +60,7 @@ writable() {
     owner_gid=${owner#* }
     problem="the lab runs as uid $uid, gid $gid and cannot write $2/,"
     if [ "$owner_uid" = 0 ] && [ "$uid" != 0 ] && mapped uid_map; then
-        refuse "$problem which belongs to uid 0, gid $owner_gid in the container. The engine runs without root, so uid 0 is you. Set LAB_UID=0 and LAB_GID=0 in .env."
+        refuse "$problem which belongs to uid 0, gid $owner_gid. The engine runs without root, so uid 0 is you. Set LAB_UID=0 and LAB_GID=0 in .env."
     elif [ "$owner_uid" = "$uid" ]; then
         refuse "$problem although it belongs to this uid. Run 'chmod u+rwx $2' in the project's folder."
     elif [ "$owner_uid" = 0 ] || [ "$owner_gid" = 0 ]; then
