@@ -17,7 +17,7 @@ PIP = r"pip --python \1 install --quiet --no-compile --no-deps --require-hashes 
 
 @dataclass(frozen=True)
 class Measure:
-    """One optimization: `undo` removes it from the text of `file`; `rows` are measured without it."""
+    """A change that removes one optimization: `undo` applies it to the text of `file`; `rows` are measured then."""
 
     what: str
     file: str
@@ -39,46 +39,48 @@ def excluded(text: str) -> str:
 START = ("cpu", "api", "cell")
 MEASURES = [
     Measure(
-        "the bytecode of both environments",
+        "no bytecode for both environments",
         DOCKERFILE,
         lambda text: re.sub(r"python /compile_bytecode.py /opt/\w+", "true", text),
         ("cold", "unpacked", *START),
     ),
     Measure(
-        "the bytecode of the standard library",
+        "no bytecode for the standard library",
         DOCKERFILE,
         lambda text: re.sub(r'python /compile_bytecode.py "\$\(.*\n', "true\n", text),
         ("unpacked", *START),
     ),
-    Measure("no bytecode for packages' tests", COMPILE, without(' if "tests" not in path.parts'), ("cold", "unpacked")),
-    Measure("leaving rfc3987-syntax out", LOCK, excluded, ("unpacked", *START)),
     Measure(
-        "leaving source maps out",
+        "bytecode for packages' tests too", COMPILE, without(' if "tests" not in path.parts'), ("cold", "unpacked")
+    ),
+    Measure("with rfc3987-syntax", LOCK, excluded, ("unpacked", *START)),
+    Measure(
+        "with source maps",
         DOCKERFILE,
         without("find /opt/jupyter -name '*.js.map' -delete", "true"),
         ("unpacked",),
     ),
-    Measure("uv (pip instead)", DOCKERFILE, lambda text: SYNC.sub(PIP, text), ("cold", "added")),
+    Measure("pip instead of uv", DOCKERFILE, lambda text: SYNC.sub(PIP, text), ("cold", "added")),
     Measure(
-        "building both environments at once",
+        "environments built one after the other",
         DOCKERFILE,
         without("FROM build AS kernel", "FROM server AS kernel"),
         ("cold",),
     ),
     Measure(
-        "a layer of their own for large packages",
+        "large packages not in a separate layer",
         SPLIT,
         without("LEAST = 10_000_000", "LEAST = 10**12"),
         ("cold", "added"),
     ),
     Measure(
-        "bytecode from the build's cache",
+        "bytecode not from the build's cache",
         COMPILE,
         without("if kept.exists():", "if False:"),
         ("added",),
     ),
     Measure(
-        "any cache of the build's",
+        "no cache mounts",
         DOCKERFILE,
         lambda text: re.sub(r" --mount=type=cache,\S*target=/root/\.cache", "", text),
         ("added",),
@@ -91,17 +93,19 @@ def ablations(folder: Path, package: str) -> Costs:
     lab = subjects.render(folder / "labdock")
     costs: Costs = {}
     cold: list[str] = []
-    whole = Measure("nothing", DOCKERFILE, str, ("cold", "added", "unpacked", *START))
+    whole = Measure("none", DOCKERFILE, str, ("cold", "added", "unpacked", *START))
     try:
         for measure in (whole, *MEASURES):
             path = lab.folder / measure.file
             delivered = path.read_text(encoding="utf-8")
             undone = measure.undo(delivered)
             if measure is not whole and undone == delivered:
-                raise RuntimeError(f"{measure.file} does not contain '{measure.what}'. Update MEASURES.")
+                raise RuntimeError(
+                    f"{measure.file} does not contain the text that '{measure.what}' changes. Update MEASURES."
+                )
             path.write_text(undone, encoding="utf-8")
             costs[measure.what] = found = measured(lab, measure.rows, package, cold)
-            print(f"  without {measure.what}: {found}", flush=True)
+            print(f"  {measure.what}: {found}", flush=True)
             path.write_text(delivered, encoding="utf-8")
     finally:
         lab.remove()

@@ -71,7 +71,9 @@ def images_table(samples: Samples, repeat: int) -> str:
         verdict = {None: "", True: "met", False: "**missed**"}[met]
         number = "" if ratio is None else f"{ratio:.2f}"
         lines.append(f"| {row.what} | {cell(key, ours)} | {cell(key, theirs)} | {number} | {target} | {verdict} |")
-    times = "once" if repeat == 1 else f"{repeat} times in turn; medians, in brackets the range"
+    times = (
+        "once" if repeat == 1 else f"{repeat} times, alternately. Each value is a median, with the range in brackets"
+    )
     return "\n".join([f"{machine()} Measured {times}.", "", *lines])
 
 
@@ -85,14 +87,20 @@ def saving_table(seconds: dict[str, dict[str, list[float]]]) -> str:
         verdict = "met" if ratio <= SAVING else "**missed**"
         lines.append(f"| {what} | {shown[0]} | {shown[1]} | {ratio:.2f} | ratio ≤ {SAVING} | {verdict} |")
     times = len(next(iter(seconds.values()))["labdock"])
-    return "\n".join([f"{machine()} Measured {times} times in turn; medians, in brackets the range.", "", *lines])
+    return "\n".join(
+        [
+            f"{machine()} Measured {times} times, alternately. Each value is a median, with the range in brackets.",
+            "",
+            *lines,
+        ]
+    )
 
 
 def ablations_table(costs: dict[str, dict[str, float]]) -> str:
-    """What labdock costs without each optimization, as Markdown; a cell is empty if it was not measured."""
+    """What labdock costs with each change, as Markdown; a cell is empty if it was not measured."""
     keys = [key for key in ROWS if any(key in found for found in costs.values())]
     lines = [
-        "| " + " | ".join(["Without", *(ROWS[key].what.lower() for key in keys)]) + " |",
+        "| " + " | ".join(["Change", *(ROWS[key].what.lower() for key in keys)]) + " |",
         "|---" * (len(keys) + 1) + "|",
         *(
             "| " + " | ".join([what, *(shown(key, found[key]) if key in found else "" for key in keys)]) + " |"
@@ -118,8 +126,8 @@ def limit_table(parts: dict[str, float], image: float) -> str:
 def labs_table(labs: int, container: float, machine_wide: float) -> str:
     """The memory of each of several labs on one machine, as Markdown: bytes."""
     rows = [
-        ("Memory of a lab at rest, as its container counts", container),
-        ("Memory that each lab takes from the machine, page cache aside", machine_wide),
+        ("Memory of a lab at rest, as the engine counts for its container", container),
+        ("Memory of the machine that each lab uses, without page cache", machine_wide),
     ]
     lines = [f"| {what} | {size / 1e6:.0f} MB |" for what, size in rows]
     return "\n".join([f"{machine()} {labs} labs of one image.", "", "| What | Size |", "|---|---|", *lines])
@@ -136,7 +144,9 @@ def demo_table(steps: list[tuple[str, float]], engine_before: bool) -> str:
     """The table of `make demo`, as Markdown."""
     rows = [f"| {what} | {seconds:.1f} |" for what, seconds in steps]
     state = (
-        "An engine was running before, and layers may have been in its cache." if engine_before else "No engine before."
+        "An engine was running before, and layers may have been in its cache."
+        if engine_before
+        else "No engine was running before."
     )
     return "\n".join([f"{machine()} {state}", "", "| Step of `make demo` | Seconds |", "|---|---|", *rows])
 

@@ -86,7 +86,7 @@ def main() -> None:
     servers = [serve(*how) for how in MANAGERS.values()]
     steps = {
         "Save a notebook of 12 MB": lambda port, name: save(port, f"contents/data/{name}.ipynb", plots),
-        "The same with a checkpoint, as Ctrl-S does": lambda port, name: save(
+        "Save it with a checkpoint, as Ctrl-S does": lambda port, name: save(
             port, f"contents/data/{name}.ipynb", plots, checkpoint=True
         ),
         "Upload a file of 12 MB, in pieces": lambda port, name: pieces(port, f"contents/data/{name}.bin", piece),

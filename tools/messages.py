@@ -13,7 +13,7 @@ from pathlib import Path
 
 # Topic -> the files whose messages belong to it. The first pattern that fits decides.
 TOPICS = {
-    "The container engine": ["lab/commands/lib/engine*"],
+    "The container engine": ["lab/commands/lib/engine*", "lab/commands/lib/checks/engine*"],
     "Settings, folders and updates": ["lab/commands/lib/*", "lab/commands/doctor*"],
     "Changing packages": ["lab/build/packages.py", "lab/commands/packages.sh"],
     "Building the image": ["lab/build/*"],
@@ -24,24 +24,25 @@ TOPICS = {
 # Part of a message (a pattern) -> what it means. Every pattern has to fit a message.
 EXPLAINED = {
     r"usermod": "Members of the group `docker` have the rights of root.",
-    r"SELinux": "With SELinux, a file that is mounted gets a label that other programs may not read.",
-    r"newer packages than|(?=.*mirror).*compose\.pins": "Debian's mirrors keep only the newest versions.",
+    r"SELinux": "SELinux gives each mounted file a new label. Other programs may then have no permission to read it.",
+    r"newer packages than|(?=.*mirror).*compose\.pins": "A Debian mirror keeps only the newest versions.",
     r"certificate of": "A proxy at your site probably replaces certificates with its own.",
     r"do not trust": "The file was damaged on its way, or someone changed it.",
     r"<<<<<<<": "`copier update` and you changed the same lines.",
-    r"could not delete": "Without root, the engine maps every other id to one that is not yours.",
+    r"could not delete": "Files of another id would not belong to you on this machine.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp`, home and `/run/try` count as memory.",
-    r"another folder|copied from": "Two checkouts with the same name stop each other.",
-    r"refused to start": "The lab checks its settings at each start. This is what it found.",
-    r"does not answer": "The server process hangs. A restart ends all notebook kernels.",
-    r"would be lost": "Only `data/` and `notebooks/` are folders of your machine.",
-    r"not built: |^see the lines": "The rest of the message, or the lines above it, say why.",
-    r"no versions fit together": "Some packages exclude each other. Ask for another version of one of them.",
+    r"another folder|copied from": "Compose would replace the lab of one folder with the lab of the other.",
+    r"refused to start": "The text after the colon is another message on this page. Follow its fix first.",
+    r"does not answer": "The server hangs. A restart ends all notebook kernels and loses unsaved results.",
+    r"would be lost": "Only `data/` and `notebooks/` are on your machine's disk.",
+    r"not built: ": "The text after the colon is another message on this page. Follow its fix.",
+    r"no versions fit together": "The text after the colon names the packages. Ask for another version of one of them.",
     r"CycloneDX": "This is a bug in the template. Please report it.",
-    r"cannot be copied": "The end of the message is the reason that the operating system gives.",
+    r"cannot be copied": "The text after the colon is the error of the operating system. Fix it, then copy again.",
     r"Piece .* cannot be read": "Upload the file again.",
     r"no notebook": "`make run` runs every notebook in that folder.",
-    r"differs from (the first|build 1)": "[Reproducible builds](../explanation/reproducible.md) lists what can differ.",
+    r"differs from (the first|build 1)": "Possible causes: [What is not reproducible]"
+    "(../explanation/reproducible.md#what-is-not-reproducible).",
 }
 
 # In these shell files, `echo` prints a problem. In others, only `refuse` and these variables contain one.

@@ -131,8 +131,13 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     for decorator in test.decorator_list:
         match decorator:
             case ast.Call(ast.Attribute(attr="parametrize"), [_, ast.Name(name)]) if name in dicts:
-                found.append("; ".join(ast.literal_eval(key) for key in dicts[name]))
+                found.append("; ".join(as_code(ast.literal_eval(key)) for key in dicts[name]))
     return found
+
+
+def as_code(case: str) -> str:
+    """The name of a case. If it is the input itself, such as `../`, a reader sees it as code."""
+    return f"`{case}`" if re.search(r"\W", case) and " " not in case else case
 
 
 def bench(text: str) -> str:
@@ -144,7 +149,7 @@ def bench(text: str) -> str:
                     (number, asked, f"`{test}`" + (f": {check}" if check else ""))
                     for number, (asked, test, check) in ast.literal_eval(listed).items()
                 ]
-                return table(("Number", "What it asks for", "Test"), rows)
+                return table(("Number", "Requirement", "Test"), rows)
     raise ValueError("no BENCH = {…} in the test")
 
 

@@ -1,4 +1,4 @@
-"""Requests without the token: every page, method and websocket of the server."""
+"""Requests without the token."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tools.notebook import LabClient
 # Every route that answers without the token, and why. Every other and every new route has to refuse.
 PUBLIC = {
     r"/login$": "the page where you type the token",
-    r"/logout$": "ends the browser's own session",
+    r"/logout$": "ends the session of this browser",
     r"/(robots\.txt)$": "a file of the server's packages",
     r"/(favicon\.ico)$": "a file of the server's packages",
     r"/(robots\.txt|favicon\.ico)$": "a file of the server's packages",
@@ -23,10 +23,10 @@ PUBLIC = {
     r"/lab/extensions/(.*)$": "files of the server's packages",
     r"/lab/api/themes/(.*)$": "files of the server's packages",
     r"/api$": "the version of the server, which the health check requests",
-    r"/?$": "redirects to the front end, which refuses",
-    r"/.*/$": "redirects to the same path without the slash, which refuses",
-    r"/api/notebooks/?(.*)$": "redirects to the same path below /api/contents, which refuses",
-    r"/lab/api/licenses/(.*)$": "never sends an answer, because of a bug in jupyterlab_server",
+    r"/?$": "redirects to the front end, which asks for the token",
+    r"/.*/$": "redirects to the same path without the slash, which asks for the token",
+    r"/api/notebooks/?(.*)$": "redirects to the same path below /api/contents, which asks for the token",
+    r"/lab/api/licenses/(.*)$": "a bug in jupyterlab_server: no request gets an answer, even with the token",
 }
 
 
@@ -35,11 +35,11 @@ CREDENTIALS: dict[str, tuple[str, Headers]] = {
     "no token": ("", ()),
     "an empty token": ("", [("Authorization", "token ")]),
     "a wrong token": ("", [("Authorization", f"token {WRONG}")]),
-    "a wrong token as Bearer": ("", [("Authorization", f"Bearer {WRONG}")]),
-    "an empty token in the query": ("?token=", ()),
-    "a wrong token in the query": (f"?token={WRONG}", ()),
-    "a forged cookie": ("", [("Cookie", "{session}=2|1:0|10:1700000000|1:x|4:cm9vdA==|" + WRONG)]),
-    "an unsigned cookie": ("", [("Cookie", "{session}=root")]),
+    "a wrong Bearer token": ("", [("Authorization", f"Bearer {WRONG}")]),
+    "an empty token in the URL": ("?token=", ()),
+    "a wrong token in the URL": (f"?token={WRONG}", ()),
+    "a cookie with a false signature": ("", [("Cookie", "{session}=2|1:0|10:1700000000|1:x|4:cm9vdA==|" + WRONG)]),
+    "a cookie without a signature": ("", [("Cookie", "{session}=root")]),
 }
 
 
@@ -58,7 +58,7 @@ def answering(lab: LabClient, registered: list[Route], credentials: str) -> set[
 
 
 @pytest.mark.attack(
-    "Request every route, method and websocket without a valid token",
+    "Send a request with each method to every route and websocket, without a valid token",
     "Refused, except for [the paths below](#what-answers-without-the-token).",
 )
 @pytest.mark.parametrize("credentials", CREDENTIALS)
@@ -67,7 +67,7 @@ def test_nothing_else_answers_without_the_token(target: LabClient, registered: l
 
 
 @pytest.mark.full
-@pytest.mark.attack("Do the same with `JUPYTER_UI=notebook`", "Refused, except for the same paths.")
+@pytest.mark.attack("Send the same requests to a lab with `JUPYTER_UI=notebook`", "Refused, except for the same paths.")
 def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")

@@ -53,19 +53,19 @@ def stranger(careless: LabClient) -> Browser:
 
 # --- origins ----------------------------------------------------------------------------------------
 ORIGINS = {
-    "a foreign page": FOREIGN,
-    "a page without an origin": "null",
-    "a file": "file://",
-    "another server of this host": "http://127.0.0.1:1",
-    "another name of this host": "http://localhost:8888",
-    "a name that starts like the lab's": "http://{own}.foreign.example",
-    "the lab's name as a user": "http://{own}@foreign.example",
-    "two origins": "http://{own}, http://foreign.example",
-    "an empty origin": "",
+    "another site": FOREIGN,
+    "the word null": "null",
+    "file://": "file://",
+    "http://127.0.0.1:1 (another port)": "http://127.0.0.1:1",
+    "http://localhost:8888 (another name of the machine)": "http://localhost:8888",
+    "http://LAB-ADDRESS.foreign.example": "http://{own}.foreign.example",
+    "http://LAB-ADDRESS@foreign.example": "http://{own}@foreign.example",
+    "two origins in one header": "http://{own}, http://foreign.example",
+    "an empty header": "",
 }
 
 
-@pytest.mark.attack("Send a POST with another Origin. Cookies and XSRF value are correct", "404")
+@pytest.mark.attack("Send a POST with another Origin header. The cookies and the XSRF value are correct", "404")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
     whole = browser.sends(Origin=ORIGINS[origin], X_XSRFToken=browser.xsrf)
@@ -76,7 +76,8 @@ def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
 
 
 @pytest.mark.attack(
-    "Read the API from another Origin, or ask whether that is allowed (CORS)", "404. No CORS header allows it."
+    "Read the API with another Origin header. Ask with OPTIONS whether another origin may read it (CORS)",
+    "404. No CORS header allows it.",
 )
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
@@ -101,7 +102,7 @@ def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]
     browser.lab.request("DELETE", f"terminals/{terminal}")
 
 
-@pytest.mark.attack("Open a websocket of a kernel, a terminal or the server's events from another Origin", "403")
+@pytest.mark.attack("Open a websocket of a kernel, a terminal or the server's events with another Origin header", "403")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[str], origin: str) -> None:
     headers = [*browser.sends(Origin=ORIGINS[origin]), *UPGRADE]
@@ -130,15 +131,17 @@ def test_a_lab_for_every_origin_is_noticed(stranger: Browser) -> None:
 
 # --- requests that a page can send without reading the answer ------------------------------------
 FORGED: dict[str, dict[str, str]] = {
-    "as a form": {"Content_Type": "application/x-www-form-urlencoded"},
-    "as text": {"Content_Type": "text/plain"},
+    "as form data": {"Content_Type": "application/x-www-form-urlencoded"},
+    "as plain text": {"Content_Type": "text/plain"},
     "as JSON": {"Content_Type": "application/json"},
-    "with a guessed value": {"X_XSRFToken": "2|00000000|00000000000000000000000000000000|1700000000"},
-    "from another page's address": {"Referer": f"{FOREIGN}/"},
+    "with an invented XSRF value": {"X_XSRFToken": "2|00000000|00000000000000000000000000000000|1700000000"},
+    "with the Referer header of another site": {"Referer": f"{FOREIGN}/"},
 }
 
 
-@pytest.mark.attack("Send a changing request to every route with cookies but without the XSRF value", "403 or 405")
+@pytest.mark.attack(
+    "Send POST, PUT, PATCH and DELETE to every route, with the cookies but without the right XSRF value", "403 or 405"
+)
 @pytest.mark.parametrize("forged", FORGED)
 def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route], forged: str) -> None:
     headers = browser.sends(**FORGED[forged])
@@ -151,15 +154,15 @@ def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route],
 
 def test_a_lab_without_the_value_against_xsrf_is_noticed(stranger: Browser) -> None:
     """The control: the careless lab accepts a form from another page."""
-    form = stranger.sends(**FORGED["as text"], Referer=f"{FOREIGN}/")
+    form = stranger.sends(**FORGED["as plain text"], Referer=f"{FOREIGN}/")
     assert send(stranger.lab, "POST", ACT, form, b"{}").status == 200
 
 
 REFERERS = {
-    "no page": {},
-    "a foreign page": {"Referer": f"{FOREIGN}/"},
-    "another server of this host": {"Referer": "http://127.0.0.1:1/"},
-    "a name that starts like the lab's": {"Referer": "http://{own}.foreign.example/"},
+    "no Referer header": {},
+    "another site": {"Referer": f"{FOREIGN}/"},
+    "http://127.0.0.1:1 (another port)": {"Referer": "http://127.0.0.1:1/"},
+    "http://LAB-ADDRESS.foreign.example": {"Referer": "http://{own}.foreign.example/"},
 }
 FILES = (
     "/files/notebooks/iris.ipynb",
@@ -168,7 +171,9 @@ FILES = (
 )
 
 
-@pytest.mark.attack("Embed a file or a converted notebook in another page", "403")
+@pytest.mark.attack(
+    "Embed a file or a converted notebook in a page of another site (the Referer header names the page)", "403"
+)
 @pytest.mark.parametrize("referer", REFERERS)
 @pytest.mark.parametrize("file", FILES)
 def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str) -> None:
@@ -182,7 +187,7 @@ def test_the_labs_own_pages_embed_files(browser: Browser, file: str) -> None:
 
 
 # --- pages ------------------------------------------------------------------------------------------
-@pytest.mark.attack("Show a page of the lab in a frame of another page", "A header tells the browser to refuse.")
+@pytest.mark.attack("Show a page of the lab in a frame of another site", "A header tells the browser not to show it.")
 def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> None:
     answers = [answer for _, _, answer in sweep(browser.lab, registered, ["GET"], [bearer(browser.lab)])]
     pages = [answer for answer in answers if answer.headers.get_content_type() == "text/html" and answer.status == 200]
@@ -191,7 +196,8 @@ def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> Non
 
 
 @pytest.mark.attack(
-    "Open a page from a mount that runs code in the browser", "The page is sandboxed and has no access to the session."
+    "Open an HTML or SVG file in a mount that runs code in the browser",
+    "The browser runs the page in a sandbox, without access to the session.",
 )
 @pytest.mark.parametrize("path", ["/files/data/hostile.html", "/files/data/hostile.svg", FILES[1]])
 def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str) -> None:
@@ -226,7 +232,7 @@ def local(location: str) -> bool:
 
 
 @pytest.mark.attack(
-    "Redirect the user from the login page, or with a double slash, to another site",
+    "Send the user to another site, through the login page or through a path with a double slash",
     "Redirects lead only to paths of the lab.",
 )
 @pytest.mark.parametrize("place", ELSEWHERE)

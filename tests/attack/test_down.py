@@ -1,4 +1,4 @@
-"""A notebook kernel stops the server."""
+"""A notebook kernel tries to stop the server."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -46,7 +46,7 @@ def test_a_killed_server_comes_back(twin: Project) -> None:
 @pytest.mark.full
 @pytest.mark.attack(
     "Freeze the server from a kernel",
-    "The lab becomes unhealthy, and `make doctor` names the fix. Nothing restarts it, so kernels keep working.",
+    "The lab becomes unhealthy, and `make doctor` prints the fix. Nothing restarts the lab, so kernels keep working.",
 )
 def test_a_frozen_server_is_reported_and_left_alone(twin: Project) -> None:
     assert lab_line(twin).startswith("ok ")

@@ -26,9 +26,9 @@ print(subprocess.run([sys.executable, "-"], input={ATTEMPTS!r}, text=True, captu
 
 
 @pytest.mark.attack(
-    "Try mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf and "
-    "userfaultfd. Write to the image, the token and the Linux kernel's settings",
-    "Each is refused.",
+    "Call mount, chroot, mknod, setuid, chown to root, raw sockets, new namespaces, bpf, io_uring, perf and "
+    "userfaultfd. Write to the image, to the token and to the settings of the Linux kernel",
+    "The Linux kernel refuses each attempt.",
 )
 def test_every_attempt_is_refused(results: Results) -> None:
     assert {name: result for name, result in results.items() if result not in REFUSED | {"ENOENT"}} == {}
@@ -75,7 +75,7 @@ for child in children:
 """
 
 
-@pytest.mark.attack("Start a fork bomb", "It stops at the process limit. The server and other labs keep running.")
+@pytest.mark.attack("Start a fork bomb", "The bomb stops at the process limit. The server and other labs keep running.")
 def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(lab: Project, tmp_path: Path) -> None:
     flag = lab.folder / "data/bombed"
     with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:

@@ -1,4 +1,4 @@
-"""A notebook kernel fills every place that it can write to."""
+"""A notebook kernel tries to fill every folder that it can write."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -44,8 +44,8 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 @pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, DISK])
 @pytest.mark.attack(
     "Fill /tmp, home, /run/lab, /run/try, /var/lib/lab or the disk to the last byte",
-    "The server keeps running and saves to other folders. Writes to the full folder fail, and work again after files "
-    "are deleted.",
+    "The server keeps running and saves files in other folders. Writes to the full folder fail until files are "
+    "deleted.",
 )
 def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
     lab = twin.client()
@@ -70,7 +70,7 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
 @pytest.mark.full
 @pytest.mark.attack(
     "Fill /tmp, home, /run/lab and /run/try, which are in memory, at the same time",
-    "The server keeps running and saves. Everything works again after files are deleted.",
+    "The server keeps running and saves files. The full folders work again after files are deleted.",
 )
 def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:

@@ -1,4 +1,4 @@
-"""Notebooks and checkpoints from another person are opened, saved and restored."""
+"""A user opens, saves and restores notebooks and checkpoints from another person."""
 
 import json
 import os
@@ -30,15 +30,20 @@ NOTEBOOK: dict[str, Any] = {
     "nbformat": 4, "nbformat_minor": 5,
 }  # fmt: skip
 MALFORMED = {
-    "no JSON": "{'cells': [",
-    "a list": "[]",
-    "nothing": "",
-    "no text": b"\xff\xfe\x00",
-    "no number": '{"cells": [], "metadata": {}, "nbformat": "4; ls"}',
-    "a version of the future": json.dumps({**NOTEBOOK, "nbformat": 99}),
-    "cells of a wrong kind": json.dumps({**NOTEBOOK, "cells": [{"cell_type": "shell", "source": ["ls"]}]}),
-    "deep": '{"cells":' + 100_000 * "[" + 100_000 * "]" + ', "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
-    "large": json.dumps({**NOTEBOOK, "cells": [{**CELL, "id": f"c{i}", "source": "x" * 1000} for i in range(20_000)]}),
+    "text that is not JSON": "{'cells': [",
+    "a JSON list": "[]",
+    "an empty file": "",
+    "bytes that are not text": b"\xff\xfe\x00",
+    "text as the version number": '{"cells": [], "metadata": {}, "nbformat": "4; ls"}',
+    "version 99 of the format": json.dumps({**NOTEBOOK, "nbformat": 99}),
+    "an unknown cell type": json.dumps({**NOTEBOOK, "cells": [{"cell_type": "shell", "source": ["ls"]}]}),
+    "100,000 nested lists": '{"cells":'
+    + 100_000 * "["
+    + 100_000 * "]"
+    + ', "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+    "20,000 cells": json.dumps(
+        {**NOTEBOOK, "cells": [{**CELL, "id": f"c{i}", "source": "x" * 1000} for i in range(20_000)]}
+    ),
 }
 
 
@@ -71,7 +76,7 @@ def seen(lab: Project, path: str) -> dict[str, Any]:
 
 @pytest.mark.attack(
     "Open a notebook that marks itself as trusted",
-    "It is not trusted. Its outputs run no code until the user runs the cells.",
+    "The server does not trust the notebook. Its outputs run no code until the user runs the cells.",
 )
 def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
@@ -85,7 +90,10 @@ def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path
     assert seen(lab, "a.ipynb")["content"]["cells"][0]["metadata"]["trusted"] is True
 
 
-@pytest.mark.attack("Open a notebook whose metadata names a command or a kernel of its own", "Nothing of it starts.")
+@pytest.mark.attack(
+    "Open a notebook whose metadata names a command, or a kernel in the folder of the notebook",
+    "The server starts neither the command nor the kernel.",
+)
 def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     spec = folder / "kernels/evil/kernel.json"
@@ -121,7 +129,7 @@ def convert(lab: Project, form: str) -> requests.Response:
 @pytest.mark.parametrize("kind", MALFORMED)
 @pytest.mark.attack(
     "Open malformed, deeply nested and huge notebooks",
-    "The server opens them or refuses them with a sentence. It keeps running.",
+    "The server opens the notebook or answers with an error message. It keeps running.",
 )
 def test_a_malformed_notebook_breaks_nothing(lab: Project, folder: Path, kind: str) -> None:
     put(folder / "a.ipynb", MALFORMED[kind])
@@ -150,7 +158,8 @@ def save_and_restore(lab: Project) -> None:
 
 
 @pytest.mark.attack(
-    "Save a notebook whose checkpoint is a link to another file", "The link is removed. The other file does not change."
+    "Save a notebook whose checkpoint is a link to another file",
+    "The server removes the link. The other file does not change.",
 )
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_a_checkpoint_overwrites_no_other_file(lab: Project, folder: Path, link: Any) -> None:
@@ -167,7 +176,8 @@ def test_a_checkpoint_overwrites_no_other_file(lab: Project, folder: Path, link:
 
 
 @pytest.mark.attack(
-    "Save a notebook whose checkpoint folder is a link to /tmp, home or the secrets", "A real folder replaces the link."
+    "Save a notebook whose checkpoint folder is a link to /tmp, home or the secrets",
+    "The server replaces the link with a folder.",
 )
 @pytest.mark.parametrize("target", ["/tmp", "/run/secrets", "/home/jovyan", "/nowhere"])
 def test_a_checkpoint_folder_leads_nowhere(lab: Project, folder: Path, target: str) -> None:
@@ -178,7 +188,7 @@ def test_a_checkpoint_folder_leads_nowhere(lab: Project, folder: Path, target: s
     assert lab.shell(f"ls {target}/*-checkpoint* 2>/dev/null || true") == ""
 
 
-@pytest.mark.attack("Restore a checkpoint that is a link to the token", "It is not restored.")
+@pytest.mark.attack("Restore a checkpoint that is a link to the token", "The server restores nothing.")
 def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     (folder / ".ipynb_checkpoints").mkdir()
@@ -189,7 +199,9 @@ def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
     assert lab.client().token not in (folder / "a.ipynb").read_text()
 
 
-@pytest.mark.attack("Save through a file or folder that links out of the mounts", "Refused with a sentence.")
+@pytest.mark.attack(
+    "Save a file through a symbolic link that leads out of the mounts", "The server answers with an error message."
+)
 @pytest.mark.parametrize("name", ["a.ipynb", "folder/a.ipynb"])
 def test_nothing_is_saved_through_a_link_out_of_the_mounts(lab: Project, folder: Path, name: str) -> None:
     lab.shell("printf kept >/tmp/outside")

@@ -1,4 +1,4 @@
-"""Links and named pipes in a mount, left by a notebook or an archive.
+"""Symbolic links and named pipes that a notebook or an archive left in a mount.
 
 The server follows a link inside the container, as a notebook kernel does. It can read what the lab's user may read
 there. It never reads the file that the path means on the host.
@@ -62,7 +62,8 @@ def test_the_host_is_not_reached(target: LabClient, links: Path, on_host: Path, 
 
 
 @pytest.mark.attack(
-    "Read and save through a link to a file of the image", "Readable, as for a notebook kernel. Saving is refused."
+    "Read and save through a link to a file of the image",
+    "The server sends the file, which a notebook kernel can read too. It refuses to save.",
 )
 def test_a_link_leads_no_further_than_a_kernel(target: LabClient, lab: Project, links: Path) -> None:
     assert contents(target, "GET", "data/links/passwd").status == 200
@@ -75,7 +76,8 @@ def test_a_link_leads_no_further_than_a_kernel(target: LabClient, lab: Project, 
 
 
 @pytest.mark.attack(
-    "Copy a folder that contains links to other places", "The links are copied, not the files they lead to."
+    "Copy a folder that contains links to other places",
+    "The server copies the links, not the files that they lead to.",
 )
 def test_a_copied_folder_keeps_its_links(target: LabClient, lab: Project, links: Path) -> None:
     lab.shell("mkdir ~/data/links/folder && cd ~/data/links/folder && ln -s /run/secrets secrets && ln -s / root")
@@ -96,7 +98,8 @@ def test_jupyters_own_copy_follows_links(careless: LabClient, lab: Project, link
 
 
 @pytest.mark.attack(
-    "Open, list, copy and convert a named pipe in place of a notebook", "The server does not wait for it."
+    "Open, list, copy and convert a named pipe with the name of a notebook",
+    "The server does not wait for data from the pipe.",
 )
 def test_a_pipe_stops_nothing(target: LabClient, links: Path) -> None:
     pipe = "data/links/pipe.ipynb"

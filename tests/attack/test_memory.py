@@ -1,4 +1,4 @@
-"""Memory runs out: programs in the lab end before the server does."""
+"""A notebook kernel tries to use all memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -53,7 +53,7 @@ def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.attack(
-    "Connect to another lab by its address, by its name, and by its port on every gateway", "No connection."
+    "Connect to another lab through its IP address, its name, and its port on every gateway", "The connection fails."
 )
 def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
     assert reached(lab, ways(neighbour, lab)) == []
@@ -74,7 +74,8 @@ def test_a_neighbour_is_found_where_it_can_be(lab: Project, neighbour: Project, 
 
 
 @pytest.mark.attack(
-    "Connect to an abstract Unix socket of another lab, which no file mode protects", "The socket does not exist here."
+    "Connect to an abstract Unix socket of another lab. No file mode protects such a socket",
+    "The socket does not exist in this lab.",
 )
 def test_labs_share_no_unix_socket(lab: Project, neighbour: Project) -> None:
     listen = (

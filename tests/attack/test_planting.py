@@ -129,7 +129,7 @@ def obeyed(project: Project) -> set[str]:
 @pytest.mark.attack(
     "Leave settings, kernels, templates, modules, sitecustomize and .pth files in home, in every mount, in pip's "
     "folders and in the server's working folder",
-    "The next start asks for the token and keeps every setting of the image.",
+    "The next start of the server asks for the token and keeps every setting of the image.",
 )
 @pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
 def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
@@ -146,7 +146,10 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
         assert GUARDS[guard] <= obeyed(next_start)
 
 
-@pytest.mark.attack("Do the same from a notebook kernel of the running lab, then end the server", "The same.")
+@pytest.mark.attack(
+    "Leave the same files from a notebook kernel of the running lab, then end the server",
+    "The result is the same.",
+)
 def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
     places = {f"/home/jovyan/{place}": files for place, files in PLACES.items()}
     places |= {

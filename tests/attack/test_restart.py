@@ -1,4 +1,4 @@
-"""The engine restarts: a lab comes back, and one that refuses to start does not loop."""
+"""The engine restarts."""
 
 import subprocess
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:
 @pytest.mark.full
 @pytest.mark.attack(
     "Restart the engine",
-    "Labs come back with their token and files. A lab that refuses to start does not restart in a loop.",
+    "A running lab starts again with its token and files. A lab that refuses to start does not restart in a loop.",
 )
 def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     lab: Project, own: tuple[Daemon, Run], tmp_path: Path
@@ -56,10 +56,10 @@ def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
     assert after.token == before.token
     assert there(lambda: after.request("GET", "contents/data/kept.txt").json()["content"]) == "kept"
     assert there(after.run, "print(1)") == "1\n"
-    until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in refusing.logs(), "the other refuses")
+    until(lambda: "labdock: secrets/jupyter_token contains 0 characters" in refusing.logs(), "the other refuses")
     state = refusing.container()
     assert state["State"]["Status"] == "running" and state["RestartCount"] == 0
     becomes(refusing, "unhealthy")
     said = refusing.make("doctor", check=False).stdout
-    assert "FIX   the lab refused to start: secrets/jupyter_token holds 0 characters" in said
+    assert "FIX   the lab refused to start: secrets/jupyter_token contains 0 characters" in said
     assert "Then run 'make up'." in said

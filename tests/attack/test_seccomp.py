@@ -1,4 +1,4 @@
-"""System calls that no notebook needs are refused, and those that notebooks need work."""
+"""A notebook makes system calls that no notebook needs."""
 
 import base64
 import json
@@ -60,9 +60,9 @@ def surprising(results: Results, *words: str) -> dict[str, str | None]:
 
 
 @pytest.mark.attack(
-    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family, also with extra bits that the Linux kernel "
-    "ignores",
-    "Refused. AF_UNIX, AF_INET, AF_INET6 and the netlink protocol for one's own addresses are allowed.",
+    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family. Repeat this with extra bits in the number of "
+    "the family, which the Linux kernel ignores",
+    "Refused. Only AF_UNIX, AF_INET, AF_INET6 and the netlink protocol that lists network addresses are allowed.",
 )
 def test_rare_sockets_are_refused(results: Results) -> None:
     assert surprising(results, "socket") == {}
@@ -73,14 +73,18 @@ def test_new_namespaces_are_refused(results: Results) -> None:
     assert surprising(results, "clone") == {}
 
 
-@pytest.mark.attack("Make 32-bit and x32 system calls, which avoid the filter's rules", "The program is ended.")
+@pytest.mark.attack(
+    "Make 32-bit and x32 system calls, to which the rules for 64-bit calls do not apply",
+    "The Linux kernel ends the program.",
+)
 def test_calls_of_another_kind_end_the_program(results: Results) -> None:
     only_intel()
     assert surprising(results, "32") == {}
 
 
 @pytest.mark.attack(
-    "Make 50 more system calls: mounts, file handles, keys, io_uring, eBPF, modules, clock, reboot", "Refused."
+    "Make 50 more system calls: mounts, file handles, kernel keyrings, io_uring, eBPF, modules, clock, reboot",
+    "Refused.",
 )
 def test_every_call_is_refused(results: Results) -> None:
     assert surprising(results, "") == {}

@@ -1,4 +1,4 @@
-"""A search for the token in every place that a program can look at."""
+"""A search for the token in every place that a program can read."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,8 @@ SECRET = "/run/secrets/jupyter_token\n"
 
 
 @pytest.mark.attack(
-    "Search files, environments and command lines for the token from a notebook kernel", "Only `secrets/` contains it."
+    "Search files, environments and command lines for the token from a notebook kernel",
+    "Only the file of the token, `/run/secrets/jupyter_token`, contains it.",
 )
 def test_a_kernel_finds_the_token_in_its_file_only(lab: Project) -> None:
     assert lab.client().run(HUNT) == SECRET
@@ -85,8 +86,8 @@ def seen_in(project: Project, token: str) -> set[str]:
 
 
 @pytest.mark.attack(
-    "Look for the token in inspect, image history, logs, and the arguments and environments of every process",
-    "None of them contains it.",
+    "Search `docker inspect`, the image's history, the logs, and the arguments and environment of every process",
+    "None of them contains the token.",
 )
 def test_the_engine_shows_no_token(lab: Project) -> None:
     running = lab.client()

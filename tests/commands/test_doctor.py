@@ -68,7 +68,10 @@ FOUND: dict[str, tuple[Callable[[Project], object], str]] = {
         "LAB_SCRATCH is '1g' and LAB_MEMORY is '3g'",
     ),
     "no address": (appended("PIP_INDEX_URL=https://a:b@one/simple https://a:b/c@two"), "PIP_INDEX_URL is '...@two'"),
-    "no scheme": (appended("PIP_INDEX_URL=one/simple"), "PIP_INDEX_URL is 'one/simple', which is no index address"),
+    "no scheme": (
+        appended("PIP_INDEX_URL=one/simple"),
+        "PIP_INDEX_URL is 'one/simple', which is not the address of a package index",
+    ),
     "space in a password": (
         appended("PIP_INDEX_URL='https://a:b c@one/simple'"),
         "PIP_INDEX_URL is 'https://a:...'",
@@ -177,7 +180,9 @@ def test_a_missing_setting_is_no_problem(sound: Project) -> None:
     lines = [line for line in sound.read(".env").splitlines() if not line.startswith(("LAB_UMASK=", "LAB_PIDS="))]
     env(sound).write_text("\n".join(lines) + "\n")
     assert problems(sound) == []
-    assert doctor(sound)["note"] == [".env has no line for LAB_UMASK LAB_PIDS. The defaults in sample.env apply."]
+    assert doctor(sound)["note"] == [
+        ".env has no line for LAB_UMASK LAB_PIDS. The defaults in sample.env apply. You need to change nothing."
+    ]
 
 
 @pytest.mark.full
@@ -191,7 +196,9 @@ def test_doctor_stops_its_search_after_many_files(sound: Project, tmp_path: Path
 
 def test_a_missing_env_is_no_problem(sound: Project) -> None:
     env(sound).unlink()
-    assert doctor(sound)["note"] == ["there is no .env, so every setting has its default. 'make env' writes one."]
+    assert doctor(sound)["note"] == [
+        "there is no .env, so every setting has its default. To create one, run 'make env'."
+    ]
 
 
 def test_without_an_engine_doctor_reports_only_that(sound: Project) -> None:
@@ -251,16 +258,16 @@ def test_an_engine_whose_disk_is_elsewhere(sound: Project, tmp_path: Path) -> No
     program(sound, tmp_path, "df", f"case $2 in .) ;; *) exit 1 ;; esac{DF.format(engine=0, project=GB)}")
     printed = doctor(sound)
     assert printed["FIX"] == []
-    assert "'docker system df' prints their size" in printed["note"][0]
+    assert "To see their size, run 'docker system df'" in printed["note"][0]
 
 
 # --- certificates ---------------------------------------------------------------------------------
 VALID = (DATA / "nobodys-ca.pem").read_text()
 BUNDLES = {
     "valid": (VALID, ""),
-    "damaged": (VALID + VALID.replace("MII", "AAA"), "a certificate in it is damaged"),
-    "words": ("see the intranet\n", "which holds no certificate in PEM form"),
-    "empty": ("", "which holds no certificate in PEM form"),
+    "damaged": (VALID + VALID.replace("MII", "AAA"), "a certificate in this file is damaged"),
+    "words": ("see the intranet\n", "which contains no certificate in PEM form"),
+    "empty": ("", "which contains no certificate in PEM form"),
 }
 
 
@@ -312,7 +319,7 @@ def test_a_frozen_server_is_found_and_fixed(lab: Project) -> None:
     assert problems(lab) == []
     lab.shell(FREEZE)
     (line,) = problems(lab)
-    assert line.startswith("the lab runs but does not answer. Its kernels may still save their work")
+    assert line.startswith("the lab runs but does not answer. Its notebook kernels may still be saving")
     fix(lab, line)
     becomes(lab, "healthy")
     assert problems(lab) == []

@@ -78,4 +78,7 @@ def test_interrupted_it_leaves_nothing_of_its_own(lab: Project, own: Path) -> No
 
 
 def test_without_a_lab_it_says_how_to_start_one(engine: None, fresh_project: Project) -> None:
-    assert "labdock: the lab is not running. Start it with 'make up'." in fresh_project.make("run", check=False).stderr
+    assert (
+        "labdock: the lab is not running. Start the lab with 'make up'."
+        in fresh_project.make("run", check=False).stderr
+    )

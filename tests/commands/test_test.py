@@ -93,7 +93,7 @@ def test_it_passes_as_delivered_and_notices_what_was_loosened(fresh_project: Pro
 def test_without_a_lab_it_says_how_to_start_one(fresh_project: Project) -> None:
     done = fresh_project.make("test", check=False)
     assert done.returncode
-    assert "labdock: the lab is not running. Start it with 'make up'." in done.stderr
+    assert "labdock: the lab is not running. Start the lab with 'make up'." in done.stderr
 
 
 @pytest.mark.full

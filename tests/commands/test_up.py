@@ -63,4 +63,4 @@ def test_url_of_a_lab_that_runs(lab: Project) -> None:
 def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:
     done = project.make("url", check=False)
     assert done.returncode != 0 and done.stdout == ""
-    assert done.stderr.splitlines()[0] == "labdock: the lab is not running. Start it with 'make up'."
+    assert done.stderr.splitlines()[0] == "labdock: the lab is not running. Start the lab with 'make up'."

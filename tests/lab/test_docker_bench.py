@@ -1,7 +1,6 @@
 """Which test answers each number of docker-bench-security, version 1.6, sections 4 (images) and 5 (containers).
 
-The table is copied into docs/reference/attacks.md. What warns, and what only a person can judge, is explained in
-docs/explanation/threat-model.md.
+The table is copied into docs/reference/attacks.md. docs/explanation/threat-model.md explains the other numbers.
 """
 
 import re
@@ -38,7 +37,7 @@ BENCH: dict[str, tuple[str, str, str]] = {
     "5.16": ("not the host's processes", "test_the_engine_shows", "no host namespaces"),
     "5.17": ("not the host's IPC", "test_the_engine_shows", "no host namespaces"),
     "5.18": ("no devices of the host", "test_the_engine_shows", "no devices"),
-    "5.19": ("ulimits of its own", "test_the_engine_shows", "limited open files"),
+    "5.19": ("limits for open files and core dumps", "test_the_engine_shows", "limited open files"),
     "5.20": ("no shared mount propagation", "test_the_engine_shows", "mounts that the host does not see"),
     "5.21": ("not the host's UTS namespace", "test_the_engine_shows", "no host namespaces"),
     "5.22": ("a seccomp profile", "test_the_engine_shows", "the lab's seccomp profile"),

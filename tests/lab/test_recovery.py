@@ -27,7 +27,7 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the lab that runs is left alone
     assert answers(LabClient(fresh_lab.client().address, token)) == 200
     fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container()["Id"])
-    until(lambda: "labdock: secrets/jupyter_token holds 0 characters" in said(), "it refuses")
+    until(lambda: "labdock: secrets/jupyter_token contains 0 characters" in said(), "it refuses")
     address = fresh_lab.client().address
     assert [answers(LabClient(address, each)) for each in ("", token)] == [None, None]
     assert said().count("labdock: ") == 1

@@ -57,7 +57,7 @@ def test_no_engine_answers(spoilt: Project) -> None:
     done = spoilt.run("env", "DOCKER_HOST=tcp://127.0.0.1:1", "make", "up", check=False)
     *_, said, _ = done.stderr.splitlines()
     assert done.returncode != 0
-    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1. Start it.")
+    assert said.startswith("labdock: no Docker engine answers at DOCKER_HOST, tcp://127.0.0.1:1. Start the engine.")
 
 
 def test_an_engine_that_the_user_may_not_use(project: Project) -> None:
@@ -74,7 +74,9 @@ def test_an_engine_that_the_user_may_not_use(project: Project) -> None:
         )
     *_, said, _ = done.stderr.splitlines()
     assert done.returncode != 0
-    assert said.startswith("labdock: your user may not use the Docker engine. Run 'sudo usermod -aG docker")
+    assert said.startswith(
+        "labdock: your user has no permission to use the Docker engine. Run 'sudo usermod -aG docker"
+    )
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_too_old(spoilt: Project, fake_docker: Callable[..., str], what: str) ->
     major, minor = NEEDS[what]
     old = (major, minor - 1) if minor else (major - 1, 9)
     spoilt.environment["PATH"] = fake_docker(**{what: old})
-    said = refused(spoilt, "is {}.{}.0".format(*old), f"{major}.{minor} or later", "Update it")
+    said = refused(spoilt, "is {}.{}.0".format(*old), f"{major}.{minor} or later", "Update ")
     assert what in said.lower()
     spoilt.environment["PATH"] = fake_docker()
     assert "ok    engine" in spoilt.make("doctor").stdout
@@ -251,10 +253,12 @@ def test_a_folder_was_deleted(spoilt: Project, folder: str) -> None:
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        pytest.param(b"", "holds 0 characters, but at least 32 are needed. Run 'rm secrets/jupyter_token'", id="empty"),
-        pytest.param(b" \r\n" * 20, "holds 0 characters", id="white space", marks=pytest.mark.full),
-        pytest.param(TOKEN[1:].encode() + b"\n", "holds 31 characters", id="short"),
-        pytest.param(b"\xff\xfe" * 40, "more than plain ASCII characters", id="no text", marks=pytest.mark.full),
+        pytest.param(
+            b"", "contains 0 characters, but at least 32 are needed. Run 'rm secrets/jupyter_token'", id="empty"
+        ),
+        pytest.param(b" \r\n" * 20, "contains 0 characters", id="white space", marks=pytest.mark.full),
+        pytest.param(TOKEN[1:].encode() + b"\n", "contains 31 characters", id="short"),
+        pytest.param(b"\xff\xfe" * 40, "characters that are not ASCII", id="no text", marks=pytest.mark.full),
     ],
 )
 def test_a_token_that_is_none(spoilt: Project, token: bytes, words: str) -> None:

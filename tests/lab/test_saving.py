@@ -146,7 +146,7 @@ class TestWhatAFileIs:
         lab.client().request("PUT", f"contents/data/{name}", json=TEXT)
 
     def in_place(self, lab: Project) -> bool:
-        return ".txt in place" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "lab").stdout
+        return ".txt directly" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "lab").stdout
 
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
     def test_its_mode_is_kept(self, lab: Project, file: Path, mode: int) -> None:
@@ -155,7 +155,7 @@ class TestWhatAFileIs:
         self.save(lab)
         assert file.read_text() == "new"
         assert file.stat().st_mode & 0o7777 == mode
-        assert file.stat().st_ino != before, "it was rewritten in place"
+        assert file.stat().st_ino != before, "it was overwritten"
         assert not self.in_place(lab)
 
     def test_a_hard_link_stays_one_and_the_log_says_so(self, lab: Project, file: Path) -> None:

@@ -136,7 +136,9 @@ def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, chec
         if serves:
             assert get(twin.client(), "/api/contents") == 200
         else:
-            assert "labdock: secrets/jupyter_token holds 0 characters. It needs 32" in twin.logs()
+            assert (
+                "labdock: secrets/jupyter_token contains 0 characters, but the server needs at least 32" in twin.logs()
+            )
 
 
 # --- names, pages, log ----------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_a_crash_between_pieces_leaves_the_old_file(lab: Project, file: Path, tm
         crash(twin)
         assert file.read_text() == "old"
         assert len(left(file)) == 1
-        assert "upload it again" in refusal(twin.client(), "PUT", PATH, json=piece(3, b"c"))
+        assert "Upload the file again" in refusal(twin.client(), "PUT", PATH, json=piece(3, b"c"))
         for number, data in zip((1, 2, -1), PIECES, strict=True):
             send(twin.client(), number, data)
         assert file.read_bytes() == b"".join(PIECES)
@@ -154,7 +154,7 @@ def test_a_full_disk_and_an_upload_that_was_given_up(lab: Project, file: Path, t
         send(twin.client(), 1, PIECES[0], on_disk)
         said = [refusal(twin.client(), "PUT", on_disk, json=piece(number, 4 * PIECES[1])) for number in (2, 3)]
         assert said[0] == "'data/disk/large.bin' was not saved: No space left on device."
-        assert "upload it again" in said[1]
+        assert "Upload the file again" in said[1]
         names = twin.compose("exec", "--no-TTY", "lab", "ls", "-A", "/home/jovyan/data/disk").stdout
         assert names == "large.bin\n"
         # Another upload begins, long after the last piece of the first.

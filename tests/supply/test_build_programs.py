@@ -30,10 +30,10 @@ FAILURES = {
     "E: Version '1.0' for 'git' was not found": "no longer has your image's git 1.0",
     "Failed to extract archive: numpy-2.whl": "has a damaged file (numpy-2.whl)",
     "ERROR: Wheel 'uv' located at /tmp/uv.whl is invalid.": "has a damaged file (uv)",
-    "invalid peer certificate: UnknownIssuer": "the package index is not trusted (LAB_CA_BUNDLE adds 0)",
+    "invalid peer certificate: UnknownIssuer": "the package index is not trusted (LAB_CA_BUNDLE adds 0 certificates)",
     "SSL: CERTIFICATE_VERIFY_FAILED": "is not trusted",
-    "error: Hash mismatch for `uv==0.1`": "is not the one that was locked",
-    "E: Failed to fetch http://mirror.example  Hash Sum mismatch": "is not the one that was locked",
+    "error: Hash mismatch for `uv==0.1`": "does not match its hash in the lock",
+    "E: Failed to fetch http://mirror.example  Hash Sum mismatch": "does not match its hash in the lock",
     "dns error: failed to lookup address information": "the package index cannot be reached (PIP_INDEX_URL is 'A')",
     "Temporary failure in name resolution": "cannot be reached",
     "Could not connect to mirror.example:80": "cannot be reached",
@@ -133,7 +133,7 @@ def test_a_failed_command_ends_with_one_sentence_and_its_own_status(
     assert program.run_and_explain("sh", "-c", "echo 'at https://me:secret@index.example/x'; exit 3") == 3
     shown = capfd.readouterr()
     assert shown.out == "at https://index.example/x\n"
-    assert shown.err.startswith("labdock: '") and shown.err.endswith("failed. See the lines above.\n")
+    assert shown.err.startswith("labdock: '") and shown.err.endswith("failed. Read its error in the lines above.\n")
     assert "secret" not in shown.err and shown.err.count("\n") == 1
 
 

@@ -83,8 +83,8 @@ def test_a_service_that_is_built_is_refused(fresh_project: Project, service: str
     done = fresh_project.make("bundle", check=False)
     image = image.replace("NAME", name_of(fresh_project))
     assert done.stderr.splitlines()[0] == (
-        "labdock: service viewer has a 'build:', and a bundle does not hold what it is built from. Run 'docker compose "
-        f"build viewer', then replace its 'build:' with 'image: {image}' in compose.override.yaml."
+        "labdock: service viewer has a 'build:', but a bundle does not contain the files for that build. "
+        f"Run 'docker compose build viewer', then replace this 'build:' with 'image: {image}' in compose.override.yaml."
     )
 
 
@@ -279,7 +279,10 @@ def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alon
     _, there = alone
     before = restored.read("requirements.lock")
     done = there(lambda: restored.run("make", "add", "PKG=polars", check=False))
-    assert "labdock: 'polars' is not in lab/bundle, from which this project was restored. " in done.stderr
+    assert (
+        "labdock: 'polars' is not in lab/bundle. On a machine with a network, run 'make bundle PKG=polars'"
+        in done.stderr
+    )
     assert restored.read("requirements.lock") == before
     done = there(lambda: restored.run("make", "add", "PKG=humanize>=4"))
     assert "  humanize (new) -> 4." in done.stderr
@@ -310,7 +313,7 @@ def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tupl
     (restored.folder / "compose.pins.yaml").write_text(pins)
     assert done.stderr.splitlines()[-2] == (
         "labdock: the image was not built: the bundle in lab/bundle lacks git 1:0. "
-        "Take compose.pins.yaml from the bundle."
+        "Take the file compose.pins.yaml from the bundle."
     )
 
 
@@ -417,7 +420,7 @@ def test_either_program_checks_the_files(foreign: Project, tmp_path: Path, there
     if not there:
         assert "labdock: neither sha256sum nor shasum is found. Install one of them." in said
         return
-    assert "labdock: the engine runs linux/" in said and ", and the bundle is for linux/sparc. " in said
+    assert "labdock: the engine runs linux/" in said and ", but the bundle is for linux/sparc. " in said
     flip(foreign.folder / "Dockerfile")
     said = foreign.make("restore", check=False).stderr
     flip(foreign.folder / "Dockerfile")

@@ -73,9 +73,9 @@ def layers(project: Project) -> list[tuple[str, int]]:
 
 REFUSED = {
     "polars>=": "'polars>=' is not a package name. Write NAME or NAME>=VERSION, in quotes.",
-    "no-such-package-at-all": "no package has the name 'no-such-package-at-all'. Look up its name in the package ",
+    "no-such-package-at-all": "no package has the name 'no-such-package-at-all'. Look up the right name ",
     "numpy<2 pandas>=3": "no versions fit together: ",
-    "": 'no package is named. Run make add PKG="NAME".',
+    "": "no package is named. Run 'make add PKG=\"NAME\"'.",
     "--index=evil": "'--index=evil' is not a package name. Write NAME or NAME>=VERSION, in quotes.",
 }
 
@@ -136,7 +136,7 @@ def test_a_list_that_cannot_be_read_is_one_sentence(
     ):
         done = changed(project, text, command, PATH=str(tmp_path))
         assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1
-    fix = "or run 'git checkout pyproject.toml' to get its last committed state.\n"
+    fix = "or run 'git checkout pyproject.toml' to get its last committed version.\n"
     assert done.returncode == 1 and done.stderr.endswith(fix)
 
 

@@ -105,7 +105,7 @@ def test_a_build_stays_on_what_was_pinned(
     assert f"Pinned in {PINS}: {base}@{digest}. Debian packages: 1. " in said
 
     project.environment["PYTHON_IMAGE"] = f"{base}@{digest}"
-    assert "compose.pins.yaml adds a digest: leave the digest out of .env." in project.make("up", check=False).stderr
+    assert "compose.pins.yaml adds a digest too. Set PYTHON_IMAGE to a name" in project.make("up", check=False).stderr
     project.environment["PYTHON_IMAGE"] = base
 
     # The registry and the mirror get newer versions, and keep the pinned ones.
@@ -145,7 +145,7 @@ def test_a_failure_leaves_the_pins(project: Project, base: str, mirror: tuple[Pa
     assert f"labdock: the digest of {base}-none cannot be looked up (" in done.stderr
     assert "). Set PYTHON_IMAGE in .env to an image in a registry." in done.stderr
     project.environment["PYTHON_IMAGE"] = f"{base}@sha256:{'0' * 64}"
-    assert f"Remove '@sha256:{'0' * 64}' from it in .env." in project.make("pin", check=False).stderr
+    assert f"Remove '@sha256:{'0' * 64}' from PYTHON_IMAGE in .env." in project.make("pin", check=False).stderr
     assert project.read(PINS) == before
 
 

@@ -135,7 +135,7 @@ def test_a_changed_byte_in_a_wheel_is_refused(built: tuple[Project, str]) -> Non
     whole = file.read_bytes()
     file.write_bytes(whole[:10] + bytes([whole[10] ^ 1]) + whole[11:])  # a part of a date, which no tool reads
     try:
-        assert "a file differs from what was locked" in said(project, "up")
+        assert "a downloaded file does not match its hash in the lock" in said(project, "up")
         file.write_bytes(whole)
         assert f"{CHANGED}==1.0" in build(project, "lab")
     finally:
@@ -152,7 +152,10 @@ def test_a_file_that_is_no_archive_is_named(built: tuple[Project, str]) -> None:
     (file,) = index.glob(f"simple/{DAMAGED}/*.whl")
     file.write_bytes(b"<html>Sorry, not today.</html>")
     hashed = f"{DAMAGED}==1.0 --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
-    refusal = "the package index has a damaged file ({}). Try again; if it stays so, do not trust the package index."
+    refusal = (
+        "the package index has a damaged file ({}). "
+        "Try again. If the same error comes again, do not trust the package index."
+    )
     try:
         assert said(project, "add", f"PKG={DAMAGED}") == f"labdock: {refusal.format(file.name)}"
         for lock, named in zip(locks, (file.name, DAMAGED), strict=True):
@@ -216,7 +219,7 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
         (backend,) = there.folder.glob("lab/bundle/wheels/*_backend-*.whl")
         backend.unlink()
         log = build(there, f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={cache}-2", "lab", check=False)
-        assert "the bundle in lab/bundle lacks what this step needs" in log
+        assert "the bundle in lab/bundle lacks a file that this step needs" in log
     finally:
         there.down("--rmi", "all")
         mine = ("--filter=type=exec.cachemount", f"--filter=description~={cache}")
@@ -243,7 +246,7 @@ def test_a_password_that_is_an_argument_is_found(built: tuple[Project, str]) -> 
 @pytest.mark.nightly
 def test_a_wrong_password_is_one_sentence(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
-    refusal = f"refuses your credentials (PIP_INDEX_URL is 'https://{site.address}/simple'). Fix them in .env."
+    refusal = f"refuses your credentials (PIP_INDEX_URL is 'https://{site.address}/simple'). Correct them in .env."
     project.set_env(PIP_INDEX_URL=site.url("wrong"))
     try:
         # If the image `packages` must be built first, its build fails with the same error.
@@ -266,7 +269,7 @@ def test_without_its_ca_the_index_is_not_trusted(built: tuple[Project, str], sit
         assert "LAB_CA_BUNDLE" in said(project, "add", f"PKG={EXTRA}")
         (project.folder / "lab/locks/build.lock").write_text(f"# {site.bundle} without\n{text}")
         sentence = said(project, "add", f"PKG={EXTRA}")
-        assert "the certificate of the package index is not trusted (LAB_CA_BUNDLE adds 0). " in sentence
+        assert "the certificate of the package index is not trusted (LAB_CA_BUNDLE adds 0 certificates). " in sentence
     finally:
         (project.folder / "lab/locks/build.lock").write_text(text)
         project.set_env(LAB_CA_BUNDLE=str(site.bundle))

@@ -68,7 +68,7 @@ def test_what_differs_is_named(system: Project) -> None:
     report = done.stdout.splitlines()[2:]
     assert re.match(r"layer \d+, RUN touch /etc/always;", report[0])
     assert report[1:] == [f"  {file}" for file in sorted(DIFFERENT)]
-    assert "labdock: build 2 differs from build 1. See the list above." in done.stderr
+    assert "labdock: build 2 differs from build 1. The list above names the files that differ." in done.stderr
     assert caches(system) == []
 
 
@@ -86,8 +86,8 @@ def test_a_build_that_fails_says_why(system: Project) -> None:
     [
         ("#9 1.5 labdock: the package index is away.", "the package index is away."),
         ("ERROR: OCI exporter is not supported for the docker driver.", "this engine cannot write an image to a file."),
-        ("ERROR: write /blobs: no space left on device", "the disk is full. Free some space;"),
-        ("ERROR: bang", "see the lines above."),
+        ("ERROR: write /blobs: no space left on device", "the disk of the engine or of "),
+        ("ERROR: bang", "a step of the build failed. Read its error in the lines above."),
     ],
 )
 def test_a_failed_build_is_explained(fresh_project: Project, tmp_path: Path, words: str, reason: str) -> None:

@@ -131,7 +131,7 @@ def nobody_sets_a_password(lab: LabClient) -> bool:
 # --- files and kernels ----------------------------------------------------------------------------
 def saving_elsewhere_is_refused(lab: LabClient) -> bool:
     """Saving works in the mounts only, because a file elsewhere would be lost. So does renaming."""
-    sentence = f"'{OUTSIDE}' would be lost when the lab stops: put it into notebooks/ or data/."
+    sentence = f"'{OUTSIDE}' would be lost when the lab stops. Save it in notebooks/ or data/."
     for folder in ("data", "notebooks"):
         lab.request("PUT", f"contents/{folder}/probe.txt", json=TEXT)
     refused = [

@@ -41,7 +41,10 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
     assert "git status" in message and "Unmerged paths" in message and "make up" in message.splitlines()[-1]
     assert conflicts(torn) == {"Dockerfile"}
 
-    conflict = "Dockerfile has a conflict between '<<<<<<<' and '>>>>>>>'. Edit it, then run 'git add Dockerfile'."
+    conflict = (
+        "Dockerfile has a conflict between '<<<<<<<' and '>>>>>>>'. "
+        "Keep the right lines, delete these marks, then run 'git add Dockerfile'."
+    )
     assert refused(torn) == f"labdock: {conflict}"
     assert f"FIX   {conflict}" in torn.make("doctor", check=False).stdout.splitlines()
     torn.run("git", "add", "Dockerfile")
@@ -49,13 +52,13 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
     torn.run("git", "restore", "--staged", "Dockerfile")
     solve(torn)
     assert said(torn) == []
-    assert "ok    no update waits for your decision" in torn.make("doctor", check=False).stdout.splitlines()
+    assert "ok    no update is unfinished" in torn.make("doctor", check=False).stdout.splitlines()
 
 
 def test_an_unmerged_file_without_markers_is_named(torn: Project) -> None:
     update(torn)
     solve(torn)
-    assert said(torn) == ["Dockerfile is unmerged in git. Check it, then run 'git add Dockerfile'."]
+    assert said(torn) == ["Dockerfile is unmerged in git. Check the file, then run 'git add Dockerfile'."]
     torn.run("git", "checkout", "--ours", "Dockerfile")
     assert MINE in torn.read("Dockerfile") and COMMENT not in torn.read("Dockerfile")
     torn.run("git", "checkout", "--theirs", "Dockerfile")
@@ -81,8 +84,8 @@ def test_a_rejected_change_is_named(torn: Project) -> None:
     copier.run_update(torn.folder, defaults=True, overwrite=True, quiet=True, conflict="rej")
     assert conflicts(torn) == {"Dockerfile.rej"}
     assert said(torn) == [
-        "Dockerfile.rej holds a change that the update could not make in Dockerfile. "
-        "Make it there, then run 'rm Dockerfile.rej'."
+        "Dockerfile.rej contains a change that the update could not make in Dockerfile. "
+        "Make this change by hand in Dockerfile, then run 'rm Dockerfile.rej'."
     ]
     (torn.folder / "Dockerfile.rej").unlink()
     assert said(torn) == []

@@ -208,7 +208,7 @@ def test_doctor_names_the_command_that_adds_a_needed_package(
     engine: None, releases: Path, tmp_path: Path, was: Answers, becomes: Answers, needed: str
 ) -> None:
     project = start(releases, tmp_path / "lab", OLD, **was)
-    assert needs(project) == ["ok    requirements.lock holds the packages that the lab needs"]
+    assert needs(project) == ["ok    requirements.lock contains the packages that the lab needs"]
     files = FILES if was == TENSORFLOW else USER_FILES
     before = contents(project, *files)
     update(project, **becomes)
@@ -218,7 +218,7 @@ def test_doctor_names_the_command_that_adds_a_needed_package(
     assert needs(project) == [f"FIX   {sentence}"]
     project.make("env")
     fix(project, sentence)
-    assert needs(project) == ["ok    requirements.lock holds the packages that the lab needs"]
+    assert needs(project) == ["ok    requirements.lock contains the packages that the lab needs"]
     lock = project.read("requirements.lock")
     assert "\ntensorflow==" in lock and ("\nnvidia-cudnn-" in lock) == (becomes == NVIDIA)
     assert f'"{needed}' in project.read("pyproject.toml")

@@ -39,12 +39,12 @@ def reason(said: str) -> str:
     if found := re.search(r"Failed to parse: `(.*?)`", said):
         return f"'{found[1]}' is not a package name. Write NAME or NAME>=VERSION, in quotes."
     if found := re.search(r"The dependency `(.*?)` could not be found", said):
-        return f"'{found[1]}' is not in {PROJECT}. `make remove` takes out only what stands in its dependencies."
+        return f"'{found[1]}' is not in {PROJECT}. Write a name from the list of dependencies in that file."
     if found := re.search(r"Because (\S+) was not found in the package registry", said):
-        return f"no package has the name '{found[1]}'. Look up its name in the package index."
+        return f"no package has the name '{found[1]}'. Look up the right name in the package index."
     if found := re.search(r"Because (\S+) was not found in the provided package locations", said):
         name = found[1]
-        return f"'{name}' is not in lab/bundle, from which this project was restored. Make a bundle with PKG={name}."
+        return f"'{name}' is not in lab/bundle. On a machine with a network, run 'make bundle PKG={name}'."
     if "No solution found" in said:
         why = said.partition("dependencies")[2].lstrip(" :").rstrip(".")
         return f"no versions fit together: {why or said}."
@@ -55,7 +55,7 @@ def reason(said: str) -> str:
 
 def listed() -> dict[str, Any]:
     """The table [project] of the user's list, which people edit by hand."""
-    fix = f"Fix it, or run 'git checkout {PROJECT}' to get its last committed state."
+    fix = f"Correct the file, or run 'git checkout {PROJECT}' to get its last committed version."
     try:
         found = tomllib.loads(Path(PROJECT).read_text(encoding="utf-8")).get("project")
     except ValueError as error:  # no TOML, or no UTF-8
@@ -124,9 +124,12 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
 def run(command: str, names: list[str]) -> bool:
     """Do what was asked in the current folder, and say what changed; whether the files are to be kept."""
     if command in ("add", "remove") and not names:
-        raise Refused(f'no package is named. Run make {command} PKG="NAME".')
+        raise Refused(f"no package is named. Run 'make {command} PKG=\"NAME\"'.")
     if restored() and command in ("lock", "outdated"):
-        raise Refused("this project was restored from lab/bundle, which has no newer versions. Make a new bundle.")
+        raise Refused(
+            "this project was restored from lab/bundle, which has no newer versions. "
+            "Make a new bundle on a machine with a network."
+        )
     listed()
     old = versions()
     before = resolve_here() if restored() else {}

@@ -95,47 +95,48 @@ def reason(said: str, source: Source) -> str | None:
     """Why a command that uses `source` failed and `said` this; None if its output does not show it."""
     name = "the bundle in lab/bundle" if restored() else source.name
     pinned = os.environ.get("DEBIAN_PINS")
+    again = f"Try again. If the same error comes again, do not trust {name}."
 
     def found(pattern: str) -> re.Match[str] | None:
         return re.search(pattern, said, re.IGNORECASE | re.MULTILINE)
 
     if found(r"no space left on device|os error 28"):
         free = shutil.disk_usage("/").free // 10**9
-        return f"the disk is full ({free} GB are free). Free some space with 'docker system prune'."
+        return f"the disk is full ({free} GB are free). Run 'docker system prune' to free space."
     if found(r"\b40[13] (error|client error|unauthorized|forbidden)"):
-        return f"{name} refuses your credentials ({source.setting} is '{source.address}'). Fix them in .env."
+        return f"{name} refuses your credentials ({source.setting} is '{source.address}'). Correct them in .env."
     if gone := found(r"^E: Version '(.*)' for '(.*)' was not found"):
         package = f"{gone[2]} {gone[1]}"
         if pinned and restored():
-            return f"the bundle in lab/bundle lacks {package}. Take compose.pins.yaml from the bundle."
+            return f"the bundle in lab/bundle lacks {package}. Take the file compose.pins.yaml from the bundle."
         if pinned:
             return f"the Debian mirror no longer has the pinned {package}. Run 'make pin' to update compose.pins.yaml."
-        return f"{name} no longer has your image's {package}. Run 'docker compose build --no-cache', then this again."
+        rebuild = "Run 'docker compose build --no-cache', then 'make bundle'."
+        return f"{name} no longer has your image's {package}. {rebuild}"
     if pinned and found(r"unmet dependencies|held broken packages"):
         return "the versions in compose.pins.yaml do not fit together any more. Run 'make pin' to update them."
     if damaged := found(r"Failed to extract archive: (.*)|Wheel '(.*)' located at .* is invalid"):
-        return (
-            f"{name} has a damaged file ({damaged[1] or damaged[2]}). Try again; if it stays so, do not trust {name}."
-        )
+        return f"{name} has a damaged file ({damaged[1] or damaged[2]}). {again}"
     if found(r"certificate|self.signed|UnknownIssuer"):
         certificates = source.certificates
         count = certificates.read_text(encoding="utf-8").count("BEGIN CERTIFICATE") if certificates.exists() else 0
         return (
-            f"the certificate of {name} is not trusted (LAB_CA_BUNDLE adds {count}). "
+            f"the certificate of {name} is not trusted (LAB_CA_BUNDLE adds {count} certificates). "
             "Set LAB_CA_BUNDLE in .env to a PEM file with your site's CA."
         )
     if found(r"hash(es)? mismatch|do not match the hashes|hash sum mismatch"):
-        return f"a file is not the one that was locked. Try again; if it stays so, do not trust {name}."
+        return f"a downloaded file does not match its hash in the lock. {again}"
     if restored():
         return (
-            "the bundle in lab/bundle lacks what this step needs (see the lines above). "
-            "Make another bundle, or empty lab/bundle (keep .gitkeep) to build from the network."
+            "the bundle in lab/bundle lacks a file that this step needs (see the lines above). "
+            "Make a new bundle. To build from the network, delete all files in lab/bundle except .gitkeep."
         )
     if found(UNREACHABLE):
         fix = f"Set {source.setting}, or HTTP_PROXY and HTTPS_PROXY, in .env."
         return f"{name} cannot be reached ({source.setting} is '{source.address}'). {fix}"
     if missing := found(r"^ERROR: No matching distribution found for (.*)"):
-        return f"{name} has no '{missing[1]}' for this platform and Python. Check its name and versions there."
+        look_up = "Check its name and versions in the package index."
+        return f"{name} has no '{missing[1]}' for this platform and Python. {look_up}"
     return None
 
 
@@ -165,7 +166,7 @@ def run_and_explain(*command: str) -> int:
             print(masked(line), end="", flush=True)
         if running.wait():
             said += log.read_text(encoding="utf-8") if log.exists() else ""
-            why = reason(said, source) or f"'{masked(' '.join(command))}' failed. See the lines above."
+            why = reason(said, source) or f"'{masked(' '.join(command))}' failed. Read its error in the lines above."
             print(f"labdock: {why}", file=sys.stderr)
     return running.returncode
 

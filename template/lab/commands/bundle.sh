@@ -37,7 +37,7 @@ if [ -n "$built" ]; then
     read -r service image <<BUILT
 $built
 BUILT
-    refuse "service $service has a 'build:', and a bundle does not hold what it is built from. Run 'docker compose build $service', then replace its 'build:' with 'image: $image' in compose.override.yaml."
+    refuse "service $service has a 'build:', but a bundle does not contain the files for that build. Run 'docker compose build $service', then replace this 'build:' with 'image: $image' in compose.override.yaml."
 fi
 program compose_config.py arguments lab <"$work/config" >"$work/arguments"
 base=$(sed -n 's/^PYTHON_IMAGE=//p' "$work/arguments")
@@ -53,7 +53,7 @@ quietly "$work/log" bake --set bundle.target=bundle-files --set "bundle.output=t
 others=$(docker compose config --images | sort -u | grep -vxF "$lab" || true)
 for image in $base $others; do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" >/dev/null ||
-        refuse "image $image is not on this machine and cannot be pulled. Run 'docker pull $image' to see why."
+        refuse "image $image is not on this machine and cannot be pulled. Run 'docker pull $image' to see the reason."
 done
 # In the archive, the lab's image and its base have names that no other lab uses. Other images keep theirs.
 short() {

@@ -48,7 +48,7 @@ engine=$(engine_kind)
 while read -r check words; do
     report "$check" "$words"
 done <<'CHECKS'
-check_merged no update waits for your decision
+check_merged no update is unfinished
 check_engine engine, Compose and buildx are recent enough
 check_compose_file the Compose files are those for this engine
 check_ids LAB_UID and LAB_GID are valid
@@ -61,12 +61,12 @@ check_limits the limits for memory, CPUs and processes are valid
 check_scratch LAB_SCRATCH is less than a third of LAB_MEMORY
 check_index PIP_INDEX_URL is valid
 check_ca LAB_CA_BUNDLE can be read
-check_certificates LAB_CA_BUNDLE holds certificates, or is not set
-check_git LAB_GIT holds no credentials
+check_certificates LAB_CA_BUNDLE contains certificates, or is not set
+check_git the repository of LAB_GIT contains no credentials
 check_disk the disk has enough space
 check_folders data/, notebooks/ and secrets/ exist
 check_mounts the lab can write data/, notebooks/ and secrets/
-check_packages requirements.lock holds the packages that the lab needs
+check_packages requirements.lock contains the packages that the lab needs
 check_env_file .env is for this folder and has no unknown setting
 check_config Compose accepts all files
 check_token the token is valid, or not made yet

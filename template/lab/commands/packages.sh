@@ -11,7 +11,7 @@ set -- "$1" ${PKG:-}
 engine=$(engine_kind)
 require check_engine check_index check_ca check_config
 for file in pyproject.toml requirements.lock; do
-    [ -f "$file" ] || refuse "$file is missing. Run 'git checkout $file' to get its last version back."
+    [ -f "$file" ] || refuse "the file $file is missing. Run 'git checkout $file' to get its last committed version."
 done
 
 new=$(mktemp -d)

@@ -8,7 +8,7 @@ pins=compose.pins.yaml
 require check_engine check_buildkit check_index check_ca
 default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
 image=$(setting PYTHON_IMAGE "$default")
-case $image in *@*) refuse "PYTHON_IMAGE is '$image', and $pins keeps the digest. Remove '@${image#*@}' from it in .env." ;; esac
+case $image in *@*) refuse "PYTHON_IMAGE is '$image', but the digest belongs in $pins. Remove '@${image#*@}' from PYTHON_IMAGE in .env." ;; esac
 
 work=$(mktemp -d)
 [ ! -e "$pins" ] || cp -p "$pins" "$work/before"

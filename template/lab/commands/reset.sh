@@ -6,5 +6,5 @@ set -eu
 docker compose rm --stop --force lab
 volume=$(docker compose config --environment | sed -n 's/^COMPOSE_PROJECT_NAME=//p')_kept
 docker volume rm --force "$volume" >/dev/null ||
-    refuse "volume $volume is in use. 'docker ps --all --filter volume=$volume' lists its containers: remove them first."
+    refuse "volume $volume is in use. Run 'docker ps --all --filter volume=$volume' to list its containers, remove them with 'docker rm', then run 'make reset' again."
 exec sh lab/commands/up.sh

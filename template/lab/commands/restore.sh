@@ -8,7 +8,7 @@ set -eu
 intact() {
     if ! found=$(cd "$1" && LC_ALL=C $sha256 -c "$2" 2>/dev/null); then
         bad=$(printf '%s\n' "$found" | sed -n 's/: FAILED.*//p' | head -n 1)
-        refuse "${bad:-$1/$2} differs from the file that was bundled. Unpack the bundle again, or copy it again."
+        refuse "${bad:-$1/$2} differs from the file that was bundled. Unpack the bundle again. If the same error comes again, copy the bundle again."
     fi
 }
 
@@ -18,7 +18,7 @@ part() {
 }
 
 [ -f lab/bundle/SHA256SUMS ] ||
-    refuse "lab/bundle is empty. Unpack a bundle with 'tar xf NAME-bundle.tar', then run this in its folder."
+    refuse "lab/bundle is empty. Unpack a bundle with 'tar xf NAME-bundle.tar', then run 'make restore' in the folder that tar creates."
 require check_engine check_buildkit check_sha256
 intact lab/bundle SHA256SUMS
 # The project's own files are checked once: later you may have changed them.
@@ -27,7 +27,7 @@ if [ -f lab/bundle/project.sha256 ]; then
 fi
 platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 [ "$platform" = "$(part platform)" ] ||
-    refuse "the engine runs $platform, and the bundle is for $(part platform). Make a bundle on a machine with $platform."
+    refuse "the engine runs $platform, but the bundle is for $(part platform). Make a bundle on a machine with $platform."
 
 chmod -R a+rX lab/bundle # `make add` reads it as the lab's user, whatever your umask is
 docker load --quiet --input lab/bundle/images.tar

@@ -4,11 +4,11 @@ set -eu
 . lab/commands/lib/all.sh
 
 require check_engine
-labs=$(running_labs) || refuse "the engine does not list its containers, so the old token still works. 'docker ps' shows why."
+labs=$(running_labs) || refuse "the engine does not list its containers, so the old token still works. Run 'docker ps' to see the reason, then run 'make rotate' again."
 for lab in $labs; do
-    docker stop "$lab" >/dev/null || refuse "the lab did not stop, so the old token still works. Run 'docker rm --force $lab'."
+    docker stop "$lab" >/dev/null || refuse "the lab did not stop, so the old token still works. Run 'docker rm --force $lab', then 'make rotate' again."
 done
-rm -f secrets/jupyter_token || refuse "secrets/jupyter_token cannot be deleted. Run 'sudo rm secrets/jupyter_token'."
+rm -f secrets/jupyter_token || refuse "secrets/jupyter_token cannot be deleted. Run 'sudo rm secrets/jupyter_token', then 'make up'."
 
 # An image that exists is started as it is: a build could fail.
 if docker image inspect "$(image lab)" >/dev/null 2>&1; then

@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'end_run; exit 130' HUP INT TERM
 find notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC_ALL=C sort >"$work/notebooks"
-[ -s "$work/notebooks" ] || refuse "notebooks/ holds no notebook. Save one there first."
+[ -s "$work/notebooks" ] || refuse "notebooks/ contains no notebook. Save a notebook in this folder first."
 
 # run NOTEBOOK: with the server's nbclient. JUPYTER_DATA_DIR lists the kernels. LAB_RUN marks every process of this run.
 run() {

@@ -11,7 +11,7 @@ case $version in 3.[0-9] | 3.10) refuse "python3 is $version. Install Python 3.1
 # A copy of the lock in the environment shows which versions it holds.
 if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     python3 -m venv --clear .venv-tests ||
-        refuse "python3 cannot make an environment. On Debian and Ubuntu, run 'sudo apt install python3-venv'."
+        refuse "python3 cannot create a virtual environment. On Debian and Ubuntu, run 'sudo apt install python3-venv'."
     index=$(setting PIP_INDEX_URL | cut -d ' ' -f 1)
     ca=$(setting LAB_CA_BUNDLE)
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
@@ -20,7 +20,7 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, HTTPS_PROXY and LAB_CA_BUNDLE in .env."
     if [ -e lab/bundle/SHA256SUMS ]; then
         offline="--no-index --find-links lab/bundle/wheels"
-        lacking="lab/bundle lacks packages of tests/requirements.lock. Make a new bundle."
+        lacking="lab/bundle lacks packages of tests/requirements.lock. Make a new bundle on a machine with a network."
     fi
     # shellcheck disable=SC2086 # no option, or three words
     .venv-tests/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $offline \

@@ -27,7 +27,10 @@ before=$(docker compose ps --quiet --status running lab || true)
 if ! show "$work/start" start; then
     docker compose logs --no-log-prefix --tail 20 prepare lab >"$work/lab" 2>/dev/null || true
     reason=$(start_failure "$work/start" "$work/lab")
-    [ -n "$reason" ] || cat "$work/lab" >&2
+    if [ -z "$reason" ]; then
+        cat "$work/lab" >&2
+        reason="the lab did not start. Read the lines above, and run 'make doctor' to check the settings."
+    fi
     # Remove what did not start, with its log. Leave a lab that ran before and still runs.
     failed="prepare lab"
     if [ -n "$before" ] && [ "$(docker compose ps --quiet --status running lab)" = "$before" ]; then
@@ -35,7 +38,7 @@ if ! show "$work/start" start; then
     fi
     # shellcheck disable=SC2086 # names of services
     docker compose rm --stop --force $failed >/dev/null 2>&1 || true
-    refuse "${reason:-the lab did not start. See the lines above.}"
+    refuse "$reason"
 fi
 
 problem=$(check_packages)

@@ -42,7 +42,7 @@ while [ "$number" -le "$builds" ]; do
         if grep -q 'OCI exporter is not supported' "$work/log"; then
             why="this engine cannot write an image to a file. Turn on its containerd image store: https://docs.docker.com/engine/storage/containerd/."
         elif grep -q 'no space left on device' "$work/log"; then
-            why="the disk is full. Free some space; each build needs as much as the image in ${TMPDIR:-/tmp} (TMPDIR)."
+            why="the disk of the engine or of ${TMPDIR:-/tmp} is full. Free some space, or set TMPDIR to a folder on a larger disk. Each build writes a whole image to TMPDIR."
         fi
         tail -n 20 "$work/log" >&2
         refuse_build "$work/log" "$why"
@@ -51,7 +51,7 @@ while [ "$number" -le "$builds" ]; do
     if [ "$number" -gt 1 ]; then
         digest=$(compare 1/index.json "$number/index.json") || {
             compare 1 "$number" || true
-            refuse "build $number differs from build 1. See the list above."
+            refuse "build $number differs from build 1. The list above names the files that differ."
         }
         rm -rf "${work:?}/$number"
     fi

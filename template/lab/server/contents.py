@@ -21,7 +21,7 @@ from traitlets import default
 MOUNTS = ("data", "notebooks")
 RUN = secrets.token_hex(4)  # part of each temporary file's name; a file with another value is left from a crash
 GIVEN_UP = 3600  # seconds without another piece until an upload is deleted
-IN_PLACE = "Saving %s in place, which a crash could cut short: %s"
+OVERWRITING = "Overwriting %s directly. A crash could leave half a file. The file cannot be replaced: %s"
 
 
 class Replacing(AsyncFileManagerMixin):
@@ -32,9 +32,9 @@ class Replacing(AsyncFileManagerMixin):
         home = Path(self.root_dir)
         path = Path(os.path.normpath(os_path)).relative_to(home)
         if path.parts[:1] not in [(mount,) for mount in MOUNTS]:
-            raise HTTPError(status, f"'{path}' would be lost when the lab stops: put it into notebooks/ or data/.")
+            raise HTTPError(status, f"'{path}' would be lost when the lab stops. Save it in notebooks/ or data/.")
         if not any(Path(os_path).resolve().is_relative_to((home / mount).resolve()) for mount in MOUNTS):
-            raise HTTPError(status, f"'{path}' is a link that leads out of notebooks/ and data/: remove the link.")
+            raise HTTPError(status, f"'{path}' is a link that leads out of notebooks/ and data/. Remove the link.")
 
     @contextmanager
     def atomic_writing(self, os_path, text=True, encoding="utf-8", **kwargs):
@@ -44,7 +44,7 @@ class Replacing(AsyncFileManagerMixin):
         """
         path = Path(os_path)
         if why := cannot_replace(path):
-            self.log.warning(IN_PLACE, path, why)
+            self.log.warning(OVERWRITING, path, why)
             with super().atomic_writing(os_path, text=text, encoding=encoding, **kwargs) as file:
                 yield file
             return
@@ -73,7 +73,7 @@ class Replacing(AsyncFileManagerMixin):
                 raise
             why = error.strerror
         if why:
-            self.log.warning(IN_PLACE, path, why)
+            self.log.warning(OVERWRITING, path, why)
             shutil.copyfile(file.name, path)
             return
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -157,7 +157,8 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         """A piece of an upload; they come numbered from 1, the last as -1, and gather beside the file till then."""
         target, number = Path(self._get_os_path(path)), model["chunk"]
         if model.get("type") != "file" or not isinstance(model.get("content"), str):
-            raise HTTPError(400, f"'{path}' comes in pieces, which only files do: its type is '{model.get('type')}'.")
+            kind = model.get("type")
+            raise HTTPError(400, f"'{path}' was sent in pieces, but its type is '{kind}'. Upload it as a file.")
         try:
             data = model["content"].encode() if model.get("format") == "text" else base64.b64decode(model["content"])
         except ValueError as error:
@@ -168,7 +169,8 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         file, awaited = self.uploads.pop(target, (None, 1))
         try:
             if not file or number not in (awaited, -1):
-                raise HTTPError(400, f"Piece {number} of '{path}' came instead of {awaited}: upload it again.")
+                wrong = f"Piece {number} of '{path}' came instead of piece {awaited}"
+                raise HTTPError(400, f"{wrong}. Upload the file again.")
             with self.perm_to_403(str(target)):
                 await asyncio.to_thread(file.write, data)
                 if number == -1:

@@ -58,15 +58,15 @@ writable() {
     owner=$(stat -c '%u %g' "$1")
     owner_uid=${owner% *}
     owner_gid=${owner#* }
-    problem="the lab runs as uid $uid, gid $gid and cannot write $2/, which belongs to uid $owner_uid, gid $owner_gid."
+    problem="the lab runs as uid $uid, gid $gid and cannot write $2/,"
     if [ "$owner_uid" = 0 ] && [ "$uid" != 0 ] && mapped uid_map; then
-        refuse "$problem The engine runs without root, so uid 0 is you. Set LAB_UID=0 and LAB_GID=0 in .env."
+        refuse "$problem which belongs to uid 0, gid $owner_gid. The engine runs without root, so uid 0 is you. Set LAB_UID=0 and LAB_GID=0 in .env."
     elif [ "$owner_uid" = "$uid" ]; then
-        refuse "$problem Run 'chmod u+rwx $2' in the project's folder."
+        refuse "$problem although it belongs to this uid. Run 'chmod u+rwx $2' in the project's folder."
     elif [ "$owner_uid" = 0 ] || [ "$owner_gid" = 0 ]; then
-        refuse "$problem Run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder."
+        refuse "$problem which belongs to root (uid $owner_uid, gid $owner_gid). Run 'sudo chown -R $uid:$gid data notebooks secrets' in the project's folder."
     else
-        refuse "$problem Set LAB_UID=$owner_uid and LAB_GID=$owner_gid in .env, or run 'sudo chown -R $uid:$gid $2' in the project's folder."
+        refuse "$problem which belongs to uid $owner_uid, gid $owner_gid. Set LAB_UID=$owner_uid and LAB_GID=$owner_gid in .env, or run 'sudo chown -R $uid:$gid $2' in the project's folder."
     fi
 }
 writable "$HOME/data" data

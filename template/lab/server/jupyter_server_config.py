@@ -17,7 +17,10 @@ home = Path(os.environ["HOME"])
 token = Path("/run/secrets/jupyter_token").read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 characters = b"".join(token.split())
 if len(characters) < 32 or not all(33 <= character <= 126 for character in characters):
-    raise SystemExit(f"labdock: secrets/jupyter_token holds {len(characters)} characters. It needs 32 ASCII ones.")
+    raise SystemExit(
+        f"labdock: secrets/jupyter_token contains {len(characters)} characters, but the server needs at least 32, all "
+        "of them ASCII. Run 'make rotate' to make a new token."
+    )
 c.IdentityProvider.token = token.decode()
 # Jupyter writes the token into two files, with which other programs find the server. Here it does not.
 ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda self: None

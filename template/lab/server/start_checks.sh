@@ -9,19 +9,19 @@ matches() {
 
 username_problem() {
     if matches "$1" '[0-9]+'; then
-        echo "JUPYTER_USERNAME is '$1', a number and not a user name. Programs would take it for a uid. Set it to a name with a letter in .env."
+        echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. Set it to a name with at least one letter in .env."
     elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
-        echo "JUPYTER_USERNAME is '$1', not a user name. Set it to at most 32 letters, digits, '.', '_' and '-', but not root, in .env."
+        echo "JUPYTER_USERNAME is '$1', not a user name. Set it to a name of at most 32 letters, digits, '.', '_' or '-', but not to root, in .env."
     fi
 }
 
 umask_problem() {
     matches "$1" '0[0-7][0-7]' ||
-        echo "LAB_UMASK is '$1', not a umask. Set it to 0 and two digits from 0 to 7, such as 022, in .env."
+        echo "LAB_UMASK is '$1', not a umask. Set it to 0 followed by two digits from 0 to 7, such as 022, in .env."
 }
 
 front_end_problem() {
-    matches "$1" 'lab|notebook' || echo "JUPYTER_UI is '$1', which is no front end. Set it to lab or notebook in .env."
+    matches "$1" 'lab|notebook' || echo "JUPYTER_UI is '$1', which is not a front end. Set it to lab or notebook in .env."
 }
 
 # token_problem FILE. A byte order mark and white space do not count. jupyter_server_config.py checks the same again.
@@ -40,8 +40,8 @@ token_problem() {
     length=$(LC_ALL=C sed "1s/^$mark//" "$1" | LC_ALL=C tr -cd '!-~' | wc -c | tr -d ' ')
     others=$(LC_ALL=C sed "1s/^$mark//" "$1" | LC_ALL=C tr -d '[:space:]!-~' | wc -c | tr -d ' ')
     if [ "$others" -gt 0 ]; then
-        echo "secrets/jupyter_token holds more than plain ASCII characters. Run 'rm secrets/jupyter_token'. The next start makes a new token."
+        echo "secrets/jupyter_token contains characters that are not ASCII. Run 'rm secrets/jupyter_token'. The next start makes a new token."
     elif [ "$length" -lt 32 ]; then
-        echo "secrets/jupyter_token holds $length characters, but at least 32 are needed. Run 'rm secrets/jupyter_token'. The next start makes a new token."
+        echo "secrets/jupyter_token contains $length characters, but at least 32 are needed. Run 'rm secrets/jupyter_token'. The next start makes a new token."
     fi
 }

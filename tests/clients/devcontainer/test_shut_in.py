@@ -1,4 +1,4 @@
-"""An editor in the container: it can use notebooks and data, and can only read git history."""
+"""Code in an editor's container tries to use files outside `notebooks/` and `data/`."""
 
 import hashlib
 from collections.abc import Iterator
@@ -61,9 +61,9 @@ def hidden(fresh_copy: Project) -> Iterator[Project]:
 
 
 @pytest.mark.attack(
-    "Write files that the host runs later from the editor's container: git's hooks and configuration, Makefile, "
-    "Dockerfile, Compose files, dev container, workflows",
-    "Only git's files are there, and they are read-only.",
+    "Write files that the host uses later: git's hooks and configuration, Makefile, Dockerfile, Compose files, dev "
+    "container, workflows",
+    "The container has only git's files, and these are read-only.",
 )
 def test_what_the_host_trusts_cannot_be_written(cli: Cli, fresh_copy: Project) -> None:
     before = fingerprints(fresh_copy.folder)
@@ -73,7 +73,9 @@ def test_what_the_host_trusts_cannot_be_written(cli: Cli, fresh_copy: Project) -
 
 
 @pytest.mark.attack(
-    "Look for `.env` and `secrets/` in the editor's container, also after the host replaced them", "Neither is there."
+    "Search every file of the editor's container for the content of `.env` and of other files in `secrets/`. Repeat "
+    "this after the host has replaced the files",
+    "No file contains it. Of `secrets/`, the container has only the token.",
 )
 def test_settings_and_secrets_cannot_be_read(cli: Cli, hidden: Project) -> None:
     assert inside(cli, hidden, READ) == ""
@@ -129,7 +131,8 @@ def test_history_and_diffs_can_be_read(cli: Cli, fresh_copy: Project) -> None:
 
 
 @pytest.mark.attack(
-    "Commit, create a branch or change git's configuration in the editor's container", "git cannot write."
+    "Commit, create a branch or change git's configuration in the editor's container",
+    "git fails, because it cannot write.",
 )
 @pytest.mark.parametrize(
     "command", ["git commit --allow-empty -m planted", "git branch planted", "git config core.fsmonitor /tmp/ran"]
@@ -147,7 +150,7 @@ def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> 
     fresh_project.run("git", "remote", "add", "origin", "https://me:hunter2@forge.example/lab.git")
     fresh_project.set_env(LAB_GIT="./.git")
     done = fresh_project.make("up", check=False)
-    assert ".git/config holds credentials ('url = ...')" in done.stderr
+    assert ".git/config contains credentials ('url = ...')" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
     before_an_editor = fresh_project.run("sh", ".devcontainer/initialize.sh", check=False)
     assert before_an_editor.returncode == 1 and before_an_editor.stderr == done.stderr.partition("make:")[0]
@@ -177,11 +180,12 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     assert "hunter2" not in said
     project.set_env(LAB_GIT="./nowhere")
     said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
-    assert said == "LAB_GIT is './nowhere', which is no folder. Run 'git init', or set LAB_GIT to nothing in .env.\n"
+    assert said == "LAB_GIT is './nowhere', which is not a folder. Run 'git init', or leave LAB_GIT empty in .env.\n"
 
 
 @pytest.mark.attack(
-    "Create a git repository in a mount, bare or not, whose settings name a program", "`make doctor` reports it."
+    "Create a git repository, also a bare one, in a mount. Its settings name a program that git runs",
+    "`make doctor` reports it.",
 )
 def test_a_planted_repository_is_told(cli: Cli, fresh_copy: Project) -> None:
     told = " is a git repository that code in the lab can write. "

@@ -11,10 +11,10 @@ check_disk() {
     fi
     free=$(free_space "$(engine_folder)")
     [ "${free:-$needed}" -ge "$needed" ] ||
-        echo "$free GB are free in the engine's folder $(engine_folder), but a build needs up to $needed. Run 'docker builder prune' or 'docker image prune --all'."
+        echo "$free GB are free in the engine's folder $(engine_folder), but a build needs up to $needed GB. Run 'docker builder prune' or 'docker image prune --all' to free space."
     free=$(free_space .)
     [ "${free:-1}" -ge 1 ] ||
-        echo "less than 1 GB is free for data/ and notebooks/. Move large files away. 'du -ah . | sort -rh | head' lists them."
+        echo "less than 1 GB is free for data/ and notebooks/. Move large files to another disk. To list them, run 'du -ah . | sort -rh | head'."
 }
 
 # engine_folder: where the engine keeps its images. It may be on another machine.

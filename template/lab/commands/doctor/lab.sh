@@ -7,7 +7,7 @@ check_lab() {
     state=$(docker compose ps --all --format '{{.State}} {{.Health}}' lab 2>/dev/null) || return 0 # check_config reports it
     case $state in
     paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;
-    restarting*) echo "the lab stops after each start. 'make logs' shows the reason." && return ;;
+    restarting*) echo "the lab stops after each start. Run 'make logs' to see the reason." && return ;;
     running\ starting | created* | exited* | '') return 0 ;;
     esac
     ! docker compose exec --no-TTY lab timeout 5 bash /opt/labdock/healthcheck.sh >/dev/null 2>&1 || return 0
@@ -15,6 +15,6 @@ check_lab() {
     if [ -n "$reason" ]; then
         echo "the lab refused to start: $reason Then run 'make up'."
     else
-        echo "the lab runs but does not answer. Its kernels may still save their work: wait for them, then run 'docker compose restart lab'."
+        echo "the lab runs but does not answer. Its notebook kernels may still be saving files. Wait until they are done, then run 'docker compose restart lab'."
     fi
 }

@@ -15,7 +15,7 @@ note_repositories() {
     find notebooks data -iname .git -print -prune -o -print 2>/dev/null | LC_ALL=C awk -v most=500000 '
         function note(path) {
             gsub(/[\001-\037\177]/, "?", path)
-            print "note  " path " is a git repository that code in the lab can write. If you did not make it, delete it and run no git there."
+            print "note  " path " is a git repository that code in the lab can write. If you did not create this repository, delete it and run no git in it."
         }
         NR > most { exit }
         {
@@ -29,31 +29,31 @@ note_repositories() {
         name == "objects" || name == "commondir" { rest[folder] }
         END {
             for (folder in head) if (folder in rest) note(folder)
-            if (NR > most) print "note  notebooks/ and data/ hold more than " most " files. Only these were searched for git repositories. \047find notebooks data -name .git -o -name HEAD\047 searches all."
+            if (NR > most) print "note  notebooks/ and data/ contain more than " most " files, and only that many were searched for git repositories. To search all files, run \047find notebooks data -name .git -o -name HEAD\047."
         }'
 }
 
 note_env() {
     if [ ! -f .env ]; then
-        echo "note  there is no .env, so every setting has its default. 'make env' writes one."
+        echo "note  there is no .env, so every setting has its default. To create one, run 'make env'."
         return
     fi
     missing=$(sed -n 's/^\([A-Z_]*\)=.*/\1/p' sample.env | while read -r name; do
         env_lines | grep -q " $name\$" || printf ' %s' "$name"
     done)
-    [ -z "$missing" ] || echo "note  .env has no line for$missing. The defaults in sample.env apply."
+    [ -z "$missing" ] || echo "note  .env has no line for$missing. The defaults in sample.env apply. You need to change nothing."
 }
 
 note_engine() {
     folder=$(engine_folder)
     [ -z "$folder" ] || [ -n "$(free_space "$folder")" ] ||
-        echo "note  the engine keeps its images on another machine or disk ($folder). 'docker system df' prints their size."
+        echo "note  the engine keeps its images on another machine or disk ($folder). To see their size, run 'docker system df'."
     [ "$(engine_kind)" != docker ] || return 0
     case $(docker info --format '{{.CgroupVersion}}:{{.CgroupDriver}}') in
-    1:* | *:none) echo "note  the limits for memory, CPUs and processes have no effect. An engine without root needs cgroups v2 and systemd for them." ;;
+    1:* | *:none) echo "note  the limits for memory, CPUs and processes have no effect. For these limits, an engine without root needs a machine with cgroups v2 and systemd." ;;
     esac
     profile=$(pwd -P)/lab/runtime/seccomp.json
     if [ "$(engine_kind)" = podman ] && [ "$(podman info --format '{{.Host.Security.SECCOMPProfilePath}}')" != "$profile" ]; then
-        echo "note  Podman uses its own seccomp profile for the lab. For the lab's profile, put seccomp_profile = \"$profile\" under [containers] in ~/.config/containers/containers.conf and restart podman.socket."
+        echo "note  Podman uses its own seccomp profile for the lab. To use the lab's profile, put seccomp_profile = \"$profile\" under [containers] in ~/.config/containers/containers.conf, then restart podman.socket."
     fi
 }

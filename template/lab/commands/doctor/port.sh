@@ -8,5 +8,5 @@ check_port_free() {
     case $(docker compose port lab 8888 2>/dev/null) in *":$port") return ;; esac # this lab has it
     container=$(docker ps --filter "publish=$port" --format '{{.Names}}' | head -n 1)
     [ -z "$container" ] ||
-        echo "port $port is used by container $container. Run '$(into_env JUPYTER_PORT=0)' for any free port, or set JUPYTER_PORT to another port in .env."
+        echo "port $port is used by container $container. Run '$(into_env JUPYTER_PORT=0)' to use any free port, or set JUPYTER_PORT to another port in .env."
 }

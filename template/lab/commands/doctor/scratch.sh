@@ -7,5 +7,5 @@ check_scratch() {
     memory=$(bytes "$(setting LAB_MEMORY)")
     [ "$scratch" -gt 0 ] && [ "$memory" -gt 0 ] || return 0 # check_limits reports it
     [ "$((3 * scratch))" -lt "$memory" ] ||
-        echo "LAB_SCRATCH is '$(setting LAB_SCRATCH)' and LAB_MEMORY is '$(setting LAB_MEMORY)'. LAB_SCRATCH must be less than a third of LAB_MEMORY. Change one of them in .env to fix it."
+        echo "LAB_SCRATCH is '$(setting LAB_SCRATCH)' and LAB_MEMORY is '$(setting LAB_MEMORY)'. LAB_SCRATCH must be less than a third of LAB_MEMORY. In .env, change one of the two settings."
 }

@@ -62,14 +62,14 @@ build_failure() {
     elif grep -q 'no space left on device' "$1"; then
         echo "the disk is full. Run 'docker system prune' to free space."
     elif grep -q 'invalid reference format' "$1"; then
-        echo "PYTHON_IMAGE is '$(setting PYTHON_IMAGE)', and compose.pins.yaml adds a digest to it. Set it to a name without a digest in .env."
+        echo "PYTHON_IMAGE is '$(setting PYTHON_IMAGE)', but compose.pins.yaml adds a digest too. Set PYTHON_IMAGE to a name without a digest in .env."
     elif grep -q 'failed to resolve source metadata' "$1"; then
         image=$(sed -n 's/.*failed to solve: \(.*\): failed to resolve source metadata.*/\1/p' "$1" | tail -n 1)
         case $image in
-        *@*) echo "the base image $image cannot be pulled. Set PYTHON_IMAGE to another image in .env, or run 'make pin' to pin another digest." ;;
+        *@*) echo "the pinned base image $image cannot be pulled. Set PYTHON_IMAGE to another image in .env, or run 'make pin' to pin another digest." ;;
         *) echo "the base image $image cannot be pulled. Set PYTHON_IMAGE to another image in .env." ;;
         esac
     else
-        echo "see the lines above."
+        echo "a step of the build failed. Read its error in the lines above."
     fi
 }

@@ -18,7 +18,7 @@ engine_kind() {
 
 # require_running: end the script if the lab does not run.
 require_running() {
-    docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running. Start it with 'make up'."
+    docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running. Start the lab with 'make up'."
 }
 
 # running_labs: the ids of this folder's lab containers. It finds them by label, so it works with a broken .env too.

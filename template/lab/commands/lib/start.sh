@@ -30,7 +30,7 @@ start_failure() {
     elif grep -qE ":$port([^0-9].*)? (port is already allocated|address already in use)" "$1"; then
         echo "port $port is in use. Set JUPYTER_PORT to another port, or to 0 for any free port, in .env."
     elif grep -q 'cannot assign requested address' "$1"; then
-        echo "JUPYTER_BIND is '$(setting JUPYTER_BIND)', which is no address of this machine. Set it to 127.0.0.1 or another address in .env."
+        echo "JUPYTER_BIND is '$(setting JUPYTER_BIND)', which is not an address of this machine. Set it to 127.0.0.1 or another address of this machine in .env."
     elif grep -q 'could not select device driver' "$1"; then
         echo "the engine provides no GPU. Install the NVIDIA Container Toolkit, or run 'copier update --data gpu=none'."
     fi

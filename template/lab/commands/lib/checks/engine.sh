@@ -9,8 +9,8 @@ check_engine() {
     fi
     if ! version=$(docker version --format '{{.Server.Version}}' 2>&1); then
         case $version in
-        *"permission denied"*) echo "your user may not use the Docker engine. Run 'sudo usermod -aG docker $(id -un)', then log in again." ;;
-        *) echo "no Docker engine answers${DOCKER_HOST:+ at DOCKER_HOST, $DOCKER_HOST}. Start it. 'docker info' prints details." ;;
+        *"permission denied"*) echo "your user has no permission to use the Docker engine. Run 'sudo usermod -aG docker $(id -un)', then log in again." ;;
+        *) echo "no Docker engine answers${DOCKER_HOST:+ at DOCKER_HOST, $DOCKER_HOST}. Start the engine. To see details, run 'docker info'." ;;
         esac
         return
     fi
@@ -29,7 +29,7 @@ check_podman() {
     own="$(podman info --format '{{.Host.Security.Rootless}} {{.Store.GraphRoot}}' 2>/dev/null)"
     asked="true $(docker info --format '{{.DockerRootDir}}')"
     [ "$own" = "$asked" ] ||
-        echo "docker uses a Podman that is not your own ('podman info' prints '$own', not '$asked'). Run 'systemctl --user start podman.socket' as yourself, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
+        echo "docker uses a Podman that does not belong to your user ('podman info' prints '$own', not '$asked'). Run 'systemctl --user start podman.socket' as yourself, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
 }
 
 # require_version PROGRAM MAJOR MINOR VERSION: print a problem if VERSION is missing or older than MAJOR.MINOR.
@@ -41,14 +41,14 @@ require_version() {
     if ! whole_number "$major" 0 9999 || ! whole_number "$minor" 0 9999; then
         echo "$1 is missing. Install $2.$3 or later."
     elif [ "$major" -lt "$2" ] || { [ "$major" -eq "$2" ] && [ "$minor" -lt "$3" ]; }; then
-        echo "$1 is $number, but $2.$3 or later is needed. Update it."
+        echo "$1 is $number, but $2.$3 or later is needed. Update $1."
     fi
 }
 
 # For commands that need more of the builder than an image.
 check_buildkit() {
     [ "$(engine_kind)" != podman ] ||
-        echo "this command needs BuildKit, which Podman does not have. Run it on a machine with Docker."
+        echo "this command needs BuildKit, which Podman does not have. Run this command on a machine with Docker."
 }
 
 check_compose_file() {
@@ -56,6 +56,6 @@ check_compose_file() {
     case $(engine_kind):$files in
     podman:*lab/runtime/podman.yaml*) ;;
     podman:*) echo "COMPOSE_FILE is '$files', but the engine is Podman. Set COMPOSE_FILE=compose.yaml:lab/runtime/podman.yaml:compose.override.yaml in .env." ;;
-    *:*lab/runtime/podman.yaml*) echo "COMPOSE_FILE is '$files', but the engine is not Podman. Delete this line from .env." ;;
+    *:*lab/runtime/podman.yaml*) echo "COMPOSE_FILE is '$files', but the engine is not Podman. Delete the line with COMPOSE_FILE from .env." ;;
     esac
 }

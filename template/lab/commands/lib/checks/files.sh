@@ -7,12 +7,12 @@ check_merged() {
         \( -name '*.rej' -print -o -exec grep -ls '^<<<<<<< ' {} + \) 2>/dev/null | while read -r file; do
         file=${file#./}
         case $file in
-        *.rej) echo "$file holds a change that the update could not make in ${file%.rej}. Make it there, then run 'rm $file'." ;;
-        *) echo "$file has a conflict between '<<<<<<<' and '>>>>>>>'. Edit it, then run 'git add $file'." ;;
+        *.rej) echo "$file contains a change that the update could not make in ${file%.rej}. Make this change by hand in ${file%.rej}, then run 'rm $file'." ;;
+        *) echo "$file has a conflict between '<<<<<<<' and '>>>>>>>'. Keep the right lines, delete these marks, then run 'git add $file'." ;;
         esac
     done
     git diff --name-only --relative --diff-filter=U 2>/dev/null | while read -r file; do
-        grep -qs '^<<<<<<< ' "$file" || echo "$file is unmerged in git. Check it, then run 'git add $file'."
+        grep -qs '^<<<<<<< ' "$file" || echo "$file is unmerged in git. Check the file, then run 'git add $file'."
     done
 }
 

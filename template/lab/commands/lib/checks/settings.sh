@@ -27,7 +27,7 @@ check_own_ids() {
     else
         return 0
     fi
-    echo "$name is '$(setting $name)', but this engine runs without root: you could not delete the lab's files. Set LAB_UID=$1 and LAB_GID=$2 in .env."
+    echo "$name is '$(setting $name)', but this engine runs without root, so you could not delete the lab's files. Set LAB_UID=$1 and LAB_GID=$2 in .env."
 }
 
 check_username() {
@@ -66,7 +66,7 @@ check_cpus() {
     percent=$(setting LAB_CPU_PERCENT)
     if [ -n "$percent" ]; then
         whole_number "$percent" 1 999999 ||
-            echo "LAB_CPU_PERCENT is '$percent', not a number from 1 to 999999. Set it to the percentage of one CPU, such as 150, or to nothing in .env."
+            echo "LAB_CPU_PERCENT is '$percent', not a number from 1 to 999999. Set it to the percentage of one CPU, such as 150, or leave it empty in .env."
         return
     fi
     cpus=$(setting LAB_CPUS)
@@ -86,14 +86,14 @@ check_ca() {
     # SELinux gives a mounted file another label. Then other programs of the machine may not read it any more.
     case $(cd "$(dirname "$ca")" 2>/dev/null && pwd -P)/ in "$(pwd -P)"/*) return ;; esac
     [ "$(getenforce 2>/dev/null)" != Enforcing ] ||
-        echo "LAB_CA_BUNDLE is '$ca', and SELinux would change its label. Copy the file into this folder and set LAB_CA_BUNDLE to the copy in .env."
+        echo "LAB_CA_BUNDLE is '$ca', and SELinux would change the label of this file. Copy the file into the project's folder and set LAB_CA_BUNDLE to the copy in .env."
 }
 
 # pip and uv print an address that they cannot read, password included. So such an address does not reach them.
 check_index() {
     for index in $PIP_INDEX_URL; do
         matches "$index" 'https?://([^@/]*@)?(\[[0-9A-Fa-f:]+\]|[^][@/:]+)(:[0-9]+)?(/[^@]*)?' ||
-            echo "PIP_INDEX_URL is '$(masked_index "$index")', which is no index address. Set it to https://user:password@host/simple in .env, and write %40 for @, %3A for : and %2F for / in the user name and password."
+            echo "PIP_INDEX_URL is '$(masked_index "$index")', which is not the address of a package index. Set it to https://user:password@host/simple in .env. In the user name and the password, write %40 for @, %3A for : and %2F for /."
     done
 }
 
@@ -106,9 +106,9 @@ check_git() {
     git=$(setting LAB_GIT)
     [ -n "$git" ] || return 0
     if [ ! -d "$git" ]; then
-        echo "LAB_GIT is '$git', which is no folder. Run 'git init', or set LAB_GIT to nothing in .env."
+        echo "LAB_GIT is '$git', which is not a folder. Run 'git init', or leave LAB_GIT empty in .env."
     elif [ -n "$(git_password "$git")" ]; then
-        echo "$git/config holds credentials ('$(git_password "$git")'), which notebooks could read. Remove them, for example with 'git remote set-url', or set LAB_GIT to nothing in .env."
+        echo "$git/config contains credentials ('$(git_password "$git")'), which notebooks could read. Remove the credentials, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
     fi
 }
 
