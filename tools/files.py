@@ -9,29 +9,29 @@ import yaml
 # Files without a comment of their own: pattern of the path -> what they are.
 SILENT = {
     "LICENSE": "The licence that you chose.",
-    "README.md": "What the project is and how to start it.",
+    "README.md": "The purpose of the project, and the commands that start the lab.",
     "lab/README.md": "The manual of the lab.",
-    "notebooks/README.md": "The page that the lab shows first.",
+    "notebooks/README.md": "The page that the lab shows at the first visit.",
     "notebooks/*.ipynb": "An example notebook.",
-    "requirements.lock": "Exact versions and hashes of your packages, written by `make add` and `make lock`.",
+    "requirements.lock": "Exact versions and hashes of your packages. `make add` and `make lock` write this file.",
     "tests/requirements.lock": "Exact versions and hashes of the packages for `make test`.",
     "lab/locks/build.lock": "Exact versions and hashes of the packages that build the image, such as uv.",
     "lab/locks/sbom.lock": "Exact versions and hashes of the packages for `make sbom`.",
     "lab/locks/server.lock": "Exact versions and hashes of the server's packages.",
-    "lab/locks/required-packages.txt": "Packages that the lab needs in your environment.",
-    "lab/runtime/*.pem": "An empty certificate file, used if you have no CA bundle.",
-    "lab/runtime/seccomp.json": "The system calls that programs in the lab may make.",
-    "lab/server/kernels/*": "How a notebook kernel starts.",
+    "lab/locks/required-packages.txt": "Names of the packages that the lab needs in your lock.",
+    "lab/runtime/*.pem": "An empty certificate file. The lab uses this file if LAB_CA_BUNDLE is not set.",
+    "lab/runtime/seccomp.json": "The list of the system calls that programs in the lab can make.",
+    "lab/server/kernels/*": "The command that starts a notebook kernel.",
     "lab/server/labconfig/*": "Default settings of JupyterLab.",
     "lab/server/workspace.json": "The files that JupyterLab opens on the first visit.",
 }
 # Files that commands make later: (file, what it is, what makes it).
 MADE = [
     (".env", "Your settings.", "`make env`"),
-    ("secrets/jupyter_token", "The token that opens the lab.", "the first start"),
-    ("lab/bundle/*", "Packages for a build without a network.", "unpacking a bundle"),
-    ("sbom.cdx.json, provenance.json", "The contents of the image, and its build record.", "`make sbom`"),
-    ("NAME-bundle.tar", "Everything needed to run and rebuild the project offline.", "`make bundle`"),
+    ("secrets/jupyter_token", "The token: the password of the lab.", "the first start"),
+    ("lab/bundle/*", "The files of an unpacked bundle, for a build without a network.", "unpacking a bundle"),
+    ("sbom.cdx.json, provenance.json", "The contents of the image, and the record of its build.", "`make sbom`"),
+    ("NAME-bundle.tar", "A bundle: everything that is needed to run and rebuild the lab offline.", "`make bundle`"),
     (".venv-tests/", "The Python environment of `make test`.", "`make test`"),
 ]
 OPTIONAL = re.compile(r"\{% if (.*?) %\}(.*?)\{% endif %\}")

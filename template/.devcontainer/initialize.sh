@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs on your machine before an editor opens the lab. Writes .env with your ids, and compose.override.yaml if it is missing.
+# Runs on your machine before VS Code opens the lab. Writes .env with your ids, and compose.override.yaml if it is missing.
 set -eu
 
 # devcontainer.json names this file. Compose fails without it.

@@ -1,4 +1,4 @@
-"""Tests of the running lab: `make test`. Run them after you change the Dockerfile or a Compose file."""
+"""Tests the running lab: `make test`. Run these tests after you change the Dockerfile or a Compose file."""
 
 import json
 import subprocess

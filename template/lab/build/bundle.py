@@ -1,4 +1,4 @@
-"""Gather what `make bundle` adds to the wheels of the locks: packages for a later `make add`, and Debian packages.
+"""Downloads packages for `make bundle`: Python packages for a later `make add`, and Debian packages.
 
     bundle.py PARTS
 

@@ -1,4 +1,4 @@
-"""Compare two images and name the files that differ: `make verify`, in the stage `packages`.
+"""Compares two images and names the files that differ: `make verify`, in the stage `packages`.
 
     tar -cf - FIRST SECOND | compare_images.py FIRST SECOND
 

@@ -1,4 +1,4 @@
-"""Write bytecode for every module below a folder: `compile_bytecode.py FOLDER`.
+"""Writes bytecode for every Python module in a folder: `compile_bytecode.py FOLDER`.
 
 A read-only root filesystem can cache none later. The bytecode is valid whatever the files' dates are, and does not
 depend on what was compiled before it. If an earlier build compiled the same source at the same path, it comes from the

@@ -1,4 +1,4 @@
-"""Answer a question about the Compose configuration: a program of the stage `packages`.
+"""Prints build arguments and images of the Compose configuration. It is a program of the stage `packages`.
 
     docker compose config --format json | compose_config.py QUESTION
 

@@ -1,4 +1,4 @@
-"""Change the user's package list and lock: `packages.py add|remove|lock|outdated [NAME ...]`, in the stage `packages`.
+"""Changes pyproject.toml and requirements.lock: `packages.py add|remove|lock|outdated [NAME ...]`, in stage `packages`.
 
 A tar archive with pyproject.toml, requirements.lock and the package index comes in, one with the new two goes out; what
 changed, or one sentence that says why nothing did, goes to the standard error.

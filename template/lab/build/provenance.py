@@ -1,4 +1,4 @@
-"""Take BuildKit's record of a build out of what it writes about the build: `make sbom`, in the stage `sbom`.
+"""Prints the record of a build from BuildKit's metadata: `make sbom`, in the stage `sbom`.
 
     provenance.py <METADATA >provenance.json
 

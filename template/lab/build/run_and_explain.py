@@ -1,4 +1,4 @@
-"""Run a command of the build with your site's settings: `python run_and_explain.py COMMAND [ARGUMENT ...]`.
+"""Runs a command of the build with your site's settings: `python run_and_explain.py COMMAND [ARGUMENT ...]`.
 
 The settings are the certificates, package index, Debian mirrors and proxy in .env, or the bundle in lab/bundle. The
 command's output passes through, without credentials. If the command fails, the last line says why in one sentence.

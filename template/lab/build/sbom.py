@@ -1,4 +1,4 @@
-"""A bill of materials of an image: its file system comes in as a tar archive, the CycloneDX document goes out.
+"""Writes the contents of an image as a CycloneDX document. The input is the image's file system as a tar archive.
 
     docker export CONTAINER | sbom.py NAME >sbom.cdx.json
 

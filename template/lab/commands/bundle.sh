@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write NAME-bundle.tar: the project, and everything needed to run and rebuild it without a network.
+# Writes NAME-bundle.tar: the project, and everything that is needed to run and rebuild the lab offline.
 # It holds the files that git would take, and never .env or secrets/. PKG="NAME ..." adds packages for a later `make add`.
 # WITH_DATA=yes adds the folder data/.
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks engine, settings and files. Prints a line for each: ok, note, or FIX with what to do. Fails if there is a FIX.
+# Checks the engine, the settings and the files. Each line starts with ok, note or FIX. Fails if there is a FIX.
 set -eu
 . lab/commands/lib/all.sh
 . lab/commands/doctor/scratch.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes .env from sample.env, with your ids and this folder's own name and port. Never overwrites it.
+# Writes .env from sample.env, with your ids, and a name and a port for this folder. Never overwrites an existing .env.
 set -eu
 . lab/commands/lib/all.sh
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# packages.sh add|remove|lock|outdated: change pyproject.toml and requirements.lock, both or neither. PKG holds the names.
+# Changes pyproject.toml and requirements.lock, both or neither: `packages.sh add|remove|lock|outdated`. PKG contains the names.
 # uv does the work in the image `packages`, so this machine needs Docker only.
 set -eu
 . lab/commands/lib/all.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write the base image's digest and the versions of the Debian packages, as they are now, to compose.pins.yaml.
+# Writes the base image's digest and the current versions of the Debian packages into compose.pins.yaml.
 set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/pins.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Deletes the volume with histories and editor settings, and starts the lab with an empty one.
+# Deletes the volume with histories, JupyterLab's settings and VS Code's server, and starts the lab with an empty volume.
 set -eu
 . lab/commands/lib/all.sh
 

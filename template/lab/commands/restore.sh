@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start the lab from a bundle (`make bundle`) that was unpacked here. Every file is checked first. No network is needed.
+# Starts the lab from a bundle (`make bundle`) that was unpacked into this folder. Checks every file first. Needs no network.
 set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/sha256.sh

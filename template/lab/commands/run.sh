@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs every notebook in notebooks/ in the running lab, each with its own kernel and in its own folder. It does not change
-# the files. It prints the output of a notebook that fails, and fails then.
+# Runs every notebook in notebooks/ in the running lab. Each notebook has its own kernel and runs in its own folder. The notebook
+# files do not change. If a notebook fails, this command prints the output and fails too.
 set -eu
 . lab/commands/lib/all.sh
 

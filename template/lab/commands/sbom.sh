@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write sbom.cdx.json (CycloneDX), what the lab's image contains, and provenance.json (SLSA), what it was built from.
+# Writes the contents of the lab's image to sbom.cdx.json (CycloneDX), and the build record to provenance.json (SLSA).
 set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh

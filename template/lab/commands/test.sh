@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs tests/ against the running lab, in a Python environment of its own (.venv-tests).
+# Runs tests/ against the running lab, with the Python environment .venv-tests.
 set -eu
 . lab/commands/lib/all.sh
 

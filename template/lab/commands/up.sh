@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds what changed (not with --no-build), starts the lab, waits until it answers and prints its address. An error is one
-# line, the last.
+# Builds what changed, starts the lab, waits until the lab answers, and prints the address. With --no-build, it builds nothing. The
+# last line of the output is the error, if there is one.
 set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/progress.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the lab's address and where its token is.
+# Prints the lab's address and the path of its token.
 set -eu
 . lab/commands/lib/all.sh
 

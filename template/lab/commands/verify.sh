@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build the image BUILDS times (2) from nothing and compare the results. Name the files that differ.
+# Builds the image twice (or BUILDS times) without a cache, and compares the results. Names the files that differ.
 set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh

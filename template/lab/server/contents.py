@@ -1,4 +1,4 @@
-"""The server's file manager. It saves into the mounts only, and an interrupted save loses no data."""
+"""Saves files for the Jupyter server, only in the mounts. After an interrupted save, the old file is complete."""
 
 import asyncio
 import atexit

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token and ends.
+# Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token, checks and ends.
 set -eu
 # shellcheck source=SCRIPTDIR/start_checks.sh
 . /opt/labdock/start_checks.sh

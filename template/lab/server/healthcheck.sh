@@ -1,5 +1,5 @@
 #!/bin/bash
-# Succeeds if the server answers a request on /api. An open port or a line in the log is not enough.
+# Checks that the server answers a request to /api. An open port or a line in the log is not enough.
 # Bash and /dev/tcp take 3 ms of CPU time. Python, twice a second, would slow down the start that this watches.
 set -eu
 exec 3<>/dev/tcp/127.0.0.1/8888

@@ -1,4 +1,4 @@
-# Rules for user name, umask, front end and token, for the container (entrypoint.sh) and the host (lab/commands) alike.
+# Checks user name, umask, front end and token, in the container (entrypoint.sh) and on the machine (lab/commands).
 # Each NAME_problem prints one line that says what is wrong and how to fix it, or nothing.
 # shellcheck shell=sh
 

@@ -1,4 +1,4 @@
-# Doctor's check of free disk space.
+# Checks the free disk space, for `make doctor`.
 # shellcheck shell=sh
 
 # A build takes about four times the size of its image: the stages, the image and the cache of packages.

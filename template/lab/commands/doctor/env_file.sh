@@ -1,4 +1,4 @@
-# Doctor's check of .env as a file: is it this folder's, and is each line a known setting?
+# Checks that .env belongs to this folder and contains only known settings, for `make doctor`.
 # shellcheck shell=sh
 
 check_env_file() {

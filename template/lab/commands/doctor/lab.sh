@@ -1,4 +1,4 @@
-# Doctor's check of the running lab.
+# Checks that the running lab answers, for `make doctor`.
 # shellcheck shell=sh
 
 # It asks the lab itself: the engine notices a frozen server late, and a paused one never. A restart would end notebook

@@ -1,4 +1,4 @@
-# Doctor's check of the mounted folders: can the lab's user write them, and others not?
+# Checks that the lab can write the mounted folders and that other users cannot, for `make doctor`.
 # shellcheck shell=sh
 
 check_mounts() {

@@ -1,4 +1,4 @@
-# Doctor's notes: facts that are no fault of the settings.
+# Prints the notes of `make doctor`: facts that are not wrong settings.
 # shellcheck shell=sh
 
 print_notes() {

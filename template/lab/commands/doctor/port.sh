@@ -1,4 +1,4 @@
-# Doctor's check of the port. Prints a problem and its fix, or nothing.
+# Checks that no other container uses the lab's port, for `make doctor`. Prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
 # A port that another program uses is found by `make up`: only a program that listens can tell on every system.

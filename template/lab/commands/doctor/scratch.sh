@@ -1,4 +1,4 @@
-# Doctor's check of scratch space: does memory hold it. Prints a problem and its fix, or nothing.
+# Checks that LAB_SCRATCH is less than a third of LAB_MEMORY, for `make doctor`. Prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
 # Files in scratch space count as memory. If all three folders are full, the server needs memory too.

@@ -1,4 +1,4 @@
-# Doctor's check of the token's file.
+# Checks the token in its file, for `make doctor`.
 # shellcheck shell=sh
 
 # A token that is not made yet, or that only the lab's user can read, is the container's to check.

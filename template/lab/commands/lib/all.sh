@@ -1,4 +1,4 @@
-# Everything that the commands share. Source it in the project's folder: `. lab/commands/lib/all.sh`.
+# Loads the functions that the commands share. Source this file in the project folder: `. lab/commands/lib/all.sh`.
 # shellcheck shell=sh
 . lab/server/start_checks.sh
 . lab/commands/lib/read_settings.sh

@@ -1,4 +1,4 @@
-# Builds images and finds the reason if a build fails.
+# Builds images, and finds the reason if a build fails.
 # shellcheck shell=sh
 
 # build [SERVICE]: build the image of one service, or of all.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Copy files of this folder into FOLDER: `xargs -0 sh copy_files.sh FOLDER`. Never settings, secrets, what another bundle
-# brought, or the ._NAME files of macOS.
+# Copies the project's files into another folder: `xargs -0 sh copy_files.sh FOLDER`. Leaves out settings, secrets, the files of
+# another bundle, and the ._NAME files of macOS.
 set -eu
 
 folder=$1

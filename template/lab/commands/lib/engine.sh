@@ -1,4 +1,4 @@
-# Asks the container engine what it is, and stops the lab.
+# Finds the kind of the container engine, and the running labs of this folder.
 # shellcheck shell=sh
 
 # engine_kind: docker, rootless (Docker without root) or podman. Prints docker if no engine answers.

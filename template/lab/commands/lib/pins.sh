@@ -1,4 +1,4 @@
-# The text of compose.pins.yaml.
+# Prints the text of compose.pins.yaml.
 # shellcheck shell=sh
 
 # pinned IMAGE PACKAGES: the whole file; PACKAGES are lines of NAME=VERSION.

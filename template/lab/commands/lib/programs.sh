@@ -1,4 +1,4 @@
-# Runs the Python programs of lab/build in containers, so that this machine needs Docker only.
+# Runs the Python programs of lab/build in containers, so this machine needs only Docker.
 # shellcheck shell=sh
 
 # sealed WORD...: `docker run` without a network, capabilities or a filesystem that can be written.

@@ -1,4 +1,4 @@
-# Runs a command and shows its output as a terminal or a pipe needs it.
+# Runs a command and shows its output: in a terminal at once, in a pipe only if the command fails.
 # shellcheck shell=sh
 
 # show LOG COMMAND...: write the output to LOG too. A terminal shows each line at once. A pipe shows a failed command only.

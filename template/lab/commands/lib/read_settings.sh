@@ -1,4 +1,4 @@
-# Reads the settings of this folder as Compose reads them, and ends a command with an error.
+# Reads the settings in the same way as Compose, and ends a command if a check finds a problem.
 # shellcheck shell=sh
 
 # refuse MESSAGE: what is wrong, the value and the fix. Ends the script.

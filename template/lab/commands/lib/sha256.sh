@@ -1,4 +1,4 @@
-# How to make and check SHA-256 sums: `$sha256 FILE...` and `$sha256 -c SUMS`. Older versions of macOS have shasum only.
+# Finds a program that makes and checks SHA-256 sums: `$sha256 FILE...` and `$sha256 -c SUMS`. Old versions of macOS have only shasum.
 # shellcheck shell=sh disable=SC2034
 
 sha256=

@@ -1,4 +1,4 @@
-# Starts the lab and finds the reason if it does not start.
+# Starts the lab, and finds the reason if the lab does not start.
 # shellcheck shell=sh
 
 # start: until the lab is healthy.
@@ -32,7 +32,7 @@ start_failure() {
     elif grep -q 'cannot assign requested address' "$1"; then
         echo "JUPYTER_BIND is '$(setting JUPYTER_BIND)', which is not an address of this machine. Set it to 127.0.0.1 or another address of this machine in .env."
     elif grep -q 'could not select device driver' "$1"; then
-        echo "the engine provides no GPU. Install the NVIDIA Container Toolkit, or run 'copier update --data gpu=none'."
+        echo "the engine provides no GPU. Install the NVIDIA Container Toolkit, or run 'copier update --defaults --data gpu=none'."
     fi
 }
 

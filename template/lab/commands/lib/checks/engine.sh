@@ -1,4 +1,4 @@
-# Checks of the container engine. Each prints a problem and its fix, or nothing.
+# Checks the container engine. Each check prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
 # An older engine ignores settings that protect the lab.

@@ -1,4 +1,4 @@
-# Checks of the project's files. Each prints a problem and its fix, or nothing.
+# Checks the project's files. Each check prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
 # Conflicts that `copier update` left, for you to resolve. data/ and notebooks/ may be large and are not searched.

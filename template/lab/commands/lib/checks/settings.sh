@@ -1,4 +1,4 @@
-# Checks of the settings in .env. Each prints a problem and its fix, or nothing.
+# Checks the settings in .env. Each check prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
 check_ids() {

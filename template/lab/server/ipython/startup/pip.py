@@ -1,4 +1,4 @@
-"""Each notebook kernel runs this when it starts (from /etc/ipython). It makes %pip call the lab's own pip."""
+"""Makes %pip call the lab's own pip. Each notebook kernel runs this file at its start (from /etc/ipython)."""
 
 
 def _register(shell):

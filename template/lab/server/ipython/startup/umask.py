@@ -1,4 +1,4 @@
-"""Each notebook kernel runs this when it starts. It applies LAB_UMASK, whoever starts the kernel."""
+"""Applies LAB_UMASK in each notebook kernel. Each kernel runs this file at its start, in the browser and in VS Code."""
 
 import os as _os
 
