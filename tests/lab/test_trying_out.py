@@ -1,4 +1,4 @@
-"""%pip tries a package out: it works at once, says that it will not last, and is gone at the next start."""
+"""`%pip install` installs a package for one start of the lab, and prints how to keep the package."""
 
 from pathlib import Path
 
@@ -8,13 +8,14 @@ from tests.support.project import Project
 from tests.support.variants import beside
 from tools.notebook import CellError, LabClient
 
-NOTE = """labdock: this is gone at the next start. To keep it, run in the project's folder on your machine:
+NOTE = """labdock: the installed packages are gone at the next start of the lab. \
+To keep them, run this in the project's folder on your machine:
     make add PKG="{}"
 """
 
 
 def shown(lab: LabClient, code: str) -> str:
-    """What a kernel printed; a terminal's line ends become lines' ends."""
+    """The output of a kernel, with "\\n" instead of "\\r\\n"."""
     return lab.run(code).replace("\r\n", "\n")
 
 
@@ -41,7 +42,7 @@ def test_what_the_lab_has_is_not_installed_again(lab: Project) -> None:
 
 
 @pytest.mark.full
-def test_what_fails_promises_nothing(lab: Project) -> None:
+def test_a_failed_install_prints_no_note(lab: Project) -> None:
     said = shown(lab.client(), "%pip install no-such-package-anywhere-on-earth")
     assert "No matching distribution found" in said
     assert "labdock:" not in said
@@ -56,4 +57,4 @@ def test_another_version_is_found_before_the_labs_own(lab: Project, tmp_path: Pa
         assert locked != "0.13.1\n"
         assert twin.client().run(f"%pip install --quiet --no-deps seaborn==0.13.1\n{version}").endswith("0.13.1\n")
         own = "env -u PYTHONPATH python -c 'import seaborn; print(seaborn.__version__)'"
-        assert twin.compose("exec", "--no-TTY", "lab", "sh", "-c", own).stdout == locked  # /opt/venv is as it was
+        assert twin.compose("exec", "--no-TTY", "lab", "sh", "-c", own).stdout == locked  # /opt/venv has not changed

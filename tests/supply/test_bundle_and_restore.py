@@ -146,7 +146,7 @@ def test_the_bundle_holds_what_a_rebuild_needs(packed: Project, members: set[str
     assert set(re.findall(r"  \./(.*)", projects)) == {name for name in members if not name.startswith("lab/bundle/")}
 
 
-def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None:
+def test_in_a_git_repository_the_bundle_has_the_files_of_git(packed: Project, tmp_path: Path) -> None:
     copy = shutil.copytree(packed.folder, tmp_path / "lab", ignore=shutil.ignore_patterns(FILE))
     project = Project(copy, packed.answers)
     with (project.folder / ".gitignore").open("a") as ignored:
@@ -165,12 +165,13 @@ def test_git_decides_where_there_is_git(packed: Project, tmp_path: Path) -> None
 
 
 def engine_holds(project: Project) -> set[str]:
-    """Names of images, and every container, running or not."""
+    """The names of all images, and the ids of all containers, running or not."""
     images = project.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
     return {*images.splitlines(), *project.run("docker", "ps", "--all", "--quiet").stdout.split()}
 
 
-# By step: the program that fails, and when. Names of images are there once `docker save` runs.
+# Step -> the program that fails, and the arguments with which it fails. The names of the bundle's images exist only
+# when `docker save` runs.
 STEPS = {
     "gather": ("docker", "buildx\\ bake*"),
     "save the images": ("docker", "save\\ *"),
@@ -196,7 +197,7 @@ def test_a_failure_leaves_nothing_behind(packed: Project, tmp_path: Path, step: 
 # --- a machine without a network ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def alone() -> Iterator[tuple[dict[str, str], Run]]:
-    """The settings of an engine without a network, and what runs a function on its machine."""
+    """The settings of an engine without a network, and a function that runs other functions in this network."""
     with isolated_engine() as (daemon, there):
         there(daemon.start)
         yield {"DOCKER_HOST": f"unix://{daemon.socket}", "JUPYTER_PORT": "0"}, there
@@ -204,7 +205,7 @@ def alone() -> Iterator[tuple[dict[str, str], Run]]:
 
 @pytest.fixture(scope="module")
 def restored(packed: Project, alone: tuple[dict[str, str], Run], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The lab, started there as the docs say."""
+    """The lab, started on this engine with the commands in the docs."""
     environment, there = alone
     folder = tmp_path_factory.mktemp("restored")
     shutil.copy(packed.folder / FILE, folder)
@@ -215,8 +216,8 @@ def restored(packed: Project, alone: tuple[dict[str, str], Run], tmp_path_factor
     shutil.rmtree(folder)
 
 
-def test_no_way_leads_out(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
-    """That machine has loopback and the engine's own bridges. The other engine's machine has more."""
+def test_the_engine_has_no_network(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+    """The engine without a network has only loopback and its own bridges. The other engine has more interfaces."""
     _, there = alone
     assert restored.containers()
     assert uplinks(there(socket.if_nameindex)) == []
@@ -229,7 +230,7 @@ def base(project: Project) -> str:
 
 
 def uplinks(found: list[tuple[int, str]]) -> list[str]:
-    """The network interfaces that may lead out."""
+    """The network interfaces through which another machine might be reached."""
     return [name for _, name in found if not re.fullmatch(BRIDGES, name)]
 
 
@@ -240,20 +241,20 @@ def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone:
     assert name_of(restored) != name_of(packed) and restored.container("viewer")["State"]["Running"]
     assert len(lab.token) >= 32 and lab.token != "{}"
     assert (restored.folder / "notebooks/größer 1.ipynb").exists()
-    # There, no registry can look up the digest. Without PYTHON_IMAGE it applies again.
+    # Offline, no registry can look up the digest, so it is not used. With an empty PYTHON_IMAGE, it is used again.
     assert re.fullmatch(rf"{SLUG}-base:[0-9a-f]+", base(restored))
     assert "@sha256:" in base(packed)
     assert base(Project(restored.folder, {}, {**restored.environment, "PYTHON_IMAGE": ""})) == base(packed)
 
 
-def test_its_own_tests_run_there(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+def test_make_test_runs_offline(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
     """`make test` installs pytest from the bundle. The controls: a bundle without it, and no bundle."""
     _, there = alone
     assert re.search(r"\d+ passed in", there(restored.make, "test").stdout)
     project = Project(restored.folder, {}, {**restored.environment, "PIP_RETRIES": "0"})
     for part, sentence in (
         ("wheels/pytest-*.whl", "lab/bundle lacks packages of tests/requirements.lock. Make a new bundle."),
-        ("SHA256SUMS", "pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, "),
+        ("SHA256SUMS", "pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL "),
     ):
         shutil.rmtree(restored.folder / ".venv-tests")
         (path,) = restored.folder.glob(f"lab/bundle/{part}")
@@ -263,8 +264,8 @@ def test_its_own_tests_run_there(restored: Project, alone: tuple[dict[str, str],
         assert done.stderr.splitlines()[-2].startswith(f"labdock: {sentence}")
 
 
-def test_it_is_restored_again_over_what_is_yours(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
-    """.env stays as it is, except the base image, which has another name in each bundle. The next test builds."""
+def test_a_second_restore_keeps_your_settings(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+    """.env does not change, except the base image, which has another name in each bundle. The next test builds."""
     _, there = alone
     line = f"PYTHON_IMAGE={base(restored)}\n"
     mine = restored.read(".env") + "# mine\nLAB_PIDS = 400 # more\n"
@@ -275,7 +276,9 @@ def test_it_is_restored_again_over_what_is_yours(restored: Project, alone: tuple
         assert restored.read(".env") == after
 
 
-def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
+def test_make_add_takes_packages_of_the_bundle_and_rebuilds(
+    restored: Project, alone: tuple[dict[str, str], Run]
+) -> None:
     _, there = alone
     before = restored.read("requirements.lock")
     done = there(lambda: restored.run("make", "add", "PKG=polars", check=False))
@@ -286,7 +289,7 @@ def test_it_takes_what_the_bundle_holds_and_builds_again(restored: Project, alon
     assert restored.read("requirements.lock") == before
     done = there(lambda: restored.run("make", "add", "PKG=humanize>=4"))
     assert "  humanize (new) -> 4." in done.stderr
-    # Entries of other platforms, and every hash of those that were there, stay.
+    # The old entries keep every line, also those of other platforms.
     assert {*before.splitlines()} <= {*restored.read("requirements.lock").splitlines()}
     image = restored.container()["Image"]
     lab = there(restored.up)
@@ -397,7 +400,7 @@ def test_a_missing_part_is_refused(unpacked: Project) -> None:
 
 @pytest.fixture
 def foreign(unpacked: Project) -> Iterator[Project]:
-    """The bundle, whole, but for another processor: it passes the check of its files and is refused then."""
+    """An undamaged bundle for another processor. It passes the check of its files, and is refused after that."""
     contents, sums = (unpacked.folder / "lab/bundle" / name for name in ("contents", "SHA256SUMS"))
     before = contents.read_text(), sums.read_text()
     contents.write_text(re.sub("platform=.*", "platform=linux/sparc", before[0]))

@@ -56,7 +56,7 @@ def layout(folder: str, *layers: Files, **settings: Any) -> Layout:
 
 
 def compared(*layouts: Layout, only: str = "") -> tuple[int, list[str]]:
-    """The program's exit status and output for two images; of their files, those that end with `only`."""
+    """The program's exit status and output for two images. It gets only files whose names end with `only`."""
     files = {name: {"content": text} for found in layouts for name, text in found.items() if name.endswith(only)}
     command = (sys.executable, "-I", BUILD / "compare_images.py", "1", "2")
     done = subprocess.run(command, input=layer(files), capture_output=True)
@@ -113,14 +113,15 @@ def test_every_layer_that_differs_is_named() -> None:
     ]
 
 
-def test_what_is_no_file_is_named_too() -> None:
+def test_differences_that_are_not_in_a_file_are_named() -> None:
     turned = dict(reversed(SAME.items()))
     assert compared(layout("1", SAME, SAME), layout("2", SAME, turned))[1][1:] == ["  the order of its files"]
     settings = compared(layout("1", SAME, SAME), layout("2", SAME, SAME, config={"User": "0"}))
-    assert settings == (1, ["the image's settings (docker image inspect), and no file"])
-    assert compared(layout("1", SAME, SAME), layout("2", SAME)) == (1, ["the number of layers: 2, then 1"])
+    assert settings == (1, ["only the image's settings (see 'docker image inspect'), no file"])
+    numbers = ["the number of layers: 2 in the first image, 1 in the second"]
+    assert compared(layout("1", SAME, SAME), layout("2", SAME)) == (1, numbers)
 
 
 def test_without_the_layers_nothing_is_named() -> None:
-    """What `make verify` asks first."""
+    """`make verify` first compares only the two index.json files."""
     assert compared(layout("1", SAME), layout("2"), only="index.json") == (1, [])

@@ -165,7 +165,7 @@ def test_newer_versions_are_shown_then_taken(project: Project) -> None:
     before = state(project)
     shown = project.run("make", "--no-print-directory", "outdated").stderr
     assert "  seaborn 0.13.1 -> 0.13.2" in shown
-    assert "`make lock` takes them all." in shown
+    assert "`make lock` writes them to the lock." in shown
     assert state(project) == before
     assert "  seaborn 0.13.1 -> 0.13.2" in project.run("make", "--no-print-directory", "lock").stderr
     assert "seaborn==0.13.2" in project.read("requirements.lock")

@@ -3,7 +3,7 @@
     bundle.py PARTS
 
 BUNDLE_PACKAGES names Python packages. BUNDLE_SYSTEM names the Debian packages in the lab's image, as
-NAME:ARCHITECTURE=VERSION; those that the base image lacks go to PARTS/debs, a repository that apt can read.
+NAME:ARCHITECTURE=VERSION. The program downloads those that the base image lacks to PARTS/debs, a repository for apt.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ LOCKS = Path("/build")
 
 
 def constraints(lock: str) -> str:
-    """A pip constraints file with the versions of a lock, without hashes; its path."""
+    """Write a pip constraints file with the versions of a lock, without hashes. Return its path."""
     text = (LOCKS / lock).read_text(encoding="utf-8")
     file = Path("/tmp", f"{lock}.txt")
     file.write_text("\n".join(re.findall(r"^([a-z0-9].*\S) *\\$", text, re.MULTILINE)), encoding="utf-8")
@@ -29,14 +29,14 @@ def constraints(lock: str) -> str:
 
 
 def download(wheels: Path, lock: str, names: list[str]) -> None:
-    """Download packages and what they depend on, at the locked versions; exits if that fails."""
+    """Download packages and their dependencies in the locked versions. If that fails, end the program."""
     options = ("--quiet", "--prefer-binary", "--constraint", constraints(lock), "--dest", str(wheels))
     if names and (status := run_and_explain("pip", "download", *options, "--", *names)):
         sys.exit(status)
 
 
 def build_requirements(source: Path) -> list[str]:
-    """What the package in a source archive is built with, from its pyproject.toml."""
+    """The packages that a build of this source archive needs, from its pyproject.toml."""
     with tarfile.open(source) as archive:
         for member in archive:
             if Path(member.name).parts[1:] == ("pyproject.toml",) and (file := archive.extractfile(member)):
@@ -45,7 +45,7 @@ def build_requirements(source: Path) -> list[str]:
 
 
 def add_debs(debs: Path, installed: list[str]) -> None:
-    """Download the Debian packages that the base image lacks, and list them as apt expects."""
+    """Download the Debian packages that the base image lacks, and write the list `Packages` for apt."""
     query = ("dpkg-query", "--show", "--showformat", "${Package}:${Architecture}=${Version}\n")
     base = subprocess.run(query, check=True, text=True, capture_output=True).stdout.split()
     missing = sorted({*installed} - {*base})

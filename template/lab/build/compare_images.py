@@ -2,9 +2,9 @@
 
     tar -cf - FIRST SECOND | compare_images.py FIRST SECOND
 
-FIRST and SECOND are folders in OCI layout. If the images are equal, the output is their digest
-and the exit status 0; both index.json files are enough for that. Otherwise the output names what differs, layer by
-layer, with the Dockerfile's line that made it, and the exit status is 1.
+FIRST and SECOND are folders in OCI layout. If the images are equal, the output is their digest (exit status 0). The two
+index.json files are enough for this. If the images differ, the output names each layer that differs, the Dockerfile's
+line for this layer, and the files that differ (exit status 1).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Entries = dict[str, tuple[Any, ...]]  # by path: everything in which two entries
 
 @dataclass
 class Archive:
-    """What the archive holds: the image's digest by folder, JSON documents and layers by digest."""
+    """The content of the archive: the image's digest by folder, JSON documents and layers by digest."""
 
     images: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Archive:
 
 
 def read(stream: IO[bytes]) -> Archive:
-    """Read the archive in one pass, since it may be larger than the memory."""
+    """Read the archive in one pass, because it may be larger than the memory."""
     found = Archive()
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
@@ -61,16 +61,16 @@ def entries(layer: IO[bytes]) -> Entries:
 
 
 def instructions(settings: dict[str, Any]) -> list[str]:
-    """The Dockerfile's line for each layer, the base image's first."""
+    """The Dockerfile's line for each layer. The lines of the base image come first."""
     made = [step.get("created_by", "") for step in settings["history"] if not step.get("empty_layer")]
     return [re.sub(r"^RUN .*?/bin/sh -c ", "RUN ", " ".join(line.split())).removesuffix(" # buildkit") for line in made]
 
 
 def differences(archive: Archive, first: str, second: str) -> list[str]:
-    """What differs between two images, given by digest: a line for each layer, and an indented line for each file."""
+    """The differences of two images, given by digest: a line for each layer, and an indented line for each file."""
     layers = [[layer["digest"] for layer in archive.documents[image].get("layers", [])] for image in (first, second)]
     if len(layers[0]) != len(layers[1]):
-        return [f"the number of layers: {len(layers[0])}, then {len(layers[1])}"]
+        return [f"the number of layers: {len(layers[0])} in the first image, {len(layers[1])} in the second"]
     made = instructions(archive.documents[archive.documents[first]["config"]["digest"]])
     found = []
     for number, (one, other) in enumerate(zip(*layers, strict=True)):
@@ -79,7 +79,7 @@ def differences(archive: Archive, first: str, second: str) -> list[str]:
             names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
             found.append(f"layer {number + 1}, {made[number]}:")
             found += [f"  {name}" for name in names] or ["  the order of its files"]
-    return found or ["the image's settings (docker image inspect), and no file"]
+    return found or ["only the image's settings (see 'docker image inspect'), no file"]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Writes bytecode for every Python module in a folder: `compile_bytecode.py FOLDER`.
 
-A read-only root filesystem can cache none later. The bytecode is valid whatever the files' dates are, and does not
-depend on what was compiled before it. If an earlier build compiled the same source at the same path, it comes from the
-build's cache. Packages' own tests (folders called `tests`) get none.
+The root filesystem is read-only, so Python cannot write bytecode when the lab runs. The bytecode does not depend on the
+dates of the files, nor on modules that were compiled before. If an earlier build compiled the same source at the same
+path, the bytecode comes from the build's cache. Folders called `tests` (the packages' own tests) get no bytecode.
 """
 
 import hashlib
@@ -17,29 +17,29 @@ from types import CodeType
 
 CACHE = Path("/root/.cache/compiled")
 UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: never compared with the source again
-# What decides about bytecode besides path and source: the interpreter, and this file.
+# Besides path and source, bytecode depends on the interpreter and on this file.
 MAKER = f"{sys.version} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
 
 
 def holds_sets(code: CodeType) -> bool:
-    """Whether a set is among the constants of `code` or of what is defined in it."""
+    """Whether a set is among the constants of `code`, or of a function or class in it."""
     return any(isinstance(c, frozenset) or (isinstance(c, CodeType) and holds_sets(c)) for c in code.co_consts)
 
 
 def bytecode(source: Path) -> bytes:
-    """The content of the .pyc of `source`; raises SyntaxError or ValueError where it is no module."""
+    """The content of the .pyc of `source`; raises SyntaxError or ValueError if `source` is not a module."""
     text = source.read_bytes()
     code = compile(text, source, "exec", dont_inherit=True)
     if holds_sets(code):
-        # Equal sets are stored once or twice, depending on whether their strings were known to the process before.
-        # The second time they are known, since the first result is still there.
+        # Two equal sets are stored once or twice. This depends on whether their strings were already interned in this
+        # process. So compile twice: the second time, the strings are interned, because the first result still exists.
         first, code = code, compile(text, source, "exec", dont_inherit=True)
         del first
     return importlib.util.MAGIC_NUMBER + UNCHECKED_HASH + importlib.util.source_hash(text) + marshal.dumps(code)
 
 
 def compiled(source: Path) -> None:
-    """Leave the bytecode of `source` beside it."""
+    """Write the bytecode of `source` next to `source`."""
     target = Path(importlib.util.cache_from_source(str(source)))
     target.parent.mkdir(exist_ok=True)
     kept = CACHE / hashlib.sha256(f"{MAKER} {source} ".encode() + source.read_bytes()).hexdigest()
@@ -49,8 +49,9 @@ def compiled(source: Path) -> None:
     try:
         target.write_bytes(bytecode(source))
     except (SyntaxError, ValueError):
-        return  # some packages ship templates that end in .py: they are no modules
-    # Stages that build side by side share the cache but not their process ids.
+        return  # some packages contain templates whose names end in .py: these are not modules
+    # A random name, and not the process id: stages that build at the same time share this cache, and two processes in
+    # them can have the same id.
     new = kept.with_name(secrets.token_hex(16))
     shutil.copyfile(target, new)
     new.replace(kept)

@@ -2,7 +2,7 @@
 
     docker compose config --format json | compose_config.py QUESTION
 
-The questions, and what each prints, one a line:
+Each question prints one item per line:
 
     arguments SERVICE   NAME=VALUE: the build arguments of SERVICE that are not empty
     built               SERVICE IMAGE: the services that you build yourself, and the image that each build makes
@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-OWN = ("prepare", "lab", "packages", "bundle")  # the template's services; a bundle holds what they are built from
+OWN = ("prepare", "lab", "packages", "bundle")  # the template's services: a bundle contains the files for their builds
 
 
 def arguments(config: dict[str, Any], service: str) -> list[str]:

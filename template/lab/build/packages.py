@@ -1,7 +1,8 @@
 """Changes pyproject.toml and requirements.lock: `packages.py add|remove|lock|outdated [NAME ...]`, in stage `packages`.
 
-A tar archive with pyproject.toml, requirements.lock and the package index comes in, one with the new two goes out; what
-changed, or one sentence that says why nothing did, goes to the standard error.
+stdin: a tar archive with pyproject.toml, requirements.lock, and a file `index` with the address of the package index.
+stdout: a tar archive with the new pyproject.toml and requirements.lock. stderr: the changes, or one sentence that says
+why nothing changed.
 """
 
 import os
@@ -20,7 +21,7 @@ from run_and_explain import reason as common_reason
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
 CERTIFICATES = Path("/run/ca.pem")  # LAB_CA_BUNDLE
 WHEELS = BUNDLE / "wheels"
-INDEX = "index"  # PIP_INDEX_URL may hold a password: it comes in the archive, so that no environment shows it
+INDEX = "index"  # a file in the archive, not a variable: PIP_INDEX_URL may contain a password
 
 
 class Refused(Exception):
@@ -28,14 +29,14 @@ class Refused(Exception):
 
 
 def uv(*arguments: str) -> None:
-    """Run uv; its reason becomes one sentence."""
+    """Run uv. If it fails, raise `Refused` with the reason as one sentence."""
     done = subprocess.run(["uv", "--quiet", "--no-progress", *arguments], check=False, capture_output=True, text=True)
     if done.returncode:
         raise Refused(reason(" ".join(re.sub(r"[│╰─▶×├]", " ", masked(done.stderr)).split())))
 
 
 def reason(said: str) -> str:
-    """What uv `said`, in the user's terms."""
+    """Explain uv's error output `said` in one sentence for the user."""
     if found := re.search(r"Failed to parse: `(.*?)`", said):
         return f"'{found[1]}' is not a package name. Write NAME or NAME>=VERSION, in quotes."
     if found := re.search(r"The dependency `(.*?)` could not be found", said):
@@ -66,7 +67,7 @@ def listed() -> dict[str, Any]:
 
 
 def resolve(*options: str) -> None:
-    """Write the lock anew: for every platform, and from the oldest Python that the project names."""
+    """Write a new lock, for every platform, and for the project's oldest Python and all later ones."""
     oldest = re.search(r">=\s*(3\.\d+)", str(listed().get("requires-python")))
     version = ("--python-version", oldest[1]) if oldest else ()
     layout = ("--universal", "--generate-hashes", "--no-annotate", "--no-header")
@@ -74,13 +75,16 @@ def resolve(*options: str) -> None:
 
 
 def entries(lock: str) -> list[tuple[str, str]]:
-    """Name and text of each entry of a lock; a name comes twice where platforms differ."""
+    """Name and text of each entry of a lock. A name comes twice if platforms need different versions."""
     found = re.findall(r"^[\w.-]+==.*\n(?: .*\n)*", lock, re.MULTILINE)
     return [(text.partition("==")[0], text) for text in found]
 
 
 def resolve_here() -> dict[str, str]:
-    """The entries, by name, that the list needs on this platform: from the bundle, locked versions first."""
+    """Resolve the list for this platform with the packages of the bundle. Locked versions are preferred.
+
+    Returns: name -> the entry in a lock.
+    """
     here = Path("here.lock")
     here.write_bytes(Path(LOCK).read_bytes())
     layout = ("--generate-hashes", "--no-annotate", "--no-header")
@@ -94,9 +98,9 @@ def version(entry: str) -> str:
 
 
 def merge(before: dict[str, str], after: dict[str, str]) -> None:
-    """Write to the lock what differs between two results for this platform; other platforms' entries stay.
+    """Write the differences of two results for this platform to the lock. Entries of other platforms do not change.
 
-    A bundle holds one platform's wheels, so that the lock cannot be resolved for all of them.
+    A bundle contains the wheels of one platform. So the lock cannot be resolved for all platforms.
     """
     new = {name: entry for name, entry in after.items() if version(before.get(name, "?")) != version(entry)}
     old = {*new, *(before.keys() - after.keys())}
@@ -105,7 +109,7 @@ def merge(before: dict[str, str], after: dict[str, str]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What the lock holds: versions by name; several where platforms differ."""
+    """The versions in the lock, by name. If platforms differ, a name has several versions."""
     found: dict[str, str] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", Path(LOCK).read_text(encoding="utf-8"), re.MULTILINE):
         found[name] = f"{found[name]}, {version}" if name in found else version
@@ -122,7 +126,7 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 
 def run(command: str, names: list[str]) -> bool:
-    """Do what was asked in the current folder, and say what changed; whether the files are to be kept."""
+    """Run `command` in the current folder and print the changes. Return whether to keep the changed files."""
     if command in ("add", "remove") and not names:
         raise Refused(f"no package is named. Run 'make {command} PKG=\"NAME\"'.")
     if restored() and command in ("lock", "outdated"):
@@ -141,11 +145,12 @@ def run(command: str, names: list[str]) -> bool:
         resolve(*(["--upgrade"] if command in ("lock", "outdated") else []))
     shown = changes(old, versions())
     keep = command != "outdated"
-    unchanged = "Nothing changes: " + ("every version is there already." if keep else "every version is the newest.")
-    print("\n".join(shown) or unchanged, file=sys.stderr)
+    unchanged = "the lock has these versions already" if keep else "every version is the newest"
+    print("\n".join(shown) or f"Nothing changes: {unchanged}.", file=sys.stderr)
     if shown:
-        said = "Packages changed: {}. `make up` builds them." if keep else "Newer: {}. `make lock` takes them all."
-        print(said.format(len(shown)), file=sys.stderr)
+        count = len(shown)
+        newer = f"Newer versions: {count}. `make lock` writes them to the lock."
+        print(f"Packages changed: {count}. `make up` builds them." if keep else newer, file=sys.stderr)
     return keep
 
 

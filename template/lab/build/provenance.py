@@ -2,8 +2,8 @@
 
     provenance.py <METADATA >provenance.json
 
-METADATA is what `docker buildx bake --metadata-file` writes for one target. Credentials in addresses are left out. An
-engine that records nothing leaves the output empty.
+METADATA is the output of `docker buildx bake --metadata-file` for one target. The record here has no credentials in
+addresses. If the engine recorded nothing, the output is empty.
 """
 
 import json

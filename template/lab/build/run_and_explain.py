@@ -13,8 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE; empty if your site has none of its own
-INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL: a secret, since it may hold a password
+CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE; an empty file if LAB_CA_BUNDLE is not set
+INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL: a secret, because it may contain a password
 BUNDLE = Path("/bundle")
 SOURCES = Path("/etc/apt/sources.list.d")
 UNREACHABLE = (
@@ -25,7 +25,7 @@ UNREACHABLE = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where packages come from: its name in sentences, the setting that holds its address, and that address."""
+    """A source of packages: its name in messages, the setting for its address, its address, and its certificates."""
 
     name: str
     setting: str
@@ -44,9 +44,9 @@ def masked(text: str) -> str:
 
 
 def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
-    """What pip and uv read: certificates, and the bundle or the indexes, the default one first.
+    """Environment variables for pip and uv: the certificates, and either the bundle or the indexes.
 
-    pip and uv ask the other indexes before the default one.
+    The first of `addresses` is the default index. pip and uv ask the other indexes before the default index.
     """
     found = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     if certificates.exists() and certificates.stat().st_size:
@@ -62,7 +62,7 @@ def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
 
 
 def apt_settings(folder: Path) -> dict[str, str]:
-    """What apt reads: certificates, and the mirrors or the bundle. Its files are written to `folder`."""
+    """Environment variables for apt. Its files in `folder` name the certificates, and the mirrors or the bundle."""
     configuration = f'Dir::Etc::SourceParts "{folder}/sources";\nAPT::Sandbox::User "root";\n'
     if restored():
         (folder / "sources").mkdir()
@@ -75,7 +75,7 @@ def apt_settings(folder: Path) -> dict[str, str]:
     if CERTIFICATES.exists() and CERTIFICATES.stat().st_size:
         configuration += f'Acquire::https::CAInfo "{CERTIFICATES}";\n'
     (folder / "apt.conf").write_text(configuration, encoding="utf-8")
-    # Packages that date what they make (users, caches) use the same date each time.
+    # Some packages write the date into the files that they create (users, caches). This variable gives a fixed date.
     epoch = {"SOURCE_DATE_EPOCH": "315532800"}
     return epoch | {"APT_CONFIG": str(folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
 
@@ -92,7 +92,7 @@ def use_mirrors(sources: Path) -> None:
 
 
 def reason(said: str, source: Source) -> str | None:
-    """Why a command that uses `source` failed and `said` this; None if its output does not show it."""
+    """The reason why a command that uses `source` failed, read from its output `said`. None if it shows no reason."""
     name = "the bundle in lab/bundle" if restored() else source.name
     pinned = os.environ.get("DEBIAN_PINS")
     again = f"Try again. If the same error comes again, do not trust {name}."
@@ -141,17 +141,17 @@ def reason(said: str, source: Source) -> str | None:
 
 
 def run_and_explain(*command: str) -> int:
-    """Run `command`, show its output, and explain its failure; its exit status."""
+    """Run `command`, show its output, explain a failure, and return the exit status."""
     addresses = INDEX.read_text(encoding="utf-8").split() if INDEX.exists() else []
     source = Source("the package index", "PIP_INDEX_URL", masked(" ".join(addresses)))
-    # apt and curl read a proxy's name in lower case only.
+    # apt and curl read the variables of a proxy in lower case only.
     proxies = {f"{name}_proxy": os.environ.get(f"{name.upper()}_PROXY", "") for name in ("http", "https", "no")}
     environment = {**os.environ, **proxies, **python_settings(addresses, CERTIFICATES)}
     with tempfile.TemporaryDirectory() as folder:
         if command[0].startswith("apt"):
             source = Source("the Debian mirror", "DEBIAN_MIRROR", masked(os.environ.get("DEBIAN_MIRROR", "")))
             environment |= apt_settings(Path(folder))
-        log = Path(folder, "pip.log")  # pip reports a wrong password there and nowhere else
+        log = Path(folder, "pip.log")  # pip reports a wrong password in this file only
         running = subprocess.Popen(
             command,
             env=environment | {"PIP_LOG": str(log)},

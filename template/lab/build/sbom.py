@@ -2,8 +2,8 @@
 
     docker export CONTAINER | sbom.py NAME >sbom.cdx.json
 
-debsbom describes the distribution's packages, cyclonedx-py the Python packages of each environment; here they are put
-into one document, together with Python itself, and checked against CycloneDX's schema.
+debsbom describes Debian's packages. cyclonedx-py describes the Python packages of each environment. This program puts
+both descriptions and Python itself into one document, and checks the document against CycloneDX's schema.
 """
 
 import json
@@ -20,7 +20,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 TOOLS = Path(sys.executable).parent
 ROOT = Path("/tmp/image")
-# What the tools read of an image; everything else is not unpacked.
+# The files of an image that the tools read. Other files are not unpacked.
 READ = re.compile(
     r"(opt|usr)/((?!\.dist-info/).)*\.dist-info/(METADATA|RECORD|direct_url\.json)"
     r"|var/lib/dpkg/(status|arch)|usr/lib/os-release"
@@ -31,7 +31,7 @@ Document = dict[str, Any]
 
 
 def unpack() -> None:
-    """Leave what describes the image, read from stdin, below ROOT."""
+    """Unpack the files that match `READ` from the archive on stdin to ROOT."""
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as image:
         for member in image:
             if member.isfile() and READ.fullmatch(member.name.removeprefix("./")):
@@ -39,7 +39,7 @@ def unpack() -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a tool; what it says is shown where it fails."""
+    """Run a tool. If it fails, end the program with the tool's error."""
     done = subprocess.run(command, check=False, text=True, capture_output=True)
     if done.returncode:
         sys.exit(f"labdock: {Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
@@ -62,7 +62,8 @@ def distribution() -> Document:
 
 def environment(packages: Path) -> Document:
     """The Python packages in a folder."""
-    # cyclonedx-py asks an interpreter where its packages are. The image's own need not run here: this one just answers.
+    # cyclonedx-py asks a Python interpreter for the folders of its packages. The image's interpreter need not run here:
+    # this script only prints the answer.
     python = ROOT / "python"
     python.write_text(f"#!/bin/sh\necho '{json.dumps(['/nothing', str(packages)])}'\n")
     python.chmod(0o755)
@@ -80,7 +81,7 @@ def environment(packages: Path) -> Document:
 
 
 def placed(document: Document, place: str) -> Document:
-    """The components of a document, with the place they are in, and names that are unique in the whole."""
+    """The components of a document. Each gets its place, and a name that is unique in the final document."""
     name = {component["bom-ref"]: f"{place}#{component['bom-ref']}" for component in document["components"]}
     components, dependencies = [], []
     for component in document["components"]:

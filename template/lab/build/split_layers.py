@@ -1,7 +1,7 @@
 """Moves large packages out of a virtual environment: `split_layers.py ENVIRONMENT LARGE`.
 
-Packages of more than 10 MB go to the same path below LARGE. The image copies LARGE as a layer of its own, which stays
-the same when you add a small package, so that the engine neither compresses nor unpacks it again.
+Packages of more than 10 MB go to the same path below LARGE. The image copies LARGE as a separate layer. This layer does
+not change if you add a small package, so the engine does not compress or unpack the layer again.
 """
 
 import sys

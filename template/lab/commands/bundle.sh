@@ -16,7 +16,7 @@ work=.bundle.new
 project=$work/$slug
 parts=$project/lab/bundle
 file=$slug-bundle.tar
-tags= # names that only this command needs
+tags= # names of images that only this command needs
 clean() {
     # shellcheck disable=SC2086 # names of images
     [ -z "$tags" ] || docker image rm $tags >/dev/null 2>&1 || true
@@ -31,7 +31,8 @@ export COPYFILE_DISABLE=1 # on macOS, tar would add a file ._NAME for each file 
 echo "Building what goes into the bundle ..."
 quietly "$work/log" build packages
 docker compose config --format json >"$work/config"
-# A bundle cannot hold what your own services are built from, and each `make up` would build them.
+# `make up` builds each service that has a `build:`. A bundle does not contain the files for such a build, so your own
+# services can only name an image.
 built=$(program compose_config.py built <"$work/config")
 if [ -n "$built" ]; then
     read -r service image <<BUILT
@@ -55,13 +56,14 @@ for image in $base $others; do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" >/dev/null ||
         refuse "image $image is not on this machine and cannot be pulled. Run 'docker pull $image' to see the reason."
 done
-# In the archive, the lab's image and its base have names that no other lab uses. Other images keep theirs.
+# In the archive, the lab's image and its base image have names that no other lab uses. Other images keep their names.
 short() {
     docker image inspect --format '{{.Id}}' "$1" | cut -c 8-19
 }
 lab_image=$slug-lab:$(short "$lab")
 base_image=$slug-base:$(short "$base")
-for image in "$lab_image" "$base_image"; do # a restored project is built on its base image by this very name
+# Remove these names at the end. Keep names that exist already: a restored project uses such a name for its base image.
+for image in "$lab_image" "$base_image"; do
     docker image inspect "$image" >/dev/null 2>&1 || tags="$tags $image"
 done
 docker tag "$lab" "$lab_image"
@@ -74,7 +76,8 @@ base=$base_image
 platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 CONTENTS
 
-# The project's files. Without git, all except what git would not take.
+# The project's files: in a git repository, all files that git does not ignore, else all files except those that find
+# leaves out here.
 if [ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     git ls-files -z --cached --others --exclude-standard >"$work/found"
 else
@@ -84,7 +87,8 @@ else
 fi
 [ "${WITH_DATA:-}" != yes ] || find data ! -type d -print0 >>"$work/found"
 xargs -0 -n 500 sh lab/commands/lib/copy_files.sh "$project" <"$work/found"
-# No registry is there to look up the digest of the bundle's base image, so the digest goes with the pinned name only.
+# A restored project sets PYTHON_IMAGE to the bundle's base image. Offline, no registry can look up the digest of that
+# image, so the digest applies only if PYTHON_IMAGE is not set.
 case $base in
 *@*)
     default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
@@ -94,7 +98,7 @@ esac
 
 # shellcheck disable=SC2086 # a command and its options
 (cd "$project" && find . -path ./lab/bundle -prune -o -type f -exec $sha256 {} + >lab/bundle/project.sha256)
-# shellcheck disable=SC2086 # the same
+# shellcheck disable=SC2086 # a command and its options
 (cd "$parts" && find . -type f ! -name project.sha256 -exec $sha256 {} +) >"$work/sums"
 mv "$work/sums" "$parts/SHA256SUMS"
 tar -cf "$file.new" -C "$work" "$slug"

@@ -12,7 +12,7 @@ set -eu
 . lab/commands/doctor/lab.sh
 . lab/commands/doctor/notes.sh
 
-# report CHECK WORDS: each problem that CHECK prints, or WORDS, which say what is well.
+# report CHECK WORDS: print each problem that CHECK finds. If it finds none, print WORDS, which say what is in order.
 status=0
 report() {
     problems=$($1)
@@ -26,7 +26,8 @@ report() {
     done
 }
 
-# or_default PROBLEM: for a problem with a single setting, the command that sets its default. Nothing if it has the default.
+# or_default PROBLEM: if PROBLEM is about one setting, print the command that sets this setting to its default. Print
+# nothing if the setting has its default already.
 or_default() {
     case $1 in *" in .env.") ;; *) return 0 ;; esac
     name=${1%% *}

@@ -11,7 +11,8 @@ fi
 uid=$(id -u)
 gid=$(id -g)
 if [ "$uid" = 0 ]; then
-    # The lab never runs as root. Take the ids of the user who called sudo, of the folder's owner, or the usual first ones.
+    # The lab never runs as root. Take the ids of the user who called sudo, else of the folder's owner. If one of
+    # the two ids is 0, take 1000:1000, the ids of the first user on most Linux machines.
     # shellcheck disable=SC2012 # `stat` has other options on macOS
     owner=$(ls -ldn . | awk '{ print $3 ":" $4 }')
     uid=${SUDO_UID:-${owner%:*}}
@@ -25,7 +26,7 @@ lab_uid=$uid
 lab_gid=$gid
 compose_files=
 case $(engine_kind) in
-rootless) # uid 0 in the container is the user here. The user could not delete files of any other uid.
+rootless) # In the container, uid 0 is your own user. You could not delete files of any other uid of the container.
     lab_uid=0
     lab_gid=0
     ;;

@@ -4,8 +4,8 @@
 set -eu
 . lab/commands/lib/all.sh
 
-set -f # "polars>=1 numpy==2.*" is two words, and no pattern for files
-# shellcheck disable=SC2086
+set -f # do not expand the * in `numpy==2.*` to names of files
+# shellcheck disable=SC2086 # PKG contains several words
 set -- "$1" ${PKG:-}
 
 engine=$(engine_kind)
@@ -21,12 +21,14 @@ trap 'exit 130' HUP INT TERM
 quietly "$new/log" build packages
 mkdir "$new/old" "$new/files"
 cp pyproject.toml requirements.lock "$new/old"
-setting PIP_INDEX_URL '' >"$new/old/index" # in the archive, since everybody can read a container's environment
-export COPYFILE_DISABLE=1                  # on macOS, tar would add a file ._NAME for each file with extended attributes
+# The index, which may contain a password, is in the archive. Everyone who can use the engine can read a container's
+# environment.
+setting PIP_INDEX_URL '' >"$new/old/index"
+export COPYFILE_DISABLE=1 # on macOS, tar would add a file ._NAME for each file with extended attributes
 tar -cf "$new/old.tar" -C "$new/old" pyproject.toml requirements.lock index
 docker compose --progress quiet run --rm --no-TTY --no-deps packages "$@" <"$new/old.tar" >"$new/new.tar"
 [ -s "$new/new.tar" ] || exit 0
-# Both are written beside the old ones first, so that a full disk changes neither.
+# Write both new files next to the old files first. So if the disk is full, neither file changes.
 tar -xf "$new/new.tar" -C "$new/files"
 for file in pyproject.toml requirements.lock; do
     cp -p "$file" ".$file.new" # keeps owner and mode

@@ -12,7 +12,7 @@ case $image in *@*) refuse "PYTHON_IMAGE is '$image', but the digest belongs in 
 
 work=$(mktemp -d)
 [ ! -e "$pins" ] || cp -p "$pins" "$work/before"
-# After a failure the file is what it was.
+# After a failure, the file has its old content again.
 trap 'if [ -e "$work/before" ]; then cp -p "$work/before" "$pins"; else rm -f "$pins"; fi; rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
 
@@ -23,7 +23,7 @@ packages() {
     LC_ALL=C sort "$work/listed" # in a pipe, a failure of the first command would go unnoticed
 }
 
-# (buildx answers a format that begins with .Manifest with a table.)
+# (If a format begins with `.Manifest`, buildx prints a table. `print` prevents this.)
 digest=$(docker buildx imagetools inspect --format '{{print .Manifest.Digest}}' "$image" 2>"$work/log") ||
     refuse "the digest of $image cannot be looked up ($(sed 's/^ERROR: //' "$work/log" | tail -n 1)). Set PYTHON_IMAGE in .env to an image in a registry."
 base="\${PYTHON_IMAGE:-$default}@$digest"

@@ -4,7 +4,7 @@ set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/sha256.sh
 
-# intact FOLDER SUMS: refuse a file that is not the one that was bundled.
+# intact FOLDER SUMS: end the script if a file in FOLDER does not match its checksum in SUMS.
 intact() {
     if ! found=$(cd "$1" && LC_ALL=C $sha256 -c "$2" 2>/dev/null); then
         bad=$(printf '%s\n' "$found" | sed -n 's/: FAILED.*//p' | head -n 1)

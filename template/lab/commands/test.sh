@@ -8,7 +8,7 @@ version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/
     refuse "python3 is not found. Install Python 3.11 or later on this machine."
 case $version in 3.[0-9] | 3.10) refuse "python3 is $version. Install Python 3.11 or later on this machine." ;; esac
 
-# A copy of the lock in the environment shows which versions it holds.
+# The environment contains a copy of the lock from which its packages were installed.
 if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     python3 -m venv --clear .venv-tests ||
         refuse "python3 cannot create a virtual environment. On Debian and Ubuntu, run 'sudo apt install python3-venv'."
@@ -17,7 +17,7 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
     [ -z "$ca" ] || export PIP_CERT="$ca"
     offline=
-    lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, HTTPS_PROXY and LAB_CA_BUNDLE in .env."
+    lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL and LAB_CA_BUNDLE in .env. If your network needs a proxy, also run 'export HTTPS_PROXY=ADDRESS' in this shell."
     if [ -e lab/bundle/SHA256SUMS ]; then
         offline="--no-index --find-links lab/bundle/wheels"
         lacking="lab/bundle lacks packages of tests/requirements.lock. Make a new bundle on a machine with a network."

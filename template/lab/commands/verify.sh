@@ -7,10 +7,10 @@ set -eu
 require check_engine check_buildkit check_index check_ca check_config
 builds=${BUILDS:-2}
 whole_number "$builds" 2 99 || refuse "BUILDS is '$builds', not a number from 2 to 99. Run 'make verify BUILDS=2'."
-epoch=${SOURCE_DATE_EPOCH:-315532800} # the date of every file; zip archives know no date before 1980
+epoch=${SOURCE_DATE_EPOCH:-315532800} # date of every file: 1980-01-01, the earliest date in a zip archive
 
 work=$(mktemp -d)
-# Each build has empty caches, or it would reuse what an earlier one downloaded or compiled.
+# Each build has empty caches. Otherwise it would reuse files that an earlier build downloaded or compiled.
 cache=verify-$$-$(checkout_number)
 clear_caches() {
     docker buildx prune --force --filter type=exec.cachemount --filter "description~=$cache" >/dev/null 2>&1 || true
@@ -18,7 +18,8 @@ clear_caches() {
 trap 'clear_caches; rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
 
-# build_image NUMBER: an image in the folder NUMBER, made as `make up` makes it, but without dates and Compose's labels.
+# build_image NUMBER: build the image as `make up` does, but with one fixed date and without Compose's labels. Write the
+# image into the folder NUMBER.
 build_image() {
     bake --no-cache --provenance=false --sbom=false \
         --set "lab.output=type=oci,tar=false,dest=$work/$1,rewrite-timestamp=true,compression=uncompressed" \
@@ -28,7 +29,7 @@ build_image() {
         --set lab.tags= lab >"$work/log" 2>&1
 }
 
-# compare FILE...: the digest of two equal images, or what differs; see lab/build/compare_images.py.
+# compare FILE...: print the digest if the images are equal, else the differences. See lab/build/compare_images.py.
 compare() {
     tar -cf - -C "$work" "$@" | program compare_images.py 1 "$number"
 }

@@ -84,7 +84,10 @@ class Replacing(AsyncFileManagerMixin):
 
 
 class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
-    """Follows no link in a folder from another person, and restores a file in the way it is saved."""
+    """Checkpoints without links, because a folder from another person may contain links.
+
+    A restore replaces the file in the same way as a save.
+    """
 
     def checkpoint_path(self, checkpoint_id, path):
         self.unlink_link(Path(self._get_os_path(path.strip("/"))).with_name(self.checkpoint_dir))
@@ -101,7 +104,7 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
     async def create_checkpoint(self, contents_mgr, path):
         old = Path(self.checkpoint_path("checkpoint", path))
         if old.is_file() and old.stat().st_nlink > 1:
-            old.unlink()  # a hard link: a save would overwrite the other file too
+            old.unlink()  # it is a hard link: a save would overwrite the other file too
         return await super().create_checkpoint(contents_mgr, path)
 
     async def restore_checkpoint(self, contents_mgr, checkpoint_id, path):
@@ -111,20 +114,22 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
 
     async def _copy(self, src, dest):
         for path in map(Path, (src, dest)):
-            if path.is_relative_to(self.root_dir):  # beside a folder that cannot be written, Jupyter takes /tmp
-                self.check_mounted(path, status=403)  # with which the browser goes on without a checkpoint
+            # If the notebook's folder is read-only, Jupyter keeps the checkpoint in /tmp.
+            if path.is_relative_to(self.root_dir):
+                self.check_mounted(path, status=403)  # with this status, the browser continues without a checkpoint
         if not Path(src).is_file():
-            raise HTTPError(403, f"'{src}' is no file.")  # a pipe would be waited for
+            # Reading a named pipe would wait forever.
+            raise HTTPError(403, f"'{src}' is not a regular file. Rename it or delete it.")
         with self.perm_to_403(), self.atomic_writing(dest, text=False) as new:
             await asyncio.to_thread(append, src, new)
 
 
 class MountedContents(Replacing, AsyncLargeFileManager):
-    """Refuses to put files where they would be gone at the next start."""
+    """Refuses to save files in places that are empty again at the next start."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.uploads = {}  # by target: the file in which its pieces gather, and the next piece's number
+        self.uploads = {}  # by target: the temporary file with its pieces, and the number of the next piece
         atexit.register(lambda: [discard(file) for file, _ in self.uploads.values()])
 
     @default("checkpoints_class")
@@ -141,9 +146,10 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         return await super().rename_file(old_path, new_path)
 
     async def _copy_dir(self, from_path, to_path_original, to_name, to_path):
-        """Copy a folder, a link as a link: Jupyter copies all that it leads to, and does nothing else meanwhile.
+        """Copy a folder, and copy each link as a link.
 
-        A link to / so froze the server, and a copy of the token lay in a mount.
+        Jupyter itself copies everything that a link leads to. In the meantime, the server answers nothing. So a link to
+        / froze the server, and a link to /run/secrets put a copy of the token into a mount.
         """
         source, target = self._get_os_path(from_path), self._get_os_path(to_path)
         self.check_mounted(target)
@@ -154,7 +160,10 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         return await self.get(to_path, content=False)
 
     async def save_piece(self, model, path):
-        """A piece of an upload; they come numbered from 1, the last as -1, and gather beside the file till then."""
+        """Save one piece of an upload. Pieces have the numbers 1, 2 and so on, but the last piece has -1.
+
+        Until the last piece comes, a temporary file next to the target collects the pieces.
+        """
         target, number = Path(self._get_os_path(path)), model["chunk"]
         if model.get("type") != "file" or not isinstance(model.get("content"), str):
             kind = model.get("type")
@@ -177,7 +186,7 @@ class MountedContents(Replacing, AsyncLargeFileManager):
                     await asyncio.to_thread(self.put, file, target)
                 else:
                     self.uploads[target] = file, number + 1
-                    # Nothing is to be seen yet: the folder's dates stand for the file's.
+                    # The file does not exist yet, so this answer has the dates of its folder.
                     seen = {"name": target.name, "path": path, "type": "file"}
                     return self._base_model(path.rpartition("/")[0]) | seen
         except OSError as error:
@@ -191,7 +200,7 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         return found
 
     def begin_upload(self, target):
-        """Start anew, and clear away what uploads that were given up have left."""
+        """Start a new upload. Delete temporary files of this target, and of uploads without a piece for an hour."""
         for each, (file, _) in list(self.uploads.items()):
             if each == target or time.time() - os.fstat(file.fileno()).st_mtime > GIVEN_UP:
                 discard(self.uploads.pop(each)[0])
@@ -200,31 +209,34 @@ class MountedContents(Replacing, AsyncLargeFileManager):
 
 
 def append(path, file):
-    """Write all that the file at `path` holds to an open one."""
+    """Append the content of the file at `path` to the open `file`."""
     with Path(path).open("rb") as source:
         shutil.copyfileobj(source, file)
 
 
 def beside(path):
-    """The name of a new file in which the next content of `path` gathers; clears away what crashes have left of it."""
+    """The name of a temporary file next to `path` for its new content.
+
+    Deletes temporary files of `path` that a crash left. Raises PermissionError if `path` is read-only.
+    """
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "it is read-only", str(path))
     name = os.fsdecode(os.fsencode(path.name)[:200])  # of the 255 bytes that a name may have
     for left in path.parent.glob(f".~{glob.escape(name)}.*.saving"):
         if f".{RUN}-" not in left.name:
             left.unlink(missing_ok=True)
-    # One for each save: two browsers may save the same notebook at once.
+    # A new name for each save, because two browsers may save the same notebook at once.
     return path.with_name(f".~{name}.{RUN}-{secrets.token_hex(4)}.saving")
 
 
 def discard(file):
-    """Close and delete; nothing is left to delete where the file has taken its place."""
+    """Close a temporary file, and delete it if it has not replaced its target."""
     Path(file.name).unlink(missing_ok=True)
     file.close()
 
 
 def cannot_replace(path):
-    """Why a new file in place of `path` would not be what the old one was, or None."""
+    """The reason why a new file cannot replace `path` without losing something. None if it can."""
     if path.is_symlink():
         return "it is a symbolic link"
     if not path.exists():
@@ -236,7 +248,7 @@ def cannot_replace(path):
         return f"it belongs to {seen.st_uid}:{seen.st_gid}"
     if not os.access(path.parent, os.W_OK):
         return "its folder cannot be written"
-    # SELinux labels come by themselves.
+    # SELinux labels a new file by itself.
     if [name for name in os.listxattr(path) if not name.startswith("security.")]:
         return "it has extended attributes"
     return None

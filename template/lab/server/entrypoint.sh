@@ -10,7 +10,7 @@ export HOME="/home/$JUPYTER_USERNAME" USER="$JUPYTER_USERNAME" LOGNAME="$JUPYTER
 uid=$(id -u)
 gid=$(id -g)
 
-# refuse SENTENCE: say it and do not serve.
+# refuse SENTENCE: print it and do not start the server.
 refuse() {
     echo "labdock: $*" >&2
     [ "$mode" = serve ] || exit 1
@@ -24,7 +24,7 @@ require() {
 }
 
 # --- ids --------------------------------------------------------------------------------------------
-# mapped FILE: true if id 0 in the container is another id on the host, as in an engine that runs without root.
+# mapped FILE: true if id 0 in the container is another id on the host. This is so in an engine that runs without root.
 mapped() {
     while read -r inside outside _; do
         [ "$inside" != 0 ] || [ "$outside" = 0 ] || return 0
@@ -74,11 +74,11 @@ writable "$HOME/notebooks" notebooks
 
 # --- token ------------------------------------------------------------------------------------------
 if [ "$mode" = prepare ]; then
-    # An engine that starts a lab without its token leaves an empty folder of that name.
+    # If the engine starts a lab whose token is missing, the engine creates an empty folder with the token's name.
     [ ! -d "$token" ] || rmdir "$token" 2>/dev/null || true
     if [ ! -e "$token" ]; then
         writable /run/secrets secrets
-        # The newline at the end keeps a terminal that shows the file from joining it to the prompt.
+        # The token ends with a newline. So if you print the file, the shell's prompt is on a line of its own.
         od -An -N 32 -w32 -t x1 /dev/urandom | tr -d ' ' | (umask 077 && cat >"$token.new")
         mv "$token.new" "$token"
     fi

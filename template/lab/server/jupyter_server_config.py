@@ -22,7 +22,7 @@ if len(characters) < 32 or not all(33 <= character <= 126 for character in chara
         "of them ASCII. Run 'make rotate' to make a new token."
     )
 c.IdentityProvider.token = token.decode()
-# Jupyter writes the token into two files, with which other programs find the server. Here it does not.
+# By default, Jupyter writes the token into two files, so that other programs find the server. Do not write them.
 ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda self: None
 c.ServerApp.allow_unauthenticated_access = False  # also if an extension forgets to ask for the token
 c.IdentityProvider.cookie_options = {"samesite": "Strict"}
@@ -55,8 +55,8 @@ c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 
 # --- front end ---------------------------------------------------------------------------------------
-# Front-end extensions of your packages, such as ipympl's. The server's own come first and win. The server serves no
-# extension from home or from a mount, and loads no server extension of your packages.
+# Front-end extensions of your packages, such as ipympl's. If a name exists twice, the lab uses the server's own
+# extension. The server serves no extension from home or from a mount, and loads no server extension of your packages.
 c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), "/opt/venv/share/jupyter/labextensions"]
 
 
@@ -66,7 +66,7 @@ def memory_limit():
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         file = Path("/sys/fs/cgroup", name)
         if file.exists() and (limit := file.read_text().strip()).isdigit():
-            return int(limit) if int(limit) < 2**60 else 0  # v1 says 'no limit' with a huge number
+            return int(limit) if int(limit) < 2**60 else 0  # in v1, a huge number means 'no limit'
     return 0
 
 

@@ -24,7 +24,7 @@ front_end_problem() {
     matches "$1" 'lab|notebook' || echo "JUPYTER_UI is '$1', which is not a front end. Set it to lab or notebook in .env."
 }
 
-# token_problem FILE. A byte order mark and white space do not count. jupyter_server_config.py checks the same again.
+# token_problem FILE: a byte order mark and white space do not count. jupyter_server_config.py repeats this check.
 token_problem() {
     if [ -d "$1" ]; then
         echo "secrets/jupyter_token is a folder. Run 'rm -r secrets/jupyter_token'. The next start makes a new token."

@@ -17,7 +17,7 @@ check_disk() {
         echo "less than 1 GB is free for data/ and notebooks/. Move large files to another disk. To list them, run 'du -ah . | sort -rh | head'."
 }
 
-# engine_folder: where the engine keeps its images. It may be on another machine.
+# engine_folder: the folder in which the engine keeps its images. The folder may be on another machine.
 engine_folder() {
     docker info --format '{{.DockerRootDir}}' 2>/dev/null || true
 }

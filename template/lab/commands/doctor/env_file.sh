@@ -17,7 +17,7 @@ check_env_file() {
     done
 }
 
-# `make env` makes LAB_NAME from the folder's path. In a copy of the folder it is the other folder's.
+# `make env` makes LAB_NAME from the folder's path. In a copy of the folder, LAB_NAME still belongs to the original.
 check_env_name() {
     name=$(setting LAB_NAME)
     slug=$(default LAB_NAME)

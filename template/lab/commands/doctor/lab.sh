@@ -1,8 +1,8 @@
 # Checks that the running lab answers, for `make doctor`.
 # shellcheck shell=sh
 
-# It asks the lab itself: the engine notices a frozen server late, and a paused one never. A restart would end notebook
-# kernels and their unsaved work, so the user decides about it.
+# This asks the lab itself. The engine reports a frozen server only after some time, and a paused server never. A
+# restart would end notebook kernels and lose unsaved work, so the user decides whether to restart.
 check_lab() {
     state=$(docker compose ps --all --format '{{.State}} {{.Health}}' lab 2>/dev/null) || return 0 # check_config reports it
     case $state in

@@ -8,9 +8,10 @@ print_notes() {
     note_engine
 }
 
-# note_repositories: git repositories in the mounts. Code in the lab can make one, and git on the host then runs programs
-# that its configuration names. A repository is .git, or a folder with HEAD and with objects/ or commondir. macOS ignores
-# upper and lower case. notebooks/ comes first, because data/ may hold too many files to search.
+# note_repositories: git repositories in the mounts. Code in the lab can create a repository. If you run git there on
+# the host, git runs programs that the repository's configuration names. A repository is .git, or a folder with HEAD and
+# with objects/ or commondir. macOS ignores upper and lower case. notebooks/ comes first, because data/ may contain too
+# many files to search.
 note_repositories() {
     find notebooks data -iname .git -print -prune -o -print 2>/dev/null | LC_ALL=C awk -v most=500000 '
         function note(path) {

@@ -1,7 +1,8 @@
 # Checks that no other container uses the lab's port, for `make doctor`. Prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
-# A port that another program uses is found by `make up`: only a program that listens can tell on every system.
+# This finds only containers that use the port. `make up` finds other programs, because it listens on the port. No other
+# test works on every system.
 check_port_free() {
     port=$(setting JUPYTER_PORT)
     whole_number "$port" 1 65535 || return 0

@@ -1,7 +1,7 @@
 # Checks that LAB_SCRATCH is less than a third of LAB_MEMORY, for `make doctor`. Prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
-# Files in scratch space count as memory. If all three folders are full, the server needs memory too.
+# Files in /tmp, home and /run/try count as memory. Even if all three folders are full, the server still needs memory.
 check_scratch() {
     scratch=$(bytes "$(setting LAB_SCRATCH)")
     memory=$(bytes "$(setting LAB_MEMORY)")

@@ -1,7 +1,8 @@
 # Checks the token in its file, for `make doctor`.
 # shellcheck shell=sh
 
-# A token that is not made yet, or that only the lab's user can read, is the container's to check.
+# This finds no problem if the token does not exist yet, or if you cannot read it. The container checks the token at
+# each start.
 check_token() {
     [ ! -r secrets/jupyter_token ] || token_problem secrets/jupyter_token
 }

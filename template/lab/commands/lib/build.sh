@@ -10,7 +10,8 @@ build() {
     fi
 }
 
-# build_with_podman STAGE: Compose needs BuildKit for the secrets. Podman has no BuildKit, so its own builder does it.
+# build_with_podman STAGE: Compose needs BuildKit for build secrets, and Podman has no BuildKit. So Podman's own builder
+# builds the image.
 build_with_podman() {
     stage=$1
     set -- --secret "id=ca,src=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)"
@@ -24,7 +25,7 @@ ARGUMENTS
     podman build "$@" --target "$stage" --tag "docker.io/library/$(image "$stage")" .
 }
 
-# build_arguments SERVICE: a line NAME=VALUE for each build argument, those of compose.override.yaml included.
+# build_arguments SERVICE: print a line NAME=VALUE for each build argument, also for those in compose.override.yaml.
 build_arguments() {
     docker compose --profile '*' config --format json |
         podman run --rm --interactive --network none "$(setting PYTHON_IMAGE "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)")" \
@@ -52,7 +53,8 @@ refuse_build() {
     refuse "the image was not built: $(build_failure "$1" "${2:-}")"
 }
 
-# build_failure LOG: the reason. The Dockerfile's steps print their own, in a line with "labdock: " (lab/build/run_and_explain.py).
+# build_failure LOG REASON: print the reason. Steps of the Dockerfile print theirs in a line with "labdock: "
+# (lab/build/run_and_explain.py). If the log shows no reason, print REASON.
 build_failure() {
     reason=$(sed -n 's/.*labdock: //p' "$1" | tail -n 1)
     if [ -n "$reason" ]; then

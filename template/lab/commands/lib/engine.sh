@@ -27,7 +27,7 @@ running_labs() {
     [ "$(pwd)" = "$(pwd -P)" ] || labs_of "$(pwd -P)" # Compose may have started it through a link
 }
 
-# labs_of FOLDER
+# labs_of FOLDER: the ids of the running lab containers that Compose started in FOLDER.
 labs_of() {
     docker ps --quiet --filter label=com.docker.compose.service=lab \
         --filter "label=com.docker.compose.project.working_dir=$1"

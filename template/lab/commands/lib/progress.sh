@@ -1,7 +1,8 @@
 # Runs a command and shows its output: in a terminal at once, in a pipe only if the command fails.
 # shellcheck shell=sh
 
-# show LOG COMMAND...: write the output to LOG too. A terminal shows each line at once. A pipe shows a failed command only.
+# show LOG COMMAND...: run the command and write its output to LOG. On a terminal, print each line at once. In a pipe,
+# print the output only if the command fails.
 show() {
     log=$1
     shift

@@ -15,7 +15,8 @@ require() {
     done
 }
 
-# Compose itself reads the shell and .env, with their quotes, comments and line ends. Empty if Compose cannot read .env.
+# Compose itself reads the variables of the shell and .env, with quotes, comments and line ends. `settings` is empty if
+# Compose cannot read .env.
 settings=$(echo 'services: {any: {image: any}}' |
     docker compose --project-directory . --file - config --environment 2>/dev/null) || settings=
 
@@ -47,7 +48,7 @@ whole_number() {
     [ "$1" -ge "$2" ] && [ "$1" -le "$3" ]
 }
 
-# bytes SIZE: of a size such as 4g, 1.5g or 800m. Prints 0 for anything else, and 2^60 for anything larger than that.
+# bytes SIZE: print the bytes of a size such as 4g, 1.5g or 800m. Print 0 if SIZE is not a size, and at most 2^60.
 bytes() {
     if ! matches "$1" '[0-9]+([.][0-9]+)?([kmgKMG][bB]?|[bB])'; then
         echo 0

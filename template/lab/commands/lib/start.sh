@@ -1,7 +1,7 @@
 # Starts the lab, and finds the reason if the lab does not start.
 # shellcheck shell=sh
 
-# start: until the lab is healthy.
+# start: start the lab and wait until it is healthy.
 start() {
     if [ "$(engine_kind)" = podman ]; then
         start_with_podman
@@ -10,7 +10,7 @@ start() {
     fi
 }
 
-# Podman checks health with systemd, which not every machine has. So this asks the lab itself.
+# Podman checks health with systemd, and not every machine has systemd. So this function asks the lab itself.
 start_with_podman() {
     docker compose up --detach --no-build || return 1
     for _ in $(seq 120); do
@@ -21,7 +21,7 @@ start_with_podman() {
     return 1
 }
 
-# start_failure LOG CONTAINER_LOG: the reason. The entrypoint prints its own, in a line that begins with "labdock: ".
+# start_failure LOG CONTAINER_LOG: print the reason. The entrypoint prints its reason after "labdock: ".
 start_failure() {
     reason=$(sed -n 's/^labdock: //p' "$2" | tail -n 1)
     port=$(setting JUPYTER_PORT)

@@ -24,7 +24,7 @@ check_engine() {
     require_version "Docker buildx" 0 12 "$(docker buildx version 2>/dev/null | cut -d ' ' -f 2)"
 }
 
-# `podman` builds what `docker` runs, so both must use the same engine: the user's own, without root.
+# `podman` builds the image, and `docker` runs it. So both must use the same engine: the user's own, without root.
 check_podman() {
     own="$(podman info --format '{{.Host.Security.Rootless}} {{.Store.GraphRoot}}' 2>/dev/null)"
     asked="true $(docker info --format '{{.DockerRootDir}}')"
@@ -45,7 +45,7 @@ require_version() {
     fi
 }
 
-# For commands that need more of the builder than an image.
+# For commands that need BuildKit, because they do more than build an image.
 check_buildkit() {
     [ "$(engine_kind)" != podman ] ||
         echo "this command needs BuildKit, which Podman does not have. Run this command on a machine with Docker."

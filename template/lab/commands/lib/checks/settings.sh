@@ -18,7 +18,7 @@ check_id() {
         echo "$1 is '$(setting "$1")', not a number from 1 to 2147483647. Set it in .env to the number that '$2' prints."
 }
 
-# check_own_ids UID GID: an engine without root maps these to you, and any other to an id whose files you cannot delete.
+# check_own_ids UID GID: an engine without root maps these ids to you. You cannot delete files of any other id.
 check_own_ids() {
     if [ "$(setting LAB_UID)" != "$1" ]; then
         name=LAB_UID
@@ -48,7 +48,7 @@ check_port() {
         echo "JUPYTER_PORT is '$port', not a number from 0 to 65535. Set it to a port, or to 0 for any free port, in .env."
 }
 
-# The engine takes 0 for no limit, and so it takes a number that is too large for it.
+# For the engine, 0 means "no limit". A number that is too large for the engine means the same.
 check_limits() {
     check_cpus
     pids=$(setting LAB_PIDS)
@@ -83,13 +83,13 @@ check_ca() {
     ca=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)
     { [ -f "$ca" ] && [ -r "$ca" ]; } ||
         echo "LAB_CA_BUNDLE is '$ca', which cannot be read. Set it to your site's PEM file in .env."
-    # SELinux gives a mounted file another label. Then other programs of the machine may not read it any more.
+    # SELinux gives a mounted file a new label. After that, SELinux forbids other programs of the machine to read it.
     case $(cd "$(dirname "$ca")" 2>/dev/null && pwd -P)/ in "$(pwd -P)"/*) return ;; esac
     [ "$(getenforce 2>/dev/null)" != Enforcing ] ||
         echo "LAB_CA_BUNDLE is '$ca', and SELinux would change the label of this file. Copy the file into the project's folder and set LAB_CA_BUNDLE to the copy in .env."
 }
 
-# pip and uv print an address that they cannot read, password included. So such an address does not reach them.
+# pip and uv print an address that they cannot read, with its password. So this refuses such an address before they run.
 check_index() {
     for index in $PIP_INDEX_URL; do
         matches "$index" 'https?://([^@/]*@)?(\[[0-9A-Fa-f:]+\]|[^][@/:]+)(:[0-9]+)?(/[^@]*)?' ||
@@ -97,7 +97,7 @@ check_index() {
     done
 }
 
-# masked_index ADDRESS: without its user name and password.
+# masked_index ADDRESS: print the address without its user name and password.
 masked_index() {
     printf '%s\n' "$1" | sed 's#.*@#...@#; s#^\(https*://[^/:]*\):.*#\1:...#'
 }
@@ -119,7 +119,7 @@ git_password() {
         sed 's/^[[:space:]]*//; s/[[:space:]]*=.*/ = .../; q'
 }
 
-# into_env LINE: the command that appends LINE to .env. The last line of a setting counts.
+# into_env LINE: print the command that appends LINE to .env. If a setting has several lines, the last line counts.
 into_env() {
     if [ -n "$(tail -c 1 .env 2>/dev/null)" ]; then
         echo "(echo; echo $1) >>.env" # the last line of .env has no newline
