@@ -90,7 +90,10 @@ def images(folder: Path, repeat: int) -> Samples:
 
 
 def emptied(subject: Subject, cold: list[str]) -> None:
-    """Empty the cache mounts of labdock's next build and add their name to `cold`; the naive image has none."""
+    """For labdock: give the next build empty cache mounts, and add their name to `cold`.
+
+    The naive image has no cache mounts.
+    """
     if subject.name == "labdock":
         cold.append(caches.cold(subject.folder / "Dockerfile"))
 

@@ -124,7 +124,7 @@ def limit_table(parts: dict[str, float], image: float) -> str:
 
 
 def labs_table(labs: int, container: float, machine_wide: float) -> str:
-    """The memory of each of several labs on one machine, as Markdown: bytes."""
+    """The table of the memory of one lab, if several labs run on one machine, as Markdown. The arguments are bytes."""
     rows = [
         ("Memory of a lab at rest, as the engine counts for its container", container),
         ("Memory of the machine that each lab uses, without page cache", machine_wide),

@@ -62,7 +62,11 @@ def disk(image: str, command: str) -> float:
 
 
 def labs(lab: Subject, number: int = 10) -> tuple[int, float, float]:
-    """Start `number` labs: how many, bytes for each as its container counts, and bytes for each of the machine."""
+    """Start `number` labs. Return their number, and two values in bytes per lab.
+
+    The first value is the memory that the engine counts for a container. The second one is the machine's memory that is
+    no longer available.
+    """
     lab.build()
     before = available()
     names = [f"{lab.project}-{index}" for index in range(number)]

@@ -70,10 +70,11 @@ class Subject:
         return done.stdout
 
     def build(self, *options: str, prepare: Callable[[], object] = lambda: None) -> float:
-        """Run `prepare`, then build the image; seconds of the build alone.
+        """Run `prepare`, then build the image. Return the seconds of the build alone.
 
-        Works around a bug in Docker's image store: while a build unpacks, the store can delete layers that another
-        image shared until it was removed or replaced. On that error only, prepare, build and measure again.
+        Works around a bug in Docker's image store. Two images can share layers. If one of them was removed or
+        replaced, the store can delete these layers while a build unpacks them. Only after that error: prepare, build
+        and measure again.
         """
         for attempt in range(ATTEMPTS):
             prepare()

@@ -1,7 +1,7 @@
 """Find a Docker engine and Python base images for this machine, or provide them.
 
-`up()` uses an engine that works. If there is none, it starts one from Debian's signed packages (on Debian, as root).
-If no registry has the base images, it builds stand-ins for them. `down()` undoes all of it. Everything is below
+`up()` uses an engine that works. If there is none, it starts an engine from Debian's signed packages (on Debian, as
+root). If no registry answers, it builds stand-ins for the base images. `down()` undoes everything. All files are below
 `Daemon.root`. See `python3 -m engine --help`.
 """
 
@@ -20,7 +20,7 @@ def up(versions: Iterable[str] = ("3.13",)) -> dict[str, str]:
     Raises: `engine.tools.Refused`. Its one sentence says what is wrong and how to fix it.
     """
     own, versions = Daemon(), list(versions)
-    # Docker starts while the stand-ins' files are unpacked: both take long, and one rarely waits for the other.
+    # Docker starts while the files of the stand-ins are unpacked. Both take long, and they rarely slow each other down.
     with images.begun(versions, own) as begun:
         own.up()
         return images.provide(versions, own.root, begun)

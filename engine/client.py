@@ -1,4 +1,4 @@
-"""What plain `docker` finds: is there an engine, is it new enough, does it have its plugins."""
+"""Checks of plain `docker`: is there an engine, is it new enough, does it have its plugins?"""
 
 import os
 import re
@@ -20,9 +20,9 @@ PLUGINS = Path("/usr/local/lib/docker/cli-plugins")
 
 
 def missing(ours: bool) -> str | None:
-    """Return why `docker` cannot be used yet, or None if it can; refuse a version that is too old.
+    """Return the reason why `docker` cannot be used yet, or None if it can; refuse a version that is too old.
 
-    ours: the engine is the one that this package started, which can link a missing plugin.
+    ours: whether this package started the engine. If so, it can also link a missing plugin.
     """
     for what, least in NEEDS.items():
         answer = run(*QUESTIONS[what], seconds=20)
@@ -33,10 +33,13 @@ def missing(ours: bool) -> str | None:
             if ours:
                 return f"Docker has no {what}"
         if not seen or tuple(map(int, seen.groups())) < least:
+            wrong = (
+                f"Docker's {what} is {seen[0]}, but {least[0]}.{least[1]} or newer is needed. Update it"
+                if seen
+                else f"Docker has no {what}. Install {what} {least[0]}.{least[1]} or newer"
+            )
             raise Refused(
-                f"Docker's {what} is {seen[0] if seen else 'missing'}, and "
-                f"{least[0]}.{least[1]} or newer is needed: update it with your package manager, "
-                "or stop and remove Docker and run this again as root."
+                f"{wrong} with your package manager, or stop and remove Docker and run this command again as root."
             )
     return None
 
@@ -48,8 +51,8 @@ def check_address(ours: Path) -> None:
     path = address.strip().removeprefix("unix://") or str(ours)
     if Path(path).resolve() != ours.resolve():
         raise Refused(
-            f"docker is set to use {address.strip()}, but nothing answers there: start that "
-            "engine, or unset DOCKER_HOST and run `docker context use default`."
+            f"docker uses {address.strip()}, but no engine answers at this address. Start that "
+            "engine, or unset DOCKER_HOST and run 'docker context use default'."
         )
 
 
@@ -58,7 +61,7 @@ def check_free(ours: Path) -> None:
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(str(ours)) == 0:
             raise Refused(
-                f"{ours} belongs to a program that does not answer like Docker: find it with `ss -xlp` and stop it."
+                f"{ours} belongs to a program that does not answer like Docker. Find it with 'ss -xlp' and stop it."
             )
 
 
@@ -75,7 +78,7 @@ def link(packages: Path, record: Path) -> None:
 def make_link(path: Path, target: Path, record: Path) -> None:
     """Write `path` to `record`, then link it to `target`; raises `Refused` if `path` exists."""
     if os.path.lexists(path):
-        raise Refused(f"{path} exists but does not work: remove it and run this again.")
+        raise Refused(f"{path} exists but does not work. Remove it and run this command again.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with record.open("a") as lines:
         lines.write(f"{path}\n")

@@ -1,7 +1,7 @@
 """A Docker engine of our own, unpacked from Debian's packages; `down` undoes `up`.
 
-All state is below one folder, except the socket and the links to the client and its plugins. A link is made only if
-nothing is at its place, and each is recorded.
+All state is below one folder, except the socket and the links to the client and its plugins. `link` makes a link only
+if its path is free, and records each link.
 """
 
 import json
@@ -16,22 +16,22 @@ from pathlib import Path
 
 from engine import client, machine, network
 from engine.debian import Apt
-from engine.tools import Refused, locked, run, step
+from engine.tools import Refused, locked, reason, run, step
 
 NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "tini-static")
 # These depend on the machine's Linux kernel and C library, so they come from its own release.
 OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
        "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
-# The build cache: its largest size, and the size to which it shrinks if the disk has less free space than the last
-# value. (Layers that images use count as well, although removing them frees nothing: one limit is not enough.)
+# The build cache: its largest size, and the size to which it shrinks if the disk has less free space than minFreeSpace.
+# (Layers that images use count too, although removing them from the cache frees no space. So one limit is not enough.)
 CACHE = {"maxUsedSpace": "45GB", "reservedSpace": "10GB", "minFreeSpace": "15GB"}
-# What the engine makes outside its folder.
+# Folders that the engine makes outside its own folder.
 TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """The defaults are the engine that plain `docker` uses."""
+    """An engine. The defaults describe the engine that plain `docker` uses."""
 
     root: Path = Path("/var/lib/labdock/engine")
     socket: Path = Path("/run/docker.sock")
@@ -48,12 +48,13 @@ class Daemon:
             return
         if not machine.debian_codename():
             raise Refused(
-                f"{why}. This machine is {machine.system()}, not Debian, so none can be started here: "
-                "install and start Docker Engine 25 or newer with Compose and buildx."
+                f"{why}. This machine is {machine.system()}, not Debian, so labdock cannot start an engine here. "
+                "Install and start Docker Engine 25 or newer with Compose and buildx."
             )
         if os.geteuid():
             raise Refused(
-                f"{why}, and only root can start one: start Docker Engine 25 or newer, or run this with sudo."
+                f"{why}, and only root can start an engine. "
+                "Start Docker Engine 25 or newer, or run this command with sudo."
             )
         with locked(self.root):
             client.check_address(self.socket)
@@ -64,7 +65,7 @@ class Daemon:
             if not self.pid():
                 self.start()
         if why := client.missing(ours=True):
-            raise Refused(f"{why}, although one was started: read {self.root}/log")
+            raise Refused(f"{why}, although labdock started an engine. Read {self.root}/log.")
 
     def fetch(self) -> None:
         """Download and unpack the engine, unless it is there already."""
@@ -104,8 +105,8 @@ class Daemon:
             until = time.monotonic() + 60
             while run(programs[0] / "docker", "-H", address, "version").returncode:
                 if process.poll() is not None or time.monotonic() > until:
-                    last = (self.root / "log").read_text().splitlines()[-1:]
-                    raise Refused(f"dockerd did not start: {last} (more in {self.root}/log)")
+                    last = reason((self.root / "log").read_text())
+                    raise Refused(f"dockerd did not start ({last}). Read {self.root}/log.")
                 time.sleep(0.1)
 
     def pid(self) -> int | None:
@@ -118,7 +119,7 @@ class Daemon:
         return pid if program.is_relative_to(self.root) else None
 
     def remember(self) -> None:
-        """Record what `down` has to restore, before the first start."""
+        """Before the first start, record the state that `down` has to restore."""
         record = self.root / "before.json"
         if not record.exists():
             there = [str(path) for path in TRACES if path.exists()]
@@ -129,7 +130,7 @@ class Daemon:
         if not self.root.exists():
             return False
         if os.geteuid():
-            raise Refused(f"{self.root} belongs to root: run this with sudo.")
+            raise Refused(f"{self.root} belongs to root. Run this command with sudo.")
         with locked(self.root), step("stopping Docker and removing its files"):
             self.stop()
             client.unlink(self.packages, self.root / "links")
@@ -142,12 +143,12 @@ class Daemon:
                         shutil.rmtree(trace, ignore_errors=True)
             shutil.rmtree(self.root)
         Path(f"{self.root}.lock").unlink()
-        with suppress(OSError):  # others may keep files in it
+        with suppress(OSError):  # the parent folder may contain other files
             self.root.parent.rmdir()
         return True
 
     def stop(self) -> None:
-        """Stop dockerd with its containers, then kill what is left of them."""
+        """Stop dockerd with its containers, then kill processes that still run."""
         if pid := self.pid():
             os.kill(pid, signal.SIGTERM)
             until = time.monotonic() + 60

@@ -1,6 +1,6 @@
 """Debian's packages, verified with Debian's keyring, without changing this machine's own apt.
 
-apt gets a source list, package lists and a cache of its own, and the machine's mirror, proxies and certificates.
+apt gets its own source list, package lists and cache. It uses the machine's mirror, proxies and certificates.
 Packages are unpacked, never installed.
 """
 
@@ -23,8 +23,8 @@ def keyring() -> Path:
     found = sorted(KEYRINGS.glob("debian-archive-keyring.[gp]*"))
     if not found:
         raise Refused(
-            f"{KEYRINGS} has no debian-archive-keyring, so no package can be verified: "
-            "run `apt-get install debian-archive-keyring`."
+            f"{KEYRINGS} has no debian-archive-keyring, so no package can be verified. "
+            "Run 'apt-get install debian-archive-keyring'."
         )
     return found[0]
 
@@ -34,8 +34,8 @@ def sources(suites: Iterable[str]) -> list[str]:
     mirror = machine.debian_mirrors().get("DEBIAN_MIRROR")
     if not mirror:
         raise Refused(
-            "This machine's apt sources name no Debian archive: add one below "
-            "/etc/apt/sources.list.d and run this again."
+            "This machine's apt sources name no Debian archive. Add an archive below "
+            "/etc/apt/sources.list.d and run this command again."
         )
     return [f"deb [signed-by={keyring()}] {mirror} {suite} main" for suite in suites]
 
@@ -62,7 +62,7 @@ class Apt:
         self.options = [part for setting in settings for part in ("-o", setting)]
 
     def update(self) -> None:
-        """Fetch the package lists, unless they are new."""
+        """Download the package lists, unless the last download was in the last `FRESH` seconds."""
         updated = self.folder / "updated"
         if updated.exists() and time.time() - updated.stat().st_mtime < FRESH:
             return

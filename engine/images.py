@@ -1,7 +1,7 @@
 """Base images: the official ones if a registry answers, else stand-ins of the same name.
 
-A stand-in is made of Debian's own packages. A Dockerfile finds the same things in it as in the official slim image:
-where Python and pip are, what may be installed, what is left out.
+A stand-in is made of Debian's own packages. For a Dockerfile, a stand-in is like the official slim image: Python and
+pip have the same paths, pip can install packages, and the same folders are left out.
 """
 
 import os
@@ -30,12 +30,12 @@ def reference(version: str) -> str:
 
 
 def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] | None = None) -> dict[str, str]:
-    """Make each version's image available; return version -> "ready", or why it is skipped.
+    """Make each version's image available. Return version -> "ready", or the reason why the version is skipped.
 
-    begun: stand-ins that are being made already; they are used if no registry answers.
+    begun: stand-ins that are already being made. They are used if no registry answers.
     """
     labels = {version: label(version) for version in versions}
-    # If there is a stand-in, no registry answers here: do not wait for one again.
+    # If there is a stand-in already, no registry answered before: do not wait for a registry again.
     registry = not any(labels.values())
     states = {}
     for version, found in labels.items():
@@ -51,7 +51,7 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
 
 
 def label(version: str) -> str | None:
-    """None if there is no such image; else what it was made of; "" for an official image."""
+    """None if there is no such image; "" for an official image; for a stand-in, its Debian suite and Python."""
     form = '{{index .Config.Labels "' + LABEL + '"}}'
     seen = run("docker", "image", "inspect", "--format", form, reference(version))
     return None if seen.returncode else seen.stdout.strip()
@@ -92,30 +92,34 @@ def begun(versions: Iterable[str], own: Daemon) -> Iterator[dict[str, "StandIn"]
 
 
 def stand_in(version: str, root: Path, begun: "StandIn | None" = None) -> str | None:
-    """Build and import a stand-in; return None, or why there is none."""
+    """Build and import a stand-in. Return None, or the reason why there is no stand-in."""
     if os.geteuid():
-        return "no registry answers, and only root can build a stand-in"
+        return "no registry answers, and only root can build a stand-in. Run this command with sudo."
     try:
         with locked(root):
             if label(version) is not None:
-                return None  # another process has built it meanwhile
+                return None  # another process has built the stand-in in the meantime
             made = begun or StandIn(version, root)
             with step(f"building a stand-in for {reference(version)} from Debian {made.suite}"):
                 made.build()
     except Refused as error:
-        return f"no registry answers, and there is no stand-in: {error}"
+        why = str(error).rstrip(".")
+        return f"no registry answers, and there is no stand-in ({why}). Load the image with 'docker load'."
     return None
 
 
 class StandIn:
-    """A root file system of Debian with its Python, which mmdebstrap makes in the background, then an image."""
+    """A stand-in that is being made: mmdebstrap makes a root file system of Debian with Python in the background.
+
+    `build` imports the file system as an image.
+    """
 
     def __init__(self, version: str, root: Path) -> None:
-        """Start mmdebstrap; raises `Refused` if it cannot be had or Debian lacks this Python."""
+        """Start mmdebstrap; raises `Refused` if it cannot be downloaded or Debian has no package of this Python."""
         self.version, apt = version, Apt(root)
         suite = apt.suite_of(f"python{version}-venv")
         if not suite:
-            raise Refused(f"Debian has no python{version} package")
+            raise Refused(f"Debian has no package python{version}")
         self.suite = suite
         apt.unpack(["mmdebstrap/testing"], root / "mmdebstrap")
         self.start(root)
@@ -167,20 +171,20 @@ class StandIn:
             self.abandon()
 
     def abandon(self) -> None:
-        """Stop mmdebstrap, which removes what it made, and remove the rest."""
+        """Stop mmdebstrap, which removes its own files, and remove the other files."""
         self.process.terminate()
         self.process.wait()
         self.folder.cleanup()
 
 
 def apt_settings() -> list[str]:
-    """The machine's apt settings for its mirror: proxies, certificates, validity."""
+    """The machine's apt settings for its mirror: proxies, certificates, and checks of dates."""
     dump = run("apt-config", "dump", "--format", '%F "%v";%n', "Acquire").stdout
     return re.findall(r"^Acquire::(?:https?|Check-|Retries)\S* .*;$", dump, re.MULTILINE)
 
 
 def remove() -> None:
-    """Remove the stand-ins from an engine that is not ours and goes on running."""
+    """Remove the stand-ins from an engine that is not ours and still runs."""
     names = run("docker", "images", "--quiet", "--filter", f"label={LABEL}").stdout.split()
     if names:
         run("docker", "image", "rm", "--force", *names)

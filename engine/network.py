@@ -1,4 +1,4 @@
-"""What an unpacked engine needs for its network, and how to undo what Docker set."""
+"""The tools for the network of an unpacked engine, and the functions that undo Docker's changes."""
 
 import fcntl
 import re
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from engine.tools import must, run
 
-# Docker turns forwarding on, and then drops what others want to forward.
+# Docker turns on IP forwarding and sets the policy of the chain FORWARD to DROP. This stops the packets that other
+# programs forward.
 FORWARDING = {
     "iptables": Path("/proc/sys/net/ipv4/ip_forward"),
     "ip6tables": Path("/proc/sys/net/ipv6/conf/all/forwarding"),
@@ -33,7 +34,10 @@ def wrap_iptables(packages: Path, folder: Path) -> None:
 
 
 def forwarding(tools: Path) -> dict[str, list[str]]:
-    """By tool, for each address family of the Linux kernel: the switch ("0" or "1") and the policy."""
+    """Tool -> the forwarding switch ("0" or "1") and the policy of the chain FORWARD.
+
+    A tool is missing if the Linux kernel lacks its address family.
+    """
     found = {}
     for tool, switch in FORWARDING.items():
         if switch.exists():
@@ -44,7 +48,7 @@ def forwarding(tools: Path) -> dict[str, list[str]]:
 
 
 def restore(before: dict[str, list[str]], tools: Path) -> None:
-    """Remove Docker's rules and bridges; forward as `before`, the result of `forwarding`."""
+    """Remove Docker's rules and bridges. Set forwarding back to `before`, a result of `forwarding`."""
     for tool, (switch, policy) in before.items():
         rules = tools / "rules"
         rules.write_text(without_docker(run(tools / f"{tool}-save").stdout, policy))

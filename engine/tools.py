@@ -1,4 +1,4 @@
-"""What every module here uses: the error, how a command runs, how progress is shown, the lock."""
+"""Functions for every module of this package: the error, running a command, showing progress, the lock."""
 
 import fcntl
 import subprocess
@@ -54,7 +54,7 @@ def reason(text: str) -> str:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Print to stderr what begins, and how long it took. Other programs may print in between."""
+    """Print to stderr the name of a step, and how long the step took. Other programs may print in between."""
     print(f"engine: {what} …", file=sys.stderr, flush=True)
     begin = time.monotonic()
     try:

@@ -1,5 +1,5 @@
-"""Where the template is published: the one address that docs and tests use. OWNER is a placeholder until then."""
+"""The address of the template, for docs and tests. OWNER is a placeholder until the template is published."""
 
-TEMPLATE = "gh:OWNER/labdock"  # as Copier takes it
+TEMPLATE = "gh:OWNER/labdock"  # the short form, for Copier
 REPOSITORY = f"https://github.com/{TEMPLATE.removeprefix('gh:')}"
-CLONE = f"{REPOSITORY}.git"  # what Copier makes of TEMPLATE
+CLONE = f"{REPOSITORY}.git"  # the address to which Copier expands TEMPLATE

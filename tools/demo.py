@@ -27,7 +27,7 @@ times: list[tuple[str, float]] = []
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Print what begins, and remember how long it took."""
+    """Print the name of a step, and remember how long the step took."""
     print(f"\n==> {what}", flush=True)
     start = time.time()
     yield
@@ -36,7 +36,7 @@ def step(what: str) -> Iterator[None]:
 
 def up(folder: Path) -> None:
     """Render into `folder`, build, start, run the example notebook, print the address."""
-    # Since `make demo` began, which installs the tools, starts the engine and renders.
+    # Count from the start of `make demo`: it has installed the tools, started the engine and rendered the project.
     begin = float(os.environ.get("DEMO_BEGAN") or time.time())
     state = engine.up([PYTHON])[PYTHON]
     if state != "ready":
@@ -57,16 +57,16 @@ def up(folder: Path) -> None:
     print("Seconds:")
     for what, seconds in [*times, ("all", sum(seconds for _, seconds in times))]:
         print(f"  {what:<{width}} {seconds:6.1f}")
-    print(f"\nThe notebook, with its plot, is saved in {folder / NOTEBOOK}. Stop the lab: make demo-down")
+    print(f"\nThe notebook, with its plot, is saved in {folder / NOTEBOOK}. To stop the lab, run 'make demo-down'.")
     make(folder, "url")
 
 
 def render(folder: Path) -> None:
-    """Render a project with default answers; an existing one stays as it is."""
+    """Render a project with default answers. An existing project does not change."""
     if (folder / ".copier-answers.yml").exists():
         return
     if folder.exists() and any(folder.iterdir()):
-        raise Refused(f"{folder} is not empty and has no project in it: name another folder, make demo DIR=…")
+        raise Refused(f"{folder} is not empty and contains no project. Run 'make demo DIR=FOLDER' with another folder.")
     data = {"project_name": "Iris demo"}
     copier.run_copy(str(ROOT), folder, data=data, defaults=True, quiet=True, vcs_ref="HEAD")
     print(f"Rendered a project into {folder}.", flush=True)
@@ -82,23 +82,24 @@ def running_lab(folder: Path) -> LabClient:
 def make(folder: Path, target: str) -> None:
     """Run a target of the project's own Makefile; raises `Refused` if it fails."""
     if subprocess.run(["make", "--no-print-directory", target], cwd=folder).returncode:
-        raise Refused(f"'make {target}' failed in {folder}: the lines above say why")
+        raise Refused(f"'make {target}' failed in {folder}. Read its error in the lines above.")
 
 
 def down(folder: Path) -> None:
     """Stop the lab in `folder`, remove its image, network and folder."""
     if not (folder / ".copier-answers.yml").exists():
-        raise Refused(f"{folder} has no project in it: nothing was removed")
+        raise Refused(f"{folder} contains no project, so nothing was removed. Run 'make demo-down DIR=FOLDER'.")
     if subprocess.run(["docker", "compose", "down", "--rmi", "all", "--volumes"], cwd=folder).returncode:
-        raise Refused(f"the lab in {folder} could not be stopped: the lines above say why")
+        raise Refused(f"the lab in {folder} could not be stopped. Read the error of Docker in the lines above.")
     shutil.rmtree(folder)
-    print(f"Removed the lab and {folder}. The engine stays: make engine-down")
+    print(f"Removed the lab and {folder}. The engine still runs. 'make engine-down' stops it.")
 
 
 def main() -> None:
     """The command line."""
     action, folder = sys.argv[1:]
-    os.environ.pop("MAKEFLAGS", None)  # of the make that called us, not for the project's
+    # These flags belong to the `make` that called this program. The project's `make` must not get them.
+    os.environ.pop("MAKEFLAGS", None)
     try:
         {"render": render, "up": up, "down": down}[action](Path(folder).resolve())
     except Refused as refused:

@@ -38,7 +38,7 @@ OPTIONAL = re.compile(r"\{% if (.*?) %\}(.*?)\{% endif %\}")
 
 
 def path_of(source: Path, template: Path) -> str:
-    """The path in a project of a file of the template."""
+    """The path that a file of the template gets in a project."""
     path = OPTIONAL.sub(r"\2", source.relative_to(template).as_posix()).removesuffix(".jinja")
     return path.replace("{{ _copier_conf.answers_file }}", ".copier-answers.yml")
 
@@ -50,7 +50,7 @@ def condition(source: Path) -> str:
 
 
 def sentence(path: str, text: str) -> str:
-    """What a file is: from `SILENT`, or the first sentence of its comment. Raises `ValueError` without either."""
+    """The meaning of a file, from `SILENT` or the first sentence of its comment; raises `ValueError` without both."""
     for pattern, meaning in SILENT.items():
         if fnmatch(path, pattern):
             return meaning
@@ -58,17 +58,17 @@ def sentence(path: str, text: str) -> str:
     if found := re.match(r'(?:(?:#|//|rem) .*\n)+|"""(?s:.*?)(?:"""|\n\n)', text):
         lines = re.sub(r'^# shellcheck .*|^(?:#|//|rem) |"""', "", found[0], flags=re.MULTILINE)
         return re.split(r"[.?](?= |$)|:(?= `)", " ".join(lines.split()))[0] + "."
-    raise ValueError(f"template: {path} does not say what it is. Add a comment to it, or a line to tools/files.py.")
+    raise ValueError(f"template: {path} has no first comment. Add one, or add a line to SILENT in tools/files.py.")
 
 
 def unused(template: Path) -> list[str]:
-    """The patterns of `SILENT` that fit no file of the template."""
+    """The patterns of `SILENT` that match no file of the template."""
     paths = [path_of(source, template) for source in template.rglob("*")]
     return [pattern for pattern in SILENT if not any(fnmatch(path, pattern) for path in paths)]
 
 
 def yours(copier: str) -> tuple[str, ...]:
-    """The starts of the paths that an update leaves alone. `copier`: the text of copier.yml."""
+    """The starts of the paths that an update never changes. `copier`: the text of copier.yml."""
     return tuple(name.lstrip("/") for name in yaml.safe_load(copier)["_skip_if_exists"])
 
 

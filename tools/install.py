@@ -1,7 +1,7 @@
 """Install the tools of requirements-dev.lock into .venv: `python3 -m tools.install`, as make does.
 
-pip installs uv, and uv installs the rest, because uv is faster. Both check every hash. uv gets the index, the other
-sources and the certificates that pip is configured with. Needs the standard library only.
+pip installs uv, and uv installs the rest, because uv is faster. Both check every hash. uv gets pip's settings for the
+index, the other sources and the certificates. This program needs the standard library only.
 """
 
 import os
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def uv_settings() -> dict[str, str]:
-    """uv's variables for what pip is configured with; those that are set already stay."""
+    """uv's variables for the settings of pip. Variables that are set already do not change."""
     given = {theirs: pip_setting(ours, os.environ) for ours, theirs in SETTINGS.items()}
     # pip takes a version from any of its indexes. The hashes make that safe.
     return {"UV_INDEX_STRATEGY": "unsafe-best-match"} | {
@@ -42,7 +42,7 @@ def uv_requirement() -> str:
 
 
 def main() -> None:
-    """Make the environment anew; ends with pip's or uv's own message if a tool cannot be installed."""
+    """Make a new environment. If a tool cannot be installed, end with an error."""
     venv.create(FOLDER, clear=True, with_pip=True)
     programs = FOLDER / ("Scripts" if os.name == "nt" else "bin")
     alone = FOLDER / "uv.lock"
@@ -54,7 +54,7 @@ def main() -> None:
         command = [programs / "uv", "pip", "sync", *options, LOCK]
         done = subprocess.run(command, cwd=FOLDER, env={**os.environ, **uv_settings()})
     if done.returncode:
-        sys.exit("labdock: the tools could not be installed into .venv. The lines above say why.")
+        sys.exit("labdock: the tools cannot be installed into .venv. Read pip's or uv's error in the lines above.")
 
 
 if __name__ == "__main__":

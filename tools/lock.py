@@ -1,7 +1,7 @@
 """Resolve every lock again: `python -m tools.lock [NAME ...]`. `make lock` runs this.
 
-A lock holds versions and hashes for Python 3.12 and later on every platform. It names no package index, so it installs
-from any mirror. The versions come from the package index that this machine is configured for.
+A lock contains versions and hashes for Python 3.12 and later on every platform. It names no package index, so it
+installs from any mirror. The versions come from the package index that this machine is configured for.
 """
 
 import re
@@ -15,15 +15,15 @@ import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
-# What a lock leaves out although a package asks for it.
+# Files with packages that a lock leaves out, although another package requires them.
 EXCLUDES = {"server": ROOT / "locks/exclude.in", "dev": ROOT / "locks/exclude-dev.in"}
-# Files that repeat versions of requirements-dev.lock. This repository's own workflows are not among them: the workflow
-# that runs this may not change them.
+# Files that repeat versions of requirements-dev.lock. This repository's own workflows are not in the list, because the
+# workflow that runs `make lock` has no permission to change them.
 PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
 
 
 def packages(environment: str, gpu: str = "none") -> str:
-    """The requirements that a new project with these answers has, one a line."""
+    """The requirements of a new project with these answers, one per line."""
     template = jinja2.Template((ROOT / "template/pyproject.toml.jinja").read_text(), trim_blocks=True)
     answers = {"environment": environment, "gpu": gpu, "license": "none"}
     return "\n".join(tomllib.loads(template.render(answers))["project"]["dependencies"])

@@ -103,7 +103,7 @@ def of_shell(text: str, checks: bool = False) -> Iterator[str]:
 
 
 def quoted(text: str, start: int) -> str:
-    """The double-quoted string of shell that begins at `start`, to its closing quote, as it is written."""
+    """The source text of the double-quoted shell string that begins at `start`, without its closing quote."""
     at = start
     while text[at] != '"':
         at = past(text, at)
@@ -111,7 +111,7 @@ def quoted(text: str, start: int) -> str:
 
 
 def past(text: str, at: int) -> int:
-    """The position after the character, `\\`-escape, `$(…)` or `${…}` of shell at `at`."""
+    """The position after the shell element that starts at `at`: a character, an escape with `\\`, `$(…)` or `${…}`."""
     if text[at] == "\\":
         return at + 2
     if not text.startswith(("$(", "${"), at):
@@ -123,14 +123,14 @@ def past(text: str, at: int) -> int:
 
 
 def printed(text: str, start: int) -> str:
-    """What awk's `print "…" name "…"` prints, with each variable as `$_`; `start` is after `print `."""
+    """The text that awk's `print "…" name "…"` prints, with `$_` for each variable. `start` is after `print `."""
     line = text[start : text.index("\n", start)].replace(r"'\''", "'").replace(r"\047", "'")
     found = re.match(r'(?:"(?:[^"\\]|\\.)*"|[^";}])*', line)
     return re.sub(r'"((?:[^"\\]|\\.)*)"|[^"]+', lambda part: "$_" if part[1] is None else part[1], found[0].rstrip())
 
 
 def expanded(message: str, parts: dict[str, list[str]]) -> Iterator[str]:
-    """The message, once for each text that the script gives to a variable at its start."""
+    """The message. If it starts with a variable: one message for each text that the script assigns to the variable."""
     found = re.match(r"\$(\w+)", message)
     for begin in parts.get(found[1], [found[0]]) if found else [""]:
         yield begin + (message[found.end() :] if found else message)
@@ -138,7 +138,7 @@ def expanded(message: str, parts: dict[str, list[str]]) -> Iterator[str]:
 
 # --- Python -----------------------------------------------------------------------------------------
 def of_python(text: str) -> Iterator[str]:
-    """The messages of a Python program: what it raises, exits with, returns, or calls a reason."""
+    """The messages of a Python program: texts that it raises, exits with, returns, or assigns to a name in `NAMES`."""
     module = ast.parse(text)
     known: dict[str, ast.expr] = {}
     for node in ast.walk(module):
@@ -168,7 +168,7 @@ def of_python(text: str) -> Iterator[str]:
 
 
 def sentences(values: list[ast.expr], known: dict[str, ast.expr], whole: bool = False) -> Iterator[str]:
-    """The sentences among `values`, and in tables of them. `whole`: only those that end in a full stop."""
+    """The sentences in `values`, also in lists, tuples and dicts. `whole`: only those that end with a full stop."""
     for value in values:
         match value:
             case ast.IfExp(_, body, other):
@@ -204,7 +204,7 @@ def is_sentence(text: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """A message as a reader sees it: `…` for each variable part, nothing like `labdock:` before it, a full stop."""
+    """A message as a reader sees it: with `…` for each variable part, without `labdock:`, and with a full stop."""
     out, at = "", 0
     while at < len(text):
         variable = re.match(r"\$(?:\w+|\*)", text[at:])
@@ -217,7 +217,7 @@ def tidy(text: str) -> str:
 
 # --- the page ---------------------------------------------------------------------------------------
 def split(message: str) -> tuple[str, str]:
-    """What is wrong, and how to fix it; the second is empty if the message does not say it."""
+    """The problem and the fix that a message names. The fix is empty if the message names none."""
     for pattern in (r"(.+?[^.]\.) ([A-Z'`].+)", r"(.+?): (.+)"):
         if found := re.fullmatch(pattern, message):
             wrong, fix = found.groups()
@@ -226,19 +226,19 @@ def split(message: str) -> tuple[str, str]:
 
 
 def answer(message: str) -> str:
-    """What to do about a message, as Markdown: what it says itself, then what `EXPLAINED` adds."""
+    """The text for "What to do", as Markdown: the fix in the message, then the sentences that `EXPLAINED` adds."""
     _, fix = split(message)
     added = [text for pattern, text in EXPLAINED.items() if re.search(pattern, message)]
     return " ".join(filter(None, [escaped(fix), *added]))
 
 
 def unanswered(template: Path) -> list[str]:
-    """The messages that neither say how to fix the problem nor are explained."""
+    """The messages without a fix that `EXPLAINED` does not explain."""
     return [text for texts in messages(template).values() for text in texts if not answer(text)]
 
 
 def unused(template: Path) -> list[str]:
-    """The patterns of `EXPLAINED` that fit no message."""
+    """The patterns of `EXPLAINED` that match no message."""
     every = "\n".join(text for texts in messages(template).values() for text in texts)
     return [pattern for pattern in EXPLAINED if not re.search(pattern, every)]
 

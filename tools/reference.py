@@ -1,7 +1,7 @@
 """Write the generated tables of the docs: `python -m tools.reference`. `make docs` runs it.
 
-A page marks a generated part with `<!-- generated: NAME -->` and `<!-- end -->`. `PARTS` says which files it is made
-from.
+A page marks a generated part with `<!-- generated: NAME -->` and `<!-- end -->`. `PARTS` names the source files of each
+part.
 """
 
 import ast
@@ -52,7 +52,7 @@ def default(question: dict[str, Any]) -> str:
 def settings(text: str) -> str:
     """The tables of the settings in sample.env.jinja (its `text`), one for each heading (`# --- Network ---`).
 
-    Raises `ValueError` for a setting without a sentence of its own in the lines above it, or before the first heading.
+    Raises `ValueError` if a setting has no complete sentence in the comment above it, or if no heading comes before it.
     """
     for answer, seen in ANSWERS.items():
         text = text.replace(answer, seen)
@@ -121,7 +121,7 @@ def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
 
 
 def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
-    """The cases of a test: one string for each dict of its module that parametrises it."""
+    """The cases of a test: for each dict of the module in its `parametrize`, one string with all keys."""
     dicts = {}
     for node in module.body:
         match node:
@@ -176,11 +176,11 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def of_text(make: Callable[[str], str]) -> Callable[[Path], str]:
-    """A function of a path that gives `make` the text of the file."""
+    """A function that reads the file at a path and calls `make` with its text."""
     return lambda path: make(path.read_text(encoding="utf-8"))
 
 
-# Name of the part -> the files that it is made from (a pattern), and what makes it from each of them.
+# Name of the part -> its source files (a pattern), and the function that makes a piece of the part from each file.
 PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "questions": ("copier.yml", of_text(questions)),
     "settings": ("template/sample.env.jinja", of_text(settings)),
@@ -195,7 +195,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
 
 
 def written(page: str, root: Path = ROOT) -> str:
-    """The text of a page with its generated parts made anew from the files below `root`."""
+    """The text of a page, with new generated parts from the files below `root`."""
 
     def part(match: re.Match[str]) -> str:
         sources, make = PARTS[match[2]]

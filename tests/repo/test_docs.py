@@ -169,7 +169,7 @@ def test_every_file_of_a_project_is_in_the_table(case: Project) -> None:
 
 def test_a_file_that_does_not_say_what_it_is_is_noticed() -> None:
     assert files.sentence("lab/x.sh", "#!/bin/sh\n# Ends a lab.\n# Twice.\nset -eu\n") == "Ends a lab."
-    with pytest.raises(ValueError, match=r"lab/x\.sh does not say what it is"):
+    with pytest.raises(ValueError, match=r"lab/x\.sh has no first comment"):
         files.sentence("lab/x.sh", "set -eu\n# Too late.\n")
 
 
@@ -185,8 +185,8 @@ def test_a_setting_without_a_sentence_of_its_own_is_refused() -> None:
             reference.settings(good.replace(bad, bad[:-1] + ":" if bad == "second." else ""))
 
 
-def test_the_manual_says_whose_a_file_is() -> None:
-    """It names what an update leaves alone, and two that the template never has."""
+def test_the_manual_names_the_files_of_the_user() -> None:
+    """The manual names the files that an update never changes, and two that the template never contains."""
     text = "".join(page.read_text(encoding="utf-8") for page in IN_PROJECT)
     (rows,) = re.findall(r"^\| Yours: .*\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     named = {name for row in rows.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])}

@@ -43,8 +43,8 @@ def test_a_version_without_stand_in_is_skipped_by_name(debian, programs, command
     assert command_line("up", "3.12", "3.13") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "skipped python:3.12-slim-trixie: no registry answers, and there is no stand-in: "
-        "Debian has no python3.12 package",
+        "skipped python:3.12-slim-trixie: no registry answers, and there is no stand-in "
+        "(Debian has no package python3.12). Load the image with 'docker load'.",
         "ready python:3.13-slim-trixie",
     ]
     assert command_line("up", "3.12") == 1
@@ -54,7 +54,7 @@ def test_a_stand_in_that_fails_is_skipped_with_the_reason(debian, programs, monk
     monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
     programs.add("apt-get", "exit 1")
     reason = images.provide(["3.13"], debian)["3.13"]
-    assert reason.startswith("no registry answers, and there is no stand-in: ")
+    assert reason.startswith("no registry answers, and there is no stand-in (")
     assert "name no Debian archive" in reason
 
 
@@ -91,7 +91,7 @@ def test_a_stand_in_that_was_begun_is_abandoned_if_a_registry_answers(debian, be
     assert built == []
 
 
-def test_none_is_begun_if_an_engine_answers(debian, programs):
+def test_no_stand_in_is_begun_if_an_engine_answers(debian, programs):
     with images.begun(["3.13"], Daemon(debian)) as found:
         assert found == {}
 
