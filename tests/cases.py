@@ -25,10 +25,10 @@ CASES: dict[str, Answers] = {
     "r": {"environment": "r"},
 }
 
-# Left to `make test-full`, but for what renders all cases itself.
+# The fixture `case` uses these in `make test-full` only. Tests that render all cases themselves always use them.
 RARER_CASES = ["science-full", "tensorflow", "tensorflow-nvidia", "pytorch", "pytorch-nvidia", "spark", "r"]
 
-# Cases whose image differs; the others share the default's.
+# Cases whose images differ. All other cases have the image of `default`.
 IMAGE_CASES = ["default", "python-3.12", "python-3.14", "minimal", "science-full", "spark", "r"]
 LARGE_CASES = ["tensorflow", "pytorch"]  # gigabytes: nightly
 
@@ -43,7 +43,7 @@ EXAMPLES = {
     "r": "cars",
 }
 
-# Answers that are refused, each with a word that the sentence must hold.
+# Answers that are refused, each with a word that the error message must contain.
 REJECTED: dict[str, tuple[Answers, str]] = {
     "empty name": ({"project_name": "  "}, "empty"),
     "long name": ({"project_name": "x" * 61}, "60 characters"),

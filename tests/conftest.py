@@ -181,13 +181,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """After the last worker."""
+    """Clean up at the end of the run, after the last worker."""
     if not hasattr(config, "workerinput"):
         shared.end()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need an engine come first: they take longest, and the short ones fill the gaps at the end."""
+    """Run tests that need an engine first, because they take longest. Short tests fill the gaps at the end."""
     items.sort(key=lambda item: "engine" not in getattr(item, "fixturenames", ()))
 
 

@@ -46,7 +46,7 @@ CREDENTIALS: dict[str, tuple[str, Headers]] = {
 def answering(lab: LabClient, registered: list[Route], credentials: str) -> set[str]:
     """The patterns of the routes that answer. No answer may contain the token."""
     query, headers = CREDENTIALS[credentials]
-    # Everyone gets the XSRF cookie. With it, a refusal can only be about the token.
+    # Everyone gets the XSRF cookie. With this cookie, only a missing token can be the reason of a refusal.
     xsrf = requests.get(f"{lab.address}/login", timeout=30).cookies["_xsrf"]
     session = "username-" + own(lab).replace(".", "-").replace(":", "-")
     cookies = [f"_xsrf={xsrf}", *(value.format(session=session) for name, value in headers if name == "Cookie")]
@@ -93,8 +93,8 @@ def test_a_lab_without_a_token_is_noticed(careless: LabClient, registered: list[
     assert closed(careless, registered) == set()
 
 
-def test_what_an_extension_registers_is_swept(registered: list[Route]) -> None:
-    """A control of the list: it has routes of the server, the front ends and the terminals."""
+def test_the_list_has_routes_of_extensions(registered: list[Route]) -> None:
+    """A control: the list has routes of the server, the front ends and the terminals."""
     paths = {route.path() for route in registered}
     assert {"/api/shutdown", "/lab/api/extensions", "/api/terminals", "/treedata/x"} <= paths
     assert sum(route.websocket for route in registered) >= 3

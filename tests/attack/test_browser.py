@@ -111,7 +111,7 @@ def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[
     )
 
 
-def test_the_labs_own_pages_may(browser: Browser, websockets: list[str]) -> None:
+def test_control_own_pages_are_answered(browser: Browser, websockets: list[str]) -> None:
     """The control: the same requests from the lab's own Origin."""
     whole = browser.sends(Origin="http://{own}", X_XSRFToken=browser.xsrf)
     made = send(browser.lab, "POST", ACT, whole)

@@ -34,8 +34,8 @@ def test_every_attempt_is_refused(results: Results) -> None:
     assert {name: result for name, result in results.items() if result not in REFUSED | {"ENOENT"}} == {}
 
 
-def test_what_is_missing_is_missing_everywhere(results: Results, privileged: Results) -> None:
-    """A control: ENOENT is no refusal. A path that is missing without protection too was no attempt."""
+def test_a_missing_path_is_missing_without_protection_too(results: Results, privileged: Results) -> None:
+    """A control: an error ENOENT proves no refusal, so the path must be missing in a privileged container too."""
     missing = {name for name, result in results.items() if result == "ENOENT"}
     assert missing <= {name for name, result in privileged.items() if result == "ENOENT"}
 
@@ -50,7 +50,7 @@ def privileged(lab: Project) -> Results:
 
 
 def test_the_attempts_are_real(results: Results, privileged: Results) -> None:
-    """The control: in a privileged container, no attempt is refused. So the lab is what refuses."""
+    """The control: in a privileged container, no attempt is refused. So the lab causes the refusals."""
     assert {name: result for name, result in privileged.items() if result in REFUSED} == {}
     assert results.keys() == privileged.keys()
 

@@ -78,7 +78,7 @@ def seen(lab: Project, path: str) -> dict[str, Any]:
     "Open a notebook that marks itself as trusted",
     "The server does not trust the notebook. Its outputs run no code until the user runs the cells.",
 )
-def test_a_notebook_is_not_trusted_because_it_says_so(lab: Project, folder: Path) -> None:
+def test_a_notebook_cannot_mark_itself_as_trusted(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     (cell,) = seen(lab, "a.ipynb")["content"]["cells"]
     assert cell["metadata"]["trusted"] is False
@@ -180,7 +180,7 @@ def test_a_checkpoint_overwrites_no_other_file(lab: Project, folder: Path, link:
     "The server replaces the link with a folder.",
 )
 @pytest.mark.parametrize("target", ["/tmp", "/run/secrets", "/home/jovyan", "/nowhere"])
-def test_a_checkpoint_folder_leads_nowhere(lab: Project, folder: Path, target: str) -> None:
+def test_a_link_as_checkpoint_folder_is_replaced(lab: Project, folder: Path, target: str) -> None:
     put(folder / "a.ipynb")
     (folder / ".ipynb_checkpoints").symlink_to(target)
     save_and_restore(lab)

@@ -28,7 +28,7 @@ print([address for address in addresses if reached(address)])
 
 
 def ways(to: Project, *between: Project) -> list[Any]:
-    """Every address of a lab for another one: its IP address, its name, and its port on each gateway."""
+    """Every address at which another lab could reach `to`: its IP address, its name, and its port on each gateway."""
     container = to.container()
     own = [network["IPAddress"] for network in networks(to)]
     gateways = [network["Gateway"] for lab in (to, *between) for network in networks(lab)]
@@ -61,8 +61,8 @@ def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
 
 
 @pytest.mark.full
-def test_a_neighbour_is_found_where_it_can_be(lab: Project, neighbour: Project, tmp_path: Path) -> None:
-    """The control: on one network each address answers. So does a port that the user opened to all."""
+def test_control_a_neighbour_on_one_network_is_reached(lab: Project, neighbour: Project, tmp_path: Path) -> None:
+    """The control: in one network, each address answers. A port that the user opened for everyone answers too."""
     (network,) = neighbour.container()["NetworkSettings"]["Networks"]
     name, image = neighbour.container()["Name"].strip("/"), lab.container()["Image"]
     command = ("docker", "run", "--rm", "--interactive", "--network", network, "--entrypoint", "python", image, "-")

@@ -31,7 +31,7 @@ JSON = json.dumps(
 )
 KERNEL = json.dumps({"argv": ["/bin/false"], "display_name": "Planted", "language": "python"})
 EXTENSION = json.dumps({"name": "Planted", "version": "1", "jupyterlab": {"_build": {"load": "static/remoteEntry.js"}}})
-# Writes to the lab's log which Python ran it.
+# Planted code: it writes to the lab's log which Python has run it.
 CODE = """import sys
 print("planted in", sys.prefix, file=sys.stderr, flush=True)
 """
@@ -53,7 +53,7 @@ MODULES = {
     "jupyter_server/__init__.py": CODE,
     "planted.pth": CODE.replace("\n", "; "),
 }
-# Folders below home in which programs look for each kind.
+# Folder below home -> the planted files that a program would look for in it.
 PLACES = {
     ".jupyter": CONFIGURATION,
     ".local/share/jupyter": CONFIGURATION,
@@ -61,7 +61,7 @@ PLACES = {
     ".local/lib/python3.13/site-packages": MODULES,
     **dict.fromkeys(("data", "notebooks", "."), CONFIGURATION | MODULES),
 }
-# Guards of the entrypoint, and the planted files that the server uses without each.
+# Guard of the entrypoint -> the kinds of planted files that the server uses if this guard is removed.
 GUARDS = {
     "JUPYTER_CONFIG_DIR=/opt/labdock ": {"settings", "front end"},
     " JUPYTER_DATA_DIR=/opt/labdock": {"kernels", "templates", "front end"},
@@ -69,12 +69,15 @@ GUARDS = {
     "\ncd /\n": {"templates"},
 }
 WORST = "JUPYTER_CONFIG_DIR=/opt/labdock "
-KEPT = (".jupyter", ".local", ".config")  # folders of a home that outlives a start
+KEPT = (".jupyter", ".local", ".config")  # folders of a home that survives a restart
 
 
 @pytest.fixture
 def plant(lab: Project, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Every file in every place: in the mounts, and in folders in place of a home and a package folder that last."""
+    """Plant every file in every place: in data/ and notebooks/, and in temporary folders.
+
+    The lab later mounts those folders as a home and a package folder that survive a restart.
+    """
     for place, files in (PLACES | {"site": MODULES}).items():
         top = lab.folder if place in ("data", "notebooks") else tmp_path
         for name, text in files.items():
@@ -95,7 +98,10 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def started_over(lab: Project, folder: Path, guard: str = "", front_end: str = "lab") -> Iterator[Project]:
-    """The lab after its next start, in one of the user's folders with planted files, without `guard`."""
+    """Start the lab again, with the planted files and with notebooks/ as working folder.
+
+    The text `guard` is removed from the entrypoint.
+    """
     kept = [f"{folder / name}:/home/jovyan/{name}" for name in KEPT if (folder / name).is_dir()]
     here = {"working_dir": "/home/jovyan/notebooks", "volumes": [*kept, f"{folder / 'site'}:/run/try/site"]}
     layers: list[dict[str, Any]] = [{"services": {"lab": here}}]
@@ -135,7 +141,7 @@ def obeyed(project: Project) -> set[str]:
 def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
     with started_over(lab, tmp_path, front_end=front_end) as next_start:
         assert obeyed(next_start) | misbehaving(next_start.client()) == set()
-        assert "planted in /opt/venv" in next_start.logs()  # the control: it runs in the user's own kernel
+        assert "planted in /opt/venv" in next_start.logs()  # the control: it runs in the user's kernel
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,10 @@ Profile = dict[str, Any]
 
 
 def expected(name: str) -> set[str]:
-    """How the filter refuses: EPERM for named calls, ENOSYS for others. Calls of another kind end the program."""
+    """The results with which the filter refuses: EPERM for named calls, ENOSYS for others.
+
+    32-bit and x32 calls end the program.
+    """
     if "-bit call" in name or "x32" in name:
         return {"SIGSYS", "SIGSEGV"}  # the second from a Linux kernel without 32-bit calls
     unnamed = ("clone", "mbind", "a netlink", "a personality")
@@ -90,13 +93,13 @@ def test_every_call_is_refused(results: Results) -> None:
     assert surprising(results, "") == {}
 
 
-def test_work_notices_nothing(results: Results) -> None:
-    """A control too: a profile that refuses everything would pass the tests above."""
+def test_calls_of_ordinary_programs_are_allowed(results: Results) -> None:
+    """This is a control too: a profile that refuses everything would pass the tests above."""
     assert {name: seen for name, seen in results["work"].items() if seen} == {}
 
 
 def under(lab: Project, folder: Path, profile: Profile | str) -> Results | None:
-    """The same in a container like the lab's with another `profile`. None if it cannot start."""
+    """The results in a container like the lab's, but with another `profile`. None if it cannot start."""
     if not isinstance(profile, str):
         (folder / "profile.json").write_text(json.dumps(profile))
         profile = str(folder / "profile.json")
@@ -128,7 +131,7 @@ def test_the_attempts_are_real(lab: Project, tmp_path: Path) -> None:
 RULES = {rule["comment"]: number for number, rule in enumerate(PROFILE["syscalls"])}
 # `make test` tries the most important rules, `make test-full` the others.
 WORST = ("New processes", "and no others", "Refused", "parts of the kernel")
-# Without one of these, no program starts; all others are noticed by a call that is refused or let through.
+# If one of these rules is removed, no program starts. If another rule is removed, the result of a call changes.
 TO_START = {
     "Files and folders", "Memory", "Processes, threads and signals", "New processes and threads, but no new namespace",
     "Who and where a process is",
@@ -144,8 +147,8 @@ def test_an_unchanged_profile_gives_the_same(lab: Project, tmp_path: Path, resul
     "comment",
     [pytest.param(c, id=c[:30], marks=() if c.startswith(WORST) else pytest.mark.full) for c in RULES],
 )
-def test_a_rule_less_is_noticed(lab: Project, tmp_path: Path, results: Results, comment: str) -> None:
-    """The control of both sides."""
+def test_a_removed_rule_is_noticed(lab: Project, tmp_path: Path, results: Results, comment: str) -> None:
+    """The control of both tests: of refused calls and of allowed calls."""
     profile = deepcopy(PROFILE)
     del profile["syscalls"][RULES[comment]]
     seen = under(lab, tmp_path, profile)
@@ -187,7 +190,7 @@ LOOSENED: dict[str, tuple[Profile, str]] = {
 
 @pytest.mark.parametrize("name", LOOSENED)
 def test_a_looser_rule_is_noticed(lab: Project, tmp_path: Path, name: str) -> None:
-    """The control of what is refused: the changed profile allows it."""
+    """The control of the refused calls: a changed profile allows the call."""
     if name == "32-bit":
         only_intel()
     profile, call = LOOSENED[name]

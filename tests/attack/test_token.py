@@ -91,7 +91,7 @@ def seen_in(project: Project, token: str) -> set[str]:
 )
 def test_the_engine_shows_no_token(lab: Project) -> None:
     running = lab.client()
-    # Both are logged.
+    # The server logs both requests.
     assert [get(running, "/api/contents", token) for token in (running.token, "0" * 64)] == [200, 403]
     with running_kernel(running):
         assert seen_in(lab, running.token) == set()
@@ -116,7 +116,7 @@ LEAKS: dict[str, tuple[dict[str, Any], set[str]]] = {
 
 
 @pytest.mark.parametrize("leak", [pytest.param(leak, marks=pytest.mark.full) for leak in LEAKS])
-def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> None:
+def test_a_place_that_shows_the_token_is_found(lab: Project, tmp_path: Path, leak: str) -> None:
     """The control: each place that shows the token is found."""
     token, (changes, places) = "0123456789abcdef" * 4, LEAKS[leak]
     leaking = f"{lab.config()['name']}-leaking"
@@ -133,7 +133,7 @@ def test_what_shows_it_is_noticed(lab: Project, tmp_path: Path, leak: str) -> No
 
 
 @pytest.mark.attack("Request the pages that contain the token, without logging in", "The pages do not contain it.")
-def test_only_those_who_are_in_get_a_page_with_the_token(lab: Project) -> None:
+def test_pages_contain_the_token_only_after_login(lab: Project) -> None:
     running = lab.client()
 
     def holds_token(page: str, **headers: str) -> bool:

@@ -12,7 +12,7 @@ from tests.support.vscode import Client, forwarded
 
 @pytest.fixture(scope="module")
 def address(lab: Project) -> Iterator[str]:
-    """The lab on a port that it does not know."""
+    """The lab's address through a forwarded port that differs from its own port."""
     own = urlsplit(lab.client().address)
     with forwarded(own.hostname or "", own.port or 0) as other:
         assert urlsplit(other).port != own.port
@@ -46,7 +46,7 @@ def test_vs_code_with_a_wrong_token_is_refused(address: str, typed: bool) -> Non
         Client(address, "" if typed else wrong).connect(wrong if typed else "")
 
 
-def test_a_lab_that_knows_only_its_own_port_would_be_noticed(lab: Project, address: str) -> None:
+def test_control_only_known_host_names_are_answered(lab: Project, address: str) -> None:
     """The control: through the same port, another host name is refused."""
     token = {"Authorization": f"token {lab.client().token}"}
     hosts = {urlsplit(address).netloc: 200, "rebound.example": 403}

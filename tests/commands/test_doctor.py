@@ -98,7 +98,7 @@ def sudo(sound: Project, tmp_path: Path) -> None:
 
 
 def program(project: Project, folder: Path, name: str, script: str) -> None:
-    """Put a program in front of the machine's own."""
+    """Put a stand-in for a program first on PATH."""
     (folder / name).write_text(f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
     project.environment["PATH"] = f"{folder}:{os.environ['PATH']}"
@@ -295,7 +295,7 @@ def test_doctor_converts_a_certificate_in_der_form(sound: Project) -> None:
     ("inside", "state", "refused"),
     [(False, "Enforcing", True), (False, "Permissive", False), (True, "Enforcing", False)],
 )
-def test_selinux_labels_no_certificates_of_the_systems(
+def test_a_ca_bundle_outside_the_project_is_refused_under_selinux(
     sound: Project, tmp_path: Path, inside: bool, state: str, refused: bool
 ) -> None:
     file = shutil.copy(DATA / "nobodys-ca.pem", (sound.folder if inside else tmp_path) / "site.pem")

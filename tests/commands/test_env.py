@@ -70,7 +70,7 @@ def test_env_by_root_hands_over_what_the_lab_writes(
     assert f"the lab will run as {ids[0]}:{ids[1]}" in said
     for name in (".env", "data", "data/measured", "notebooks", "notebooks/iris.ipynb", "secrets"):
         assert owner(given_away.folder / name) == ids, name
-    assert owner(elsewhere) == (77, 77)  # a link does not lead the way out of the folder
+    assert owner(elsewhere) == (77, 77)  # chown does not follow the link out of the folder
     assert (int(settings(given_away)["LAB_UID"]), int(settings(given_away)["LAB_GID"])) == ids
 
 

@@ -12,7 +12,7 @@ TARGETS_AT_MOST = 12
 
 
 def made(makefile: str) -> tuple[list[str], list[str]]:
-    """The targets of a Makefile, and what it says are no files."""
+    """The targets of a Makefile, and the names in its .PHONY."""
     targets = dict.fromkeys(re.findall(r"^([a-z][\w-]*):(?!=)", makefile, re.MULTILINE))
     return [*targets], makefile.partition(".PHONY: ")[2].splitlines()[0].split()
 
@@ -31,10 +31,10 @@ def test_help_lists_every_target_on_one_screen(project: Project) -> None:
 
 @pytest.mark.parametrize("makefile", [ROOT / "Makefile", ROOT / "template/Makefile"], ids=["root", "template"])
 def test_phony_names_the_targets_in_their_order(makefile: Path) -> None:
-    """Whatever files lie beside it, and nothing that cannot be made."""
+    """So a file with the name of a target changes nothing, and .PHONY names only real targets."""
     targets, phony = made(makefile.read_text(encoding="utf-8"))
     assert phony == targets
 
 
-def test_a_phony_target_that_is_none_is_noticed() -> None:
+def test_a_name_in_phony_without_a_target_is_noticed() -> None:
     assert made(".PHONY: a clean\na: b ## A\n\ttrue\nB := c\n") == (["a"], ["a", "clean"])

@@ -77,7 +77,7 @@ def test_the_tools_are_the_others(project: Project, path: str) -> None:
 
 
 def test_env_doctor_and_help_print_the_same(engine: None, project: Project, path: str) -> None:
-    """With a problem of each kind that a tool of the machine finds."""
+    """Also with one problem of each kind for which `make doctor` uses a tool of the host."""
     usual, lock = project.environment, project.read("requirements.lock")
     printed = []
     for environment in (usual, {**usual, "PATH": path}):

@@ -52,13 +52,13 @@ def test_a_cell_that_fails_is_shown_and_fails_the_whole(lab: Project, own: Path)
 
 
 def running(lab: Project) -> set[str]:
-    """The lab's processes that are kernels or what ENDLESS started."""
+    """The lab's processes that are kernels, or that ENDLESS started."""
     return set(lab.shell("grep -lsaE '[i]pykernel_launcher|[n]bclient|[8]6399' /proc/[0-9]*/cmdline || true").split())
 
 
 @pytest.mark.full
-def test_interrupted_it_leaves_nothing_of_its_own(lab: Project, own: Path) -> None:
-    """On a terminal, which shows what runs; the lab's own kernels live on."""
+def test_an_interrupted_run_leaves_no_process(lab: Project, own: Path) -> None:
+    """On a terminal, the running notebook is shown. Kernels that ran in the lab before keep running."""
     notebook(own / "endless.ipynb", ENDLESS)
     terminal, inside = os.openpty()
     with lab.client().kernel() as kernel:

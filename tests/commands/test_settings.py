@@ -91,7 +91,7 @@ def test_sizes_in_bytes(project: Project, size: str, number: int) -> None:
     ],
 )
 def test_user_names(project: Project, name: str, valid: bool) -> None:
-    """The rule of host and container, whatever the caller's locale is."""
+    """Host and container use the same rule. It does not depend on the caller's locale."""
     for language in ("C", "C.UTF-8"):
         project.environment["LC_ALL"] = language
         printed = project.run("sh", "-euc", '. lab/server/start_checks.sh; username_problem "$1"', "sh", name).stdout
@@ -107,8 +107,11 @@ def test_commands_know_the_names_of_the_images(engine: None, project: Project, l
         assert said == f"{services[name]['image']}\n"
 
 
-def test_nothing_asks_compose_for_the_image_of_one_service(rendered: Project) -> None:
-    """It also prints the images of the services that this one waits for, in any order."""
+def test_no_script_asks_compose_for_the_image_of_one_service(rendered: Project) -> None:
+    """`docker compose config --images SERVICE` also prints the images of other services, in any order.
+
+    These are the services that SERVICE depends on.
+    """
     asked = re.compile(r"config --images +[^|\s]")
     for path in ("lab/commands/*.sh", "tests/*.py", ".github/workflows/*.yml"):
         files = list(rendered.folder.glob(path))

@@ -10,13 +10,13 @@ from tests.support.project import Project
 
 
 def on_a_terminal(project: Project) -> tuple[str, str]:
-    """The output of `make up`, and what a terminal shows beside it."""
+    """The standard output of `make up`, and its error output on a terminal."""
     terminal, inside = os.openpty()
     command = ("make", "--no-print-directory", "up")
     with subprocess.Popen(command, cwd=project.folder, text=True, stdout=subprocess.PIPE, stderr=inside) as process:
         os.close(inside)
         shown = b""
-        with suppress(OSError):  # Linux: nobody writes any more
+        with suppress(OSError):  # on Linux, reading fails after the last writer has closed the terminal
             while data := os.read(terminal, 65536):
                 shown += data
         os.close(terminal)
@@ -25,7 +25,7 @@ def on_a_terminal(project: Project) -> tuple[str, str]:
 
 
 @pytest.mark.full
-def test_up_shows_progress_on_a_terminal_and_does_not_drown_a_pipe(lab: Project) -> None:
+def test_up_shows_progress_on_a_terminal_and_only_the_result_in_a_pipe(lab: Project) -> None:
     out, shown = on_a_terminal(lab)
     assert "[lab " in shown and "CACHED" in shown and "Healthy" in shown
     done = lab.make("up")
@@ -34,7 +34,10 @@ def test_up_shows_progress_on_a_terminal_and_does_not_drown_a_pipe(lab: Project)
 
 
 def test_up_prints_the_address_last(lab: Project) -> None:
-    """Alone at the end of its line, so that a terminal makes a link of it; what the lock lacks keeps no lab down."""
+    """The address is the last word of its line, so a terminal can make it a link.
+
+    The lab starts even if the lock lacks a needed package.
+    """
     needs = lab.read("lab/locks/required-packages.txt")
     (lab.folder / "lab/locks/required-packages.txt").write_text(f"{needs}toolz toolz>=1\n")
     done = lab.make("up")

@@ -1,7 +1,7 @@
-"""Run inside a lab: kill a server while it saves a notebook, again and again, and look at the file each time.
+"""Run this inside a lab: kill a server while it saves a notebook, many times, and look at the file each time.
 
-`python kill_while_saving.py TIMES [OPTION...]` prints how often the old, the new and a broken notebook was found, as
-JSON; the server gets the options besides those of the lab.
+`python kill_while_saving.py TIMES [OPTION...]` prints JSON: how often it found the old, the new or a broken notebook.
+The server gets the lab's options and these options.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ SERVER = [
 
 
 def notebook(version: int) -> dict:
-    """A notebook of 12 MB that says which version it is."""
+    """A notebook of 12 MB that contains its version number."""
     text = f"version {version}\n" + "x" * 12_000_000
     output = {"output_type": "stream", "name": "stdout", "text": text}
     cell = {"cell_type": "code", "id": "big", "execution_count": 1, "metadata": {}, "outputs": [output], "source": "1"}
@@ -51,10 +51,10 @@ def save(version: int) -> None:
     request("PUT", "contents/notebooks/big.ipynb", {"type": "notebook", "content": notebook(version)})
 
 
-def until(condition) -> None:
+def until(condition, what: str) -> None:
     end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, "it did not come true in a minute"
+        assert time.monotonic() < end, f"{what}: not within a minute"
         time.sleep(0.0005)
 
 
@@ -68,12 +68,12 @@ def serve() -> subprocess.Popen:
             return False
         return True
 
-    until(answers)
+    until(answers, "the server answers")
     return server
 
 
 def look() -> tuple:
-    """What changes as soon as a save touches the disk."""
+    """The file names, the size and the inode. At least one of them changes as soon as a save writes to the disk."""
     files = {path.name for path in NOTEBOOK.parent.iterdir()}
     return files, NOTEBOOK.stat().st_size, NOTEBOOK.stat().st_ino
 
@@ -96,8 +96,8 @@ def main() -> None:
         before = look()
         saving = threading.Thread(target=lambda: swallow(101))
         saving.start()
-        until(lambda before=before: look() != before)
-        time.sleep(random.uniform(0, 0.05))  # somewhere in the save, another place each time
+        until(lambda before=before: look() != before, "the save changes a file")
+        time.sleep(random.uniform(0, 0.05))  # kill the server at a different moment of the save each time
         server.kill()
         server.wait()
         saving.join()
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def swallow(version: int) -> None:
-    """A save whose server dies has no answer."""
+    """Save. If the server is killed, there is no answer."""
     with contextlib.suppress(OSError):
         save(version)
 

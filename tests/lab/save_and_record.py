@@ -1,6 +1,6 @@
-"""Run in a lab by the server's Python: save a file once, print what was done for it, in its order, as JSON.
+"""Run in a lab by the server's Python: save a file once, and print the calls of fsync and replace, in order, as JSON.
 
-SOURCE, the text of contents.py, is put above this; None takes the image's.
+The test puts a line above this program: SOURCE = the text of contents.py, or None for the file in the image.
 """
 
 import asyncio

@@ -12,44 +12,48 @@ from tests.support.project import Project, Render
 from tests.support.repository import ROOT
 from tools import reference
 
-# By number: what it asks for, the test that answers it, and the check in that test, if it has several.
+# Number -> the requirement, the test of this requirement, and the check in that test, if it has several.
 BENCH: dict[str, tuple[str, str, str]] = {
-    "4.1": ("the image has a user", "test_the_image_holds_nothing_it_should_not", "a numeric user that is not root"),
+    "4.1": ("the image has a user", "test_the_image_passes_every_check", "a numeric user that is not root"),
     "4.2": ("a trusted base image", "test_the_dockerfile_uses_the_chosen_python", ""),
-    "4.3": ("no unnecessary packages", "test_the_image_holds_nothing_it_should_not", "build tools"),
+    "4.3": ("no unnecessary packages", "test_the_image_passes_every_check", "build tools"),
     "4.7": ("no layer that only updates package lists", "test_no_file_holds_what_it_forbids", ""),
-    "4.8": ("no setuid and setgid files", "test_the_image_holds_nothing_it_should_not", "setuid or setgid files"),
+    "4.8": ("no setuid and setgid files", "test_the_image_passes_every_check", "setuid or setgid files"),
     "4.9": ("COPY instead of ADD", "test_no_file_holds_what_it_forbids", ""),
     "4.10": ("no secrets in the Dockerfile", "test_no_file_holds_what_it_forbids", ""),
     "4.11": ("verified packages", "test_only_what_was_locked_with_its_hash_is_installed", ""),
     "5.2": ("AppArmor", "test_apparmor_confines_the_lab_if_the_engine_has_it", ""),
-    "5.3": ("SELinux", "test_the_engine_shows", "AppArmor and SELinux as the engine has them"),
-    "5.4": ("few capabilities", "test_the_engine_shows", "no capabilities"),
-    "5.5": ("no privileged container", "test_the_engine_shows", "not privileged"),
-    "5.6": ("no mount of the host's system", "test_the_engine_shows", "expected mounts only"),
+    "5.3": ("SELinux", "test_a_running_container_passes_the_check", "AppArmor and SELinux as the engine has them"),
+    "5.4": ("few capabilities", "test_a_running_container_passes_the_check", "no capabilities"),
+    "5.5": ("no privileged container", "test_a_running_container_passes_the_check", "not privileged"),
+    "5.6": ("no mount of the host's system", "test_a_running_container_passes_the_check", "expected mounts only"),
     "5.7": ("no ssh server", "test_no_ssh_server_is_in_the_image", ""),
     "5.8": ("no privileged port", "test_the_port_needs_no_privilege", ""),
-    "5.9": ("only the ports that are needed", "test_the_engine_shows", "one port, on loopback"),
-    "5.10": ("not the host's network", "test_the_engine_shows", "no host namespaces"),
-    "5.11": ("a memory limit", "test_the_engine_shows", "limited memory"),
-    "5.13": ("a read-only root filesystem", "test_the_engine_shows", "read-only root"),
-    "5.14": ("ports on one address of the host", "test_the_engine_shows", "one port, on loopback"),
-    "5.16": ("not the host's processes", "test_the_engine_shows", "no host namespaces"),
-    "5.17": ("not the host's IPC", "test_the_engine_shows", "no host namespaces"),
-    "5.18": ("no devices of the host", "test_the_engine_shows", "no devices"),
-    "5.19": ("limits for open files and core dumps", "test_the_engine_shows", "limited open files"),
-    "5.20": ("no shared mount propagation", "test_the_engine_shows", "mounts that the host does not see"),
-    "5.21": ("not the host's UTS namespace", "test_the_engine_shows", "no host namespaces"),
-    "5.22": ("a seccomp profile", "test_the_engine_shows", "the lab's seccomp profile"),
+    "5.9": ("only the ports that are needed", "test_a_running_container_passes_the_check", "one port, on loopback"),
+    "5.10": ("not the host's network", "test_a_running_container_passes_the_check", "no host namespaces"),
+    "5.11": ("a memory limit", "test_a_running_container_passes_the_check", "limited memory"),
+    "5.13": ("a read-only root filesystem", "test_a_running_container_passes_the_check", "read-only root"),
+    "5.14": ("ports on one address of the host", "test_a_running_container_passes_the_check", "one port, on loopback"),
+    "5.16": ("not the host's processes", "test_a_running_container_passes_the_check", "no host namespaces"),
+    "5.17": ("not the host's IPC", "test_a_running_container_passes_the_check", "no host namespaces"),
+    "5.18": ("no devices of the host", "test_a_running_container_passes_the_check", "no devices"),
+    "5.19": ("limits for open files and core dumps", "test_a_running_container_passes_the_check", "limited open files"),
+    "5.20": (
+        "no shared mount propagation",
+        "test_a_running_container_passes_the_check",
+        "mounts that the host does not see",
+    ),
+    "5.21": ("not the host's UTS namespace", "test_a_running_container_passes_the_check", "no host namespaces"),
+    "5.22": ("a seccomp profile", "test_a_running_container_passes_the_check", "the lab's seccomp profile"),
     "5.23": ("no privileged docker exec", "test_no_file_holds_what_it_forbids", ""),
     "5.24": ("no docker exec as root", "test_no_file_holds_what_it_forbids", ""),
-    "5.25": ("the engine's own cgroup", "test_the_engine_shows", "the engine's own cgroup"),
-    "5.26": ("no new privileges", "test_the_engine_shows", "no new privileges"),
-    "5.27": ("a health check", "test_the_engine_shows", "a health check that connects"),
-    "5.29": ("a limit of processes", "test_the_engine_shows", "limited processes"),
-    "5.30": ("not the default bridge network", "test_the_engine_shows", "a network of its own"),
-    "5.31": ("not the host's user namespace", "test_the_engine_shows", "no host namespaces"),
-    "5.32": ("no engine socket", "test_the_engine_shows", "expected mounts only"),
+    "5.25": ("the engine's own cgroup", "test_a_running_container_passes_the_check", "the engine's own cgroup"),
+    "5.26": ("no new privileges", "test_a_running_container_passes_the_check", "no new privileges"),
+    "5.27": ("a health check", "test_a_running_container_passes_the_check", "a health check that connects"),
+    "5.29": ("a limit of processes", "test_a_running_container_passes_the_check", "limited processes"),
+    "5.30": ("not the default bridge network", "test_a_running_container_passes_the_check", "a network of its own"),
+    "5.31": ("not the host's user namespace", "test_a_running_container_passes_the_check", "no host namespaces"),
+    "5.32": ("no engine socket", "test_a_running_container_passes_the_check", "expected mounts only"),
 }
 NUMBERS = {*(f"4.{number}" for number in range(1, 13)), *(f"5.{number}" for number in range(1, 33))}
 COMMANDS = ("Makefile", "lab/commands/**/*.sh")
@@ -92,7 +96,10 @@ def test_the_tests_and_checks_exist() -> None:
 
 
 def test_a_test_or_check_that_does_not_exist_is_noticed() -> None:
-    table = {"4.1": ("", "test_nothing_at_all", ""), "4.2": ("", "test_the_engine_shows", "no such check")}
+    table = {
+        "4.1": ("", "test_nothing_at_all", ""),
+        "4.2": ("", "test_a_running_container_passes_the_check", "no such check"),
+    }
     assert unknown(table) == {"test_nothing_at_all", "no such check"}
 
 

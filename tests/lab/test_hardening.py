@@ -1,7 +1,7 @@
-"""What protects the lab: each line of compose.yaml has a check, which is shown to notice the loss of the line.
+"""Each line of compose.yaml that protects the lab has a check. These tests show that the check fails without the line.
 
-Lines are removed from one service at a time, and the check named for the line must fail on what Compose makes of it.
-Compose resolves all these services in one call. A few are created as containers too: the engine must agree.
+Each mutant is a service without one line, or with an addition. Compose resolves all mutants in one call, and the check
+of each mutant must fail. The engine creates containers of a few mutants too, and must agree.
 """
 
 import re
@@ -19,7 +19,8 @@ from tests.support.variants import beside
 SERVICES: dict[str, Any] = rendered_compose()["services"]
 LINES = [(service, *path) for service in SERVICES for path in lines(SERVICES[service])]
 
-# The check that notices the loss of each line. (* is any one step, and all that follow at the end.)
+# Path of a line -> the check that must fail if the line is removed. * stands for one part of a path, and at the end for
+# all further parts.
 WATCHED = {
     "*.user": "a numeric user that is not root",
     "*.init": "an init",
@@ -54,15 +55,15 @@ WATCHED = {
     "prepare.command": "only prepares",
     "prepare.network_mode": "no network",
 }
-# Lines that protect nobody, or that other tests watch: the build (tests/supply), and what is started with the lab
-# (test_only_what_a_lab_needs_is_started).
+# Lines that protect nobody, or that other tests check: tests/supply checks the build, and
+# test_only_what_a_lab_needs_is_started checks which services start with the lab.
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
     "*.environment.*_PROXY", "*.environment.*_proxy", "lab.environment.PIP_INDEX_URL",
 )  # fmt: skip
 
-# What a service gets besides, or instead, and the check that notices it.
+# Case -> the service, the lines that it gets in addition or instead, and the check that must fail.
 ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "root": ("lab", {"user": "0:0"}, "a numeric user that is not root"),
     "root's group": ("lab", {"user": "1000:0"}, "a numeric user that is not root"),
@@ -110,7 +111,7 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "tmpfs of packages": ("packages", {"tmpfs": ["/etc"]}, "no other tmpfs"),
 }
 
-# The mutants of which the engine makes a container too: lines, and additions.
+# Mutants of which the engine creates a container too: first removed lines, then additions.
 ON_THE_ENGINE = [
     "lab.read_only", "lab.cap_drop.0", "lab.security_opt.1", "lab.pids_limit", "lab.memswap_limit", "lab.ulimits.core",
     "lab.tmpfs.2.0", "lab.volumes.2.read_only", "lab.volumes.0.bind.create_host_path", "lab.ports.0",
@@ -118,7 +119,7 @@ ON_THE_ENGINE = [
     "root", "privileged", "AppArmor", "pid namespace", "engine socket", "default network",
 ]  # fmt: skip
 
-# What the engine turns off besides.
+# Further checks that fail, because the engine itself turns off more for this mutant.
 CONSEQUENCES = {
     "privileged": {"AppArmor and SELinux as the engine has them"},
     "pid namespace": {"AppArmor and SELinux as the engine has them"},
@@ -126,7 +127,7 @@ CONSEQUENCES = {
 
 
 def with_addition(service: str, addition: dict[str, Any]) -> dict[str, Any]:
-    """A service of compose.yaml with more in its lists, other values, and without what is None."""
+    """A changed copy of a service: lists get more items, other values are replaced, and None removes a key."""
     changed = rendered_compose()["services"][service]
     for key, value in addition.items():
         changed[key] = changed.get(key, []) + value if isinstance(value, list) else value
@@ -137,13 +138,13 @@ def named(path: tuple[str | int, ...], patterns: Any) -> list[str]:
     return [pattern for pattern in patterns if matches(pattern, path)]
 
 
-# By what each mutant is called: its service, the mutant, and the check that must notice it.
+# Name of a mutant -> its service, the mutant, and the check that must fail.
 MUTANTS: dict[str, tuple[str, dict[str, Any], str]] = {
     name(path): (str(path[0]), without(SERVICES[path[0]], path[1:]), WATCHED[pattern])
     for path in LINES
     for pattern in named(path, WATCHED)
 } | {what: (service, with_addition(service, more), check) for what, (service, more, check) in ADDITIONS.items()}
-# What each is called in a Compose file.
+# Name of a mutant -> its name in a Compose file.
 KEYS = {what: re.sub(r"[^\w.-]", "-", what) for what in MUTANTS}
 
 
@@ -184,7 +185,7 @@ def test_no_pattern_and_no_check_is_left_over() -> None:
     assert [pattern for pattern in [*WATCHED, *HARMLESS] if not any(matches(pattern, path) for path in LINES)] == []
     every = {(service, check) for service in CHECKS for check in CHECKS[service]}
     shown = {(service, check) for service, _, check in MUTANTS.values()}
-    # What HARDENED and AT_WORK ask of several services is shown for one of them.
+    # Several services have the checks of HARDENED and AT_WORK. A mutant of one of them is enough.
     assert {check for _, check in every} == {check for _, check in shown}
     assert shown <= every
 
@@ -196,7 +197,7 @@ def test_each_mutant_changes_something_in_one_service_only() -> None:
 
 
 def test_every_service_has_checks() -> None:
-    """But bundle, of which only the image is built."""
+    """Except `bundle`: this service is only built, and never started."""
     assert SERVICES.keys() == CHECKS.keys() | {"bundle"}
 
 
@@ -207,13 +208,13 @@ def test_compose_yaml_passes_every_check(resolved: dict[str, Facts], service: st
 
 
 @pytest.mark.parametrize("what", MUTANTS)
-def test_a_change_is_noticed_by_the_check_that_is_named_for_it(resolved: dict[str, Facts], what: str) -> None:
+def test_each_mutant_fails_its_check(resolved: dict[str, Facts], what: str) -> None:
     service, _, check = MUTANTS[what]
     assert check in failed(service, resolved[KEYS[what]])
 
 
 @pytest.mark.parametrize(("bind", "kept"), [("", True), ("0.0.0.0", False)])
-def test_the_user_says_who_reaches_the_port(project: Project, tmp_path: Path, bind: str, kept: bool) -> None:
+def test_the_user_decides_who_reaches_the_port(project: Project, tmp_path: Path, bind: str, kept: bool) -> None:
     lab = configured(project, tmp_path / "compose.json", {}, JUPYTER_BIND=bind)["lab"]
     assert ("one port, on loopback" not in failed("lab", of_config(lab))) is kept
 
@@ -236,7 +237,7 @@ def seen(lab: Project) -> dict[str, Facts]:
 
 
 @pytest.mark.parametrize(("service", "check"), [(s, c) for s in RUNNING for c in CHECKS[s]])
-def test_the_engine_shows(seen: dict[str, Facts], service: str, check: str) -> None:
+def test_a_running_container_passes_the_check(seen: dict[str, Facts], service: str, check: str) -> None:
     assert CHECKS[service][check](seen[service])
 
 
@@ -261,7 +262,7 @@ def test_the_engine_agrees_with_compose(lab: Project, tmp_path: Path, resolved: 
 
 # --- AppArmor -----------------------------------------------------------------------------------------
 def test_apparmor_confines_the_lab_if_the_engine_has_it(lab: Project) -> None:
-    """The engine is asked, since it may run on another machine and see more of this one than a test does."""
+    """Ask the engine whether it has AppArmor. It may run on another machine, or know more about this machine."""
     assert confined(security_options(lab), lab.container()["AppArmorProfile"])
 
 

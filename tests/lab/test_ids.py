@@ -10,11 +10,12 @@ from tests.support.project import Project, Render
 from tests.support.refusal import only_root
 from tools.notebook import CellError
 
-# The article's, macOS's (gid 20 exists in the base), ids that the base has names for, and the highest.
+# uid:gid. OFTEN: the default, unknown ids, and the ids of macOS (gid 20 has a name in the base image). RARE: ids with
+# names in the base image, and the highest ids.
 OFTEN = ["1000:1000", "9999:9999", "501:20", "1000:1000"]
 RARE = ["1234:33", "33:33", "100:100", "2147483646:2147483646"]
 
-# One line for each thing that wants a user with a name and a home.
+# One line for each program that needs a user with a name and a home.
 PROBE = """
 import getpass, os, pathlib, pwd, subprocess, tempfile
 def sh(command):
@@ -33,13 +34,13 @@ assert sh("ssh-keygen -F somewhere"), "ssh looks for known hosts elsewhere"
 assert "ada@" in sh("bash -ic 'printf %s \\"${PS1@P}\\"' 2>/dev/null")
 import IPython, matplotlib.pyplot
 for own in (matplotlib.get_cachedir(), IPython.paths.get_ipython_dir()):
-    assert own.startswith("/home/ada/") and os.access(own, os.W_OK), own  # not a temporary folder in its place
+    assert own.startswith("/home/ada/") and os.access(own, os.W_OK), own  # not a temporary folder instead
 for mount in ("data", "notebooks"):
     (pathlib.Path.home() / mount / f"by-{os.getuid()}").write_text("mine")
 print("fine")
 """
 
-# A kernel that no shell of the lab's started: make run's, an editor's.
+# Starts a kernel without the lab's server, as `make run` and an editor do.
 ELSEWHERE = """
 import os, pathlib
 from jupyter_client.manager import start_new_kernel
@@ -68,7 +69,7 @@ def image(project: Project) -> str:
 
 
 def become(project: Project, ids: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """What a user with `ids` does: own the folders, put the ids into .env, start the lab."""
+    """Do as a user with `ids` would: own the folders, put the ids into .env, start the lab."""
     only_root()
     uid, gid = map(int, ids.split(":"))
     for folder in ("data", "notebooks", "secrets"):

@@ -1,4 +1,4 @@
-"""What outlives a start, for each uid apart, and the one command that forgets it."""
+"""Files that survive a restart, separately for each uid, and the command that deletes them."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def raw(mark: str) -> str:
 
 
 def leave(project: Project, mark: str) -> None:
-    """Leave `mark` wherever something could be kept."""
+    """Write `mark` to every place that a restart could keep."""
     lab = project.client()
     lab.run(f"mark = {mark!r}")
     lab.run(f"import pathlib\nfor name in {FILES}: (pathlib.Path.home() / name).write_text({mark!r})")
@@ -37,14 +37,14 @@ def leave(project: Project, mark: str) -> None:
 
 
 def found(project: Project) -> dict[str, str]:
-    """What is there at this start."""
+    """The marks that the lab has after this start."""
     lab = project.client()
     seen = json.loads(lab.run(FIND))
     return seen | {"settings": lab.request("GET", SETTINGS).json()["raw"]}
 
 
 def kept(mark: str) -> dict[str, str]:
-    """What should be: everything but what lies elsewhere in home."""
+    """The marks that should exist after a restart: all except the file elsewhere in home."""
     return {**dict.fromkeys(FILES[:2], mark), "history": f"mark = {mark!r}", "settings": raw(mark)}
 
 
@@ -52,7 +52,7 @@ NOTHING = {"history": "", "settings": "{}"}
 
 
 @pytest.mark.full
-def test_each_user_finds_what_is_theirs_until_it_is_reset(fresh_lab: Project) -> None:
+def test_each_user_finds_their_own_files_until_a_reset(fresh_lab: Project) -> None:
     become(fresh_lab, "1000:1000")
     assert found(fresh_lab) == NOTHING
     leave(fresh_lab, "first")
@@ -69,9 +69,11 @@ def test_each_user_finds_what_is_theirs_until_it_is_reset(fresh_lab: Project) ->
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: nothing is foreseen"])
-def test_a_link_in_place_of_what_is_kept_keeps_no_lab_from_starting(lab: Project, tmp_path: Path, spoilt: bool) -> None:
-    """A notebook lays a link that leads nowhere where JupyterLab keeps what is open."""
+@pytest.mark.parametrize(
+    "spoilt", [False, True], ids=["as delivered", "the control: an entrypoint without this protection"]
+)
+def test_a_lab_starts_despite_a_dangling_link_among_kept_files(lab: Project, tmp_path: Path, spoilt: bool) -> None:
+    """A notebook replaces the folder of JupyterLab's open tabs with a link to a path that does not exist."""
     entrypoint = lab.read("lab/server/entrypoint.sh")
     careless = ENTRYPOINT.sub(r'\1; then\n    mkdir "$kept/lab/workspaces"', entrypoint)
     assert careless != entrypoint
@@ -85,8 +87,8 @@ def test_a_link_in_place_of_what_is_kept_keeps_no_lab_from_starting(lab: Project
 
 
 @pytest.mark.full
-def test_what_another_uid_put_in_ones_place_is_refused(fresh_lab: Project) -> None:
-    """Two uids share the volume: none may lay a trap for the other, and the sentence names the way out."""
+def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
+    """Two uids share the volume. If one makes the folder of the other, the lab refuses to start and names the fix."""
     fresh_lab.client().run("import os; os.mkdir('/var/lib/lab/9999')")
     done = become(fresh_lab, "9999:9999", check=False)
     assert "labdock: the lab's own files for uid 9999 belong to uid 1000. Run 'make reset'" in done.stderr

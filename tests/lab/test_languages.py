@@ -1,4 +1,4 @@
-"""Under the lab's profile run other languages as well: what their run times ask of the kernel differs from Python's."""
+"""Other languages also run under the lab's seccomp profile. Their run times make other system calls than Python."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.project import Project
 
 PACKAGES = "nodejs default-jre-headless r-base-core gdb strace"
 PROGRAMS = {
-    # Worker threads, a file watcher, a server and a child: what an editor's server is made of.
+    # An editor's server uses worker threads, a file watcher, a server and a child process.
     "node": """
 cat >/tmp/try.js <<'EOF_JS'
 const {Worker} = require("worker_threads"), fs = require("fs"), http = require("http"), child = require("child_process")

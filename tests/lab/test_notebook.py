@@ -21,7 +21,7 @@ from tests.support.requirements import require_python
 from tests.support.server_probes import get, page
 from tools.notebook import CellError, printed
 
-# By environment: what its example must print.
+# Environment -> words that its example must print.
 WORDS: dict[str, tuple[str, ...]] = {
     "minimal": ("A shared birthday is likely with 23 people or more.",),
     "science": ("precision", "setosa", "versicolor", "virginica", "accuracy"),
@@ -31,11 +31,11 @@ WORDS: dict[str, tuple[str, ...]] = {
     "spark": ("10,000,000 journeys", "p90"),
     "r": ("lm(formula = mpg ~ wt + hp", "Multiple R-squared:  0.8268"),
 }
-# And the extension of the front end that comes with its packages.
+# Environment -> the JupyterLab extension that its packages contain.
 EXTENSIONS = {"science-full": ["jupyter-matplotlib"]}
-ACCURATE = 0.9  # the least that a network must reach
-# Bytes that a build needs of the engine's disk, by what its wheels take: pytorch's are 2.9 GB, some 7 unpacked, and the
-# build's cache, the stage, the layer and the image each hold them.
+ACCURATE = 0.9  # the lowest accuracy that a neural network must reach
+# Environment -> free bytes that a build needs on the engine's disk. The wheels of pytorch have 2.9 GB, and about 7 GB
+# when they are unpacked. The build cache, the stage, the layer and the image each contain a copy.
 ROOM = {"pytorch": 32e9}
 # Imports every module of the distributions NAMES; prints each distribution that has one.
 IMPORTS = """
@@ -49,7 +49,7 @@ for module, distributions in importlib.metadata.packages_distributions().items()
 
 
 def require_room(environment: str) -> None:
-    """Skip where the engine's disk cannot hold the image. (Another machine's is not asked.)"""
+    """Skip the test if the engine's disk is too small for the image. (A disk on another machine is not checked.)"""
     form = ("docker", "info", "--format", "{{.DockerRootDir}}")
     root = subprocess.run(form, check=True, text=True, capture_output=True).stdout.strip()
     needed, free = ROOM.get(environment, 0), shutil.disk_usage(root).free if Path(root).exists() else float("inf")
@@ -64,7 +64,7 @@ def plots(notebook: nbformat.NotebookNode) -> list[bytes]:
 
 
 def run_and_check(project: Project) -> None:
-    """Run the notebook; the report and the plot are in what was saved on the host, by the host's user."""
+    """Run the notebook. The file on the host then has the report and the plot, and belongs to the host's user."""
     environment = project.answers["environment"]
     notebook = f"notebooks/{EXAMPLES[environment]}.ipynb"
     file = project.folder / notebook
@@ -76,7 +76,7 @@ def run_and_check(project: Project) -> None:
     if reached := re.search(r"new to the network: ([\d.]+)", printed(saved)):
         assert float(reached[1]) > ACCURATE
     drawn = plots(saved)
-    assert len(drawn) == (environment != "minimal")  # it has the standard library only
+    assert len(drawn) == (environment != "minimal")  # `minimal` has the standard library only
     assert all(plot.startswith(b"\x89PNG") and len(plot) > 5_000 for plot in drawn)
     assert sorted((project.folder / "data").iterdir()) == before, "an example leaves nothing behind"
     owner = (project.folder / "notebooks").stat()
@@ -84,7 +84,7 @@ def run_and_check(project: Project) -> None:
 
 
 def import_packages(project: Project) -> None:
-    """Whatever is left out of an image, each package of pyproject.toml still starts."""
+    """Import each package of pyproject.toml, although some files are left out of the image."""
     dependencies = tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
     names = {canonicalize_name(Requirement(line).name) for line in dependencies}
     assert names <= {*project.client().run(IMPORTS.replace("NAMES", repr(names))).split()}
@@ -98,8 +98,8 @@ def test_the_notebook_runs_and_is_saved_on_the_host(lab: Project) -> None:
     file.write_bytes(before)
 
 
-def test_a_notebook_that_fails_says_so(lab: Project) -> None:
-    """The control: a cell that raises is no success."""
+def test_a_notebook_that_fails_is_an_error(lab: Project) -> None:
+    """The control: a cell that raises an exception makes the run fail."""
     file = lab.folder / "notebooks/broken.ipynb"
     cell = nbformat.v4.new_code_cell("from sklearn.datasets import no_such_flowers")
     file.write_text(json.dumps(nbformat.v4.new_notebook(cells=[cell])))
@@ -110,7 +110,7 @@ def test_a_notebook_that_fails_says_so(lab: Project) -> None:
     file.unlink()
 
 
-RARE = ("python-3.12", "minimal")  # little differs from other cases, and tests/supply checks their locks
+RARE = ("python-3.12", "minimal")  # these differ little from other cases, and tests/supply checks their locks
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, cas
     project.down()
 
 
-def test_what_the_disk_cannot_hold_is_skipped_by_name(engine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_is_too_large_for_the_disk_is_skipped(engine: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ROOM, "pytorch", 0)
     require_room("pytorch")
     monkeypatch.setitem(ROOM, "pytorch", 1e18)

@@ -1,4 +1,4 @@
-"""What a lab needs before its first start, which is nothing, and what outlives a start."""
+"""A lab needs no preparation before its first start. These tests also check which files survive a restart."""
 
 import os
 import re
@@ -19,10 +19,10 @@ TOKEN = "secrets/jupyter_token"
 
 @pytest.fixture(scope="module")
 def untouched(started: list[Project], render: Render) -> Iterator[Project]:
-    """A project after `copier copy` by the usual first user, started with Compose alone: no .env, no make."""
+    """A project after `copier copy` by uid 1000, started with Compose alone: no .env, no make."""
     project = render(project_slug=f"untouched-{os.getpid()}")
     started.append(project)
-    project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
+    project.environment["JUPYTER_PORT"] = "0"  # another lab on this machine may use the default port
     if os.geteuid() == 0:
         for path in [project.folder, *project.folder.rglob("*")]:
             os.chown(path, USUAL, USUAL)
@@ -42,7 +42,7 @@ def test_nothing_needs_preparation(untouched: Project) -> None:
 
 def test_the_first_start_makes_a_long_token_of_its_user(untouched: Project) -> None:
     file = (untouched.folder / TOKEN).stat()
-    assert re.fullmatch(r"[0-9a-f]{64}\n", untouched.read(TOKEN))  # whole, and nothing is glued to it on a terminal
+    assert re.fullmatch(r"[0-9a-f]{64}\n", untouched.read(TOKEN))  # complete, with a newline at the end for terminals
     assert (file.st_mode & 0o777, file.st_uid, file.st_gid) == (0o600, USUAL, USUAL)
 
 
@@ -63,7 +63,7 @@ def test_a_kernel_cannot_change_the_token(untouched: Project) -> None:
     before = untouched.read(TOKEN)
     assert untouched.client().run(textwrap.dedent(attempts)).split() == ["refused"] * 6
     assert untouched.read(TOKEN) == before
-    # The control: the file is not refused to that user, the mount is. `prepare` writes through its own.
+    # The control: the same user may write to the file. Only the lab's mount is read-only; `prepare` has a writable one.
     writable = "printf x >>/run/secrets/jupyter_token && truncate -s -1 /run/secrets/jupyter_token"
     untouched.compose("run", "--rm", "--no-TTY", "--entrypoint", "sh", "prepare", "-ec", writable)
     assert untouched.read(TOKEN) == before
@@ -86,11 +86,11 @@ def test_files_and_token_outlive_the_lab(untouched: Project) -> None:
     assert found == "True True False\n"
 
 
-RARE = ("Ada.L", "_x-1", "a" * 32, "www-data")  # odd ones, the longest, and one that the base image has
+RARE = ("Ada.L", "_x-1", "a" * 32, "www-data")  # unusual names, the longest name, and a name that the base image has
 
 
 @pytest.mark.parametrize("name", ["ada", *(pytest.param(name, marks=pytest.mark.full) for name in RARE)])
-def test_home_carries_the_users_name(lab: Project, tmp_path: Path, name: str) -> None:
+def test_home_has_the_users_name(lab: Project, tmp_path: Path, name: str) -> None:
     with beside(lab, tmp_path, JUPYTER_USERNAME=name) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ask = "import os; print(os.path.expanduser('~'), os.environ['USER'], *sorted(os.listdir('..')))"
@@ -101,7 +101,7 @@ def test_home_carries_the_users_name(lab: Project, tmp_path: Path, name: str) ->
 
 
 @pytest.mark.full
-def test_a_service_of_ones_own_runs_beside_the_lab(fresh_project: Project) -> None:
+def test_a_service_of_the_user_runs_next_to_the_lab(fresh_project: Project) -> None:
     own = {"image": fresh_project.config()["services"]["lab"]["image"], "pull_policy": "never", "init": True}
     services = {"services": {"neighbour": {**own, "entrypoint": ["sleep", "infinity"], "depends_on": ["lab"]}}}
     (fresh_project.folder / "compose.override.yaml").write_text(yaml.safe_dump(services))

@@ -24,7 +24,7 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
         return fresh_lab.compose("logs", "--no-log-prefix", "lab").stdout
 
     file.write_text("")
-    assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the lab that runs is left alone
+    assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the running lab does not change
     assert answers(LabClient(fresh_lab.client().address, token)) == 200
     fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container()["Id"])
     until(lambda: "labdock: secrets/jupyter_token contains 0 characters" in said(), "it refuses")
@@ -47,8 +47,8 @@ def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None
     assert [answers(LabClient(new.address, token)) for token in (new.token, old.token)] == [200, 403]
 
 
-def test_a_lab_that_is_started_alone_without_its_token_stays_down(fresh_lab: Project) -> None:
-    """The engine makes a folder in its place. `prepare` removes it if it is empty, and refuses it if not."""
+def test_docker_start_without_the_token_fails(fresh_lab: Project) -> None:
+    """The engine makes a folder instead of the token. `prepare` removes an empty folder, and refuses any other."""
     token, lab = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container()["Id"]
     fresh_lab.run("docker", "stop", "--time", "2", lab)
     token.unlink()
@@ -68,7 +68,7 @@ def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     before = contents(fresh_lab)
     fresh_lab.make("down")
     assert [left(fresh_lab, kind) for kind in ("container", "network")] == [[], []]
-    assert left(fresh_lab, "volume") == [f"{name_of(fresh_lab)}_kept"]  # what `make reset` forgets
+    assert left(fresh_lab, "volume") == [f"{name_of(fresh_lab)}_kept"]  # the volume that `make reset` deletes
     assert contents(fresh_lab) == before
 
 
@@ -77,7 +77,7 @@ NOWHERE = f"no-such-package==1.0 --hash=sha256:{64 * '0'}\n"
 
 
 def full_disk(project: Project) -> None:
-    """/opt of one build step is a real file system, of 20 MB."""
+    """Mount a file system of 20 MB at /opt in one build step."""
     step = "uv venv --quiet /opt/venv"
     project.replace("Dockerfile", f"\\\n    {step}", f"--mount=type=tmpfs,target=/opt,size=20m \\\n    {step}")
 
@@ -88,7 +88,7 @@ def no_network(project: Project) -> None:
 
 def wrong_ca(project: Project) -> None:
     project.set_env(LAB_CA_BUNDLE=str(DATA / "nobodys-ca.pem"), PIP_INDEX_URL="")
-    (project.folder / "requirements.lock").write_text(NOWHERE)  # something to ask the index for
+    (project.folder / "requirements.lock").write_text(NOWHERE)  # so the build needs a package from the index
 
 
 def wrong_base(project: Project) -> None:
@@ -122,7 +122,7 @@ def test_a_build_that_fails_and_then_does_not(
     assert answers(fresh_project.up()) == 200
 
 
-# --- where it stands ------------------------------------------------------------------------------
+# --- the project's folder ------------------------------------------------------------------------------
 @pytest.mark.full
 def test_a_folder_with_spaces_and_umlauts(new_project: Render, tmp_path: Path) -> None:
     project = new_project(folder=tmp_path / "Größe & Maß" / "mein 'labor'")

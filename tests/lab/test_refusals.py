@@ -120,7 +120,7 @@ WRONG = [
     ("LAB_UMASK", "9", "such as 022"),
     ("JUPYTER_UI", "labs", "lab or notebook"),
     ("JUPYTER_BIND", "everywhere", "Fix .env"),
-    # The engine takes 0, less than a byte and too large a number for no limit.
+    # Without these checks, the engine would read 0, less than a byte, or a number that is too large as "no limit".
     *[("LAB_MEMORY", value, "4g") for value in ("lots", "0g", "0", "0.1b", "-1g", "99999999999999g")],
     *[("LAB_SCRATCH", value, "500m") for value in ("50%", "0g", "17179869184g")],
     *[("LAB_PIDS", value, "32") for value in ("3", "0", "-1")],
@@ -131,7 +131,8 @@ WRONG = [
 ]
 
 
-FIRST = {row[0]: row for row in reversed(WRONG)}.values()  # of each setting; the others are rarer
+# The first wrong value of each setting. The others run in `make test-full`.
+FIRST = {row[0]: row for row in reversed(WRONG)}.values()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_an_env_file_that_cannot_be_read(spoilt: Project) -> None:
 
 
 def test_empty_counts_as_unset(spoilt: Project) -> None:
-    kept = {"LAB_NAME", "JUPYTER_PORT"}  # they keep this lab apart from others
+    kept = {"LAB_NAME", "JUPYTER_PORT"}  # without these two, this lab would collide with others
     names = [line.split("=")[0] for line in spoilt.read("sample.env").splitlines() if line[:1].isupper()]
     assert {"LAB_UID", "LAB_GID", "JUPYTER_UI", "LAB_MEMORY"} <= set(names)
     spoilt.set_env(**dict.fromkeys(set(names) - kept, ""))
@@ -179,8 +180,8 @@ def test_root_does_not_serve_under_plain_compose_either(spoilt: Project) -> None
 @pytest.mark.parametrize(
     "uid", ["root", "2147483648", *(pytest.param(uid, marks=pytest.mark.full) for uid in ("-1", "text"))]
 )
-def test_what_is_no_id_does_not_serve_under_plain_compose(spoilt: Project, uid: str) -> None:
-    """Whoever refuses it: Compose, the engine or the lab itself. (test_persistence.py starts labs like this.)"""
+def test_an_invalid_uid_does_not_start_under_plain_compose(spoilt: Project, uid: str) -> None:
+    """Compose, the engine or the lab itself may refuse it. (test_persistence.py starts labs in the same way.)"""
     spoilt.environment["LAB_UID"] = uid
     assert spoilt.compose("up", "--detach", check=False).returncode != 0
     assert not any(container["State"]["Running"] for container in spoilt.containers())
@@ -197,8 +198,8 @@ def test_what_is_no_id_does_not_serve_under_plain_compose(spoilt: Project, uid: 
         ("JUPYTER_UI", "x", "Set it to lab or notebook"),
     ],
 )
-def test_the_entrypoint_refuses_what_compose_does_not_judge(lab: Project, name: str, value: str, said: str) -> None:
-    """The control is every start. Each line names the value."""
+def test_the_entrypoint_refuses_what_compose_accepts(lab: Project, name: str, value: str, said: str) -> None:
+    """The control: with valid values the lab starts, in all other tests. Each message names the value."""
     done = lab.compose("run", "--rm", "--no-deps", "--env", f"{name}={value}", "prepare", check=False)
     assert done.returncode == 1
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("labdock: "))
@@ -261,7 +262,7 @@ def test_a_folder_was_deleted(spoilt: Project, folder: str) -> None:
         pytest.param(b"\xff\xfe" * 40, "characters that are not ASCII", id="no text", marks=pytest.mark.full),
     ],
 )
-def test_a_token_that_is_none(spoilt: Project, token: bytes, words: str) -> None:
+def test_an_invalid_token_is_refused(spoilt: Project, token: bytes, words: str) -> None:
     file = spoilt.folder / "secrets/jupyter_token"
     file.write_bytes(token)
     try:

@@ -1,4 +1,4 @@
-"""A save that is cut short, by a crash or a full disk, loses nothing; and what a file is, it stays."""
+"""A save that is interrupted, by a crash or a full disk, loses nothing. A file keeps its mode, owner and links."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ TEXT = {"type": "file", "format": "text", "content": "new"}
 
 
 def killed(lab: Project, times: int, *options: str) -> dict[str, int]:
-    """How often an old, a new and a broken notebook was found after a server was killed while saving it."""
+    """How often the old, the new and a broken notebook was found after a server was killed during a save."""
     command = ("exec", "--no-TTY", "lab", "python", "-", str(times), *options)
     done = lab.run("docker", "compose", *command, input=SCRIPT)
     return json.loads(done.stdout)
@@ -37,36 +37,36 @@ def test_a_killed_server_leaves_the_old_or_the_new_notebook(fresh_lab: Project, 
 
 
 @pytest.mark.full
-def test_jupyters_own_way_does_not(fresh_lab: Project) -> None:
-    """The control: the same kills find truncated notebooks with the file manager that Jupyter brings."""
+def test_control_a_killed_stock_server_leaves_broken_notebooks(fresh_lab: Project) -> None:
+    """The control: with Jupyter's own file manager, the same kills leave truncated notebooks."""
     stock = "--ServerApp.contents_manager_class=jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager"
     assert killed(fresh_lab, 12, stock)["broken"] > 0
 
 
-# --- what a power failure would leave -----------------------------------------------------------------
+# --- after a power failure -----------------------------------------------------------------
 SAFE = [["fsync", "the new file"], ["replace", "the new file", "the file"], ["fsync", "the folder"]]
 
 
 def steps(lab: Project, source: str | None = None) -> list[list[str]]:
-    """What a save does, with contents.py as it is in the image or with another text of it."""
+    """The steps of a save, with contents.py of the image or with another text `source`."""
     command = ("exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-I", "-")
     done = lab.run("docker", "compose", *command, input=f"SOURCE = {source!r}\n{RECORD}")
     return json.loads(done.stdout)
 
 
-def test_a_save_is_on_disk_before_it_takes_the_old_ones_place(lab: Project) -> None:
+def test_a_save_is_on_disk_before_it_replaces_the_old_file(lab: Project) -> None:
     assert steps(lab) == SAFE
 
 
 @pytest.mark.parametrize("line", ["os.fsync(file.fileno())", "os.fsync(folder)"])
-def test_a_step_less_is_noticed(lab: Project, line: str) -> None:
+def test_a_removed_step_is_noticed(lab: Project, line: str) -> None:
     source = lab.read("lab/server/contents.py")
     assert source.count(line) == 1
     assert steps(lab, source) == SAFE
     assert steps(lab, source.replace(line, "pass")) != SAFE
 
 
-# --- what a full disk leaves ---------------------------------------------------------------------------
+# --- after a full disk ---------------------------------------------------------------------------
 def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: Project) -> None:
     override = "services: {lab: {tmpfs: ['/home/jovyan/data/small:size=8m,mode=1777']}}\n"
     (fresh_project.folder / "compose.override.yaml").write_text(override)
@@ -79,8 +79,8 @@ def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: 
     model = lab.request("GET", "contents/data/small/kept.txt").json()
     assert model["content"] == "old" * 1_000_000
     names = lab.run("import os; print(os.listdir(os.path.expanduser('~/data/small')))")
-    assert names == "['kept.txt']\n"  # and nothing half-written takes up the room
-    lab.request("PUT", "contents/data/small/kept.txt", json=TEXT)  # a smaller one fits: the lab goes on
+    assert names == "['kept.txt']\n"  # and no half-written file uses the space
+    lab.request("PUT", "contents/data/small/kept.txt", json=TEXT)  # a smaller file fits: the lab still works
 
 
 def test_two_saves_at_once_leave_one_of_them_whole(lab: Project) -> None:
@@ -110,14 +110,14 @@ def mark(file: Path) -> None:
 
 
 def mounted(file: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """A copy of `file` elsewhere, and a layer that mounts it, alone, as data/mounted.txt."""
+    """A copy of `file` outside the project, and a layer that mounts this single file as data/mounted.txt."""
     alone = Path(shutil.copy2(file, folder))
     os.chown(alone, file.stat().st_uid, file.stat().st_gid)
     return alone, {"services": {"lab": {"volumes": [f"{alone}:/home/jovyan/data/mounted.txt"]}}}
 
 
 class TestWhatAFileIs:
-    """Each test saves over a file of the host's and looks at it there."""
+    """Each test saves over a file of the host, and then looks at the file on the host."""
 
     @pytest.fixture
     def file(self, lab: Project) -> Any:
@@ -131,7 +131,7 @@ class TestWhatAFileIs:
 
     @pytest.fixture
     def closed(self, file: Path) -> Iterator[Path]:
-        """Another one, in a folder that cannot be written."""
+        """A copy of the file in a read-only folder."""
         folder = file.with_name("closed")
         folder.mkdir()
         closed = Path(shutil.copy2(file, folder))
@@ -191,7 +191,7 @@ class TestWhatAFileIs:
         assert self.in_place(lab)
 
     def test_a_file_that_is_a_mount_of_its_own(self, lab: Project, file: Path, tmp_path: Path) -> None:
-        """No other file can take its place, which shows only when that is tried."""
+        """A mounted file cannot be replaced. The server learns this only when the attempt fails."""
         alone, layer = mounted(file, tmp_path)
         with beside(lab, tmp_path, layer) as twin:
             twin.compose("up", "--detach", "--wait", "--no-build")
@@ -201,7 +201,7 @@ class TestWhatAFileIs:
         assert [path.name for path in file.parent.iterdir() if path.name.startswith(".~")] == []
 
     @pytest.mark.full
-    def test_without_these_checks_each_becomes_another(
+    def test_control_without_these_checks_files_lose_their_properties(
         self, lab: Project, file: Path, closed: Path, tmp_path: Path
     ) -> None:
         """The control: a file manager that replaces every file."""
@@ -237,13 +237,13 @@ class TestWhatAFileIs:
             self.save(lab)
         assert file.read_text() == "old"
 
-    def test_its_name_may_be_as_long_as_the_file_system_takes(self, lab: Project, file: Path) -> None:
+    def test_its_name_may_be_as_long_as_the_file_system_allows(self, lab: Project, file: Path) -> None:
         name = f"{'ß' * 125}x.txt"  # 255 bytes
         for _ in range(2):
             self.save(lab, name)
         assert file.with_name(name).read_text() == "new"
 
-    def test_what_a_crash_left_is_cleared_away(self, lab: Project, file: Path) -> None:
+    def test_files_that_a_crash_left_are_deleted(self, lab: Project, file: Path) -> None:
         left = file.with_name(".~file.txt.0a1b2c3d.saving")
         left.write_text("half")
         owner = file.stat()

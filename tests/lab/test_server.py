@@ -1,4 +1,4 @@
-"""How the server behaves over HTTP. Each of its settings has a probe, which is shown to notice its loss."""
+"""The server's behaviour over HTTP. Each of its settings has a probe, and the probe fails without the setting."""
 
 import re
 from pathlib import Path
@@ -13,9 +13,9 @@ from tests.support.variants import TEMPLATE, beside, with_server
 CONFIG = "jupyter_server_config.py"
 ALARM = re.compile(r"^\[[WEC] |\b(WARNING|ERROR|CRITICAL|Traceback|Exception)\b", re.MULTILINE)
 NO_START, WARNS = "it does not start", "it warns"
-# The probe that notices the loss of each setting.
+# Setting -> the probe that must fail if the setting is removed.
 WATCHED = {
-    "IdentityProvider.token": "only the token enters",
+    "IdentityProvider.token": "only the token gives access",
     "ServerApp.allow_unauthenticated_access": "every page asks for the token",
     "IdentityProvider.cookie_options": "login makes a strict session",
     "PasswordIdentityProvider.allow_password_change": "nobody sets a password",
@@ -25,29 +25,29 @@ WATCHED = {
     "ServerApp.root_dir": NO_START,
     "ServerApp.contents_manager_class": "saving elsewhere is refused",
     "FileContentsManager.delete_to_trash": "deleted is gone",
-    "KernelManager.transport": "kernels speak through files",
+    "KernelManager.transport": "kernels use unix sockets",
     "ServerApp.terminado_settings": "terminals work",
     "LabServerApp.labextensions_path": "packages extensions come after the servers",
-    "ResourceUseDisplay.mem_limit": "memory is shown of its limit",
+    "ResourceUseDisplay.mem_limit": "memory and its limit are shown",
     "ResourceUseDisplay.enable_prometheus_metrics": "nothing is counted each second",
     "ServerApp.jpserver_extensions": "language servers are left out",
     "LabApp.news_url": "no news is fetched",
     "LabApp.extension_manager": "extensions cannot be installed",
 }
-# Settings whose loss no probe can notice.
+# Setting -> the reason why no probe fails without it.
 UNSEEN = {
     "ServerApp.cookie_secret": "test_a_restart_ends_every_session changes it",
-    "ServerApp.local_hostnames": "test_further_host_names_are_answered_when_named names some",
+    "ServerApp.local_hostnames": "test_further_host_names_are_answered_when_named sets names",
     "ServerApp.port": "the default's value, written down because compose.yaml relies on it",
     "ServerApp.port_retries": "no other server is in the container",
     "FileContentsManager.preferred_dir": "where the browser starts",
     "ServerApp.allow_root": "matters if uid 0 is mapped, as in tests/engines/rootless/test_mapped.py",
     "KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
-    "NotebookNotary.db_file": "the default's place is read-only; memory is then used as well, with a warning",
+    "NotebookNotary.db_file": "the default file is in a read-only folder; Jupyter then uses memory too, and warns",
     "NotebookNotary.secret": "in memory by the line above it",
     "LabApp.check_for_updates_class": "test_telemetry.py removes it",
 }
-# Without one of these, other probes fail too: each is removed alone. All others are removed in one lab.
+# If one of these is removed, other probes fail too, so each is removed alone. All others are removed together.
 ALONE = ("IdentityProvider.token", "ServerApp.ip", "ServerApp.root_dir", "ServerApp.contents_manager_class")
 TOGETHER = [setting for setting in WATCHED if setting not in ALONE]
 
@@ -58,7 +58,7 @@ def settings(config: str) -> list[str]:
 
 
 def less(config: str, *removed: str) -> str:
-    """The configuration without some of its settings, each of which it has once."""
+    """The configuration without the settings `removed`. It must have each of them once."""
     for setting in removed:
         config, found = re.subn(rf"^c\.{re.escape(setting)} = .*\n", "", config, flags=re.MULTILINE)
         assert found == 1, setting
@@ -73,11 +73,11 @@ def test_the_server(lab: Project, probe: str) -> None:
 def test_each_setting_has_one_probe_or_a_reason_for_none() -> None:
     config = (TEMPLATE / "lab/server" / CONFIG).read_text(encoding="utf-8")
     assert sorted(settings(config)) == sorted([*WATCHED, *UNSEEN])
-    assert settings(f"{config}c.ServerApp.new = True\n")[-1] == "ServerApp.new", "a new one is seen"
+    assert settings(f"{config}c.ServerApp.new = True\n")[-1] == "ServerApp.new", "a new setting is found"
     assert set(WATCHED.values()) <= PROBES.keys() | {NO_START, WARNS}
 
 
-def test_settings_less_are_noticed_by_the_probes_that_are_named_for_them(lab: Project, tmp_path: Path) -> None:
+def test_removed_settings_fail_exactly_their_probes(lab: Project, tmp_path: Path) -> None:
     config = less(lab.read(f"lab/server/{CONFIG}"), *TOGETHER)
     assert noticed(lab, tmp_path, config) == {WATCHED[setting] for setting in TOGETHER}
 
@@ -89,9 +89,7 @@ def test_settings_less_are_noticed_by_the_probes_that_are_named_for_them(lab: Pr
         *(pytest.param(s, marks=pytest.mark.nightly) for s in TOGETHER),
     ],
 )
-def test_a_setting_less_is_noticed_by_the_probe_that_is_named_for_it(
-    lab: Project, tmp_path: Path, setting: str
-) -> None:
+def test_a_removed_setting_fails_its_probe(lab: Project, tmp_path: Path, setting: str) -> None:
     assert WATCHED[setting] in noticed(lab, tmp_path, less(lab.read(f"lab/server/{CONFIG}"), setting))
 
 
@@ -106,7 +104,7 @@ def noticed(lab: Project, folder: Path, config: str) -> set[str]:
     with beside(lab, folder, with_server(lab, folder, CONFIG, config)) as twin:
         if twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode:
             return {NO_START}
-        loud = ALARM.search(twin.logs())  # before the probes, whose refusals are logged
+        loud = ALARM.search(twin.logs())  # read the log before the probes run, because they cause warnings
         return misbehaving(twin.client()) | ({WARNS} if loud else set())
 
 
@@ -118,7 +116,7 @@ def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without the check"])
-def test_the_server_itself_refuses_to_be_open(lab: Project, tmp_path: Path, checked: bool) -> None:
+def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, checked: bool) -> None:
     """The entrypoint accepts an empty token here. Without the check in the configuration, everybody gets in."""
     length, check = '"$length" -lt 32', "if len(characters) < 32 or"
     checks, config = (lab.read(f"lab/server/{file}") for file in ("start_checks.sh", CONFIG))
@@ -160,7 +158,7 @@ def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Pat
         home = requests.get(running.address, headers={"Authorization": f"token {running.token}"}, timeout=30)
         assert home.url.startswith(running.address + page)
         assert running.token not in log
-        # The control: what the server warns of is found.
+        # The control: a warning of the server is found in the log.
         assert get(running, "/api/contents") == 403
         assert ALARM.search(twin.logs()) is not None
 
@@ -178,7 +176,7 @@ def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) 
     with beside(lab, tmp_path, *layers) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         browser = log_in(twin.client())
-        # The port is part of the cookie, and a restart gives another port here: ask for the old address.
+        # The cookie's name contains the port, and this lab gets another port at a restart. So send the old address.
         same = {
             "Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies),
             "Host": twin.client().address.removeprefix("http://"),

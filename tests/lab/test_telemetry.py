@@ -12,13 +12,13 @@ from tests.support.waiting import until
 
 CONFIG = "jupyter_server_config.py"
 LINES = ("c.LabApp.news_url", "c.LabApp.check_for_updates_class")
-# Whom a JupyterLab asks by itself.
+# Prints the addresses that JupyterLab requests by default.
 DEFAULTS = """
 from jupyterlab.handlers.announcements import JUPYTERLAB_LAST_RELEASE_URL
 from jupyterlab.labapp import LabApp
 print(JUPYTERLAB_LAST_RELEASE_URL, LabApp.news_url.default_value)
 """
-# Stands in for them, and notes each that is asked before it hangs up.
+# A server in place of these hosts. It writes a line for each connection, then closes the connection.
 SENTINEL = """
 import pathlib, socket
 seen = pathlib.Path("/tmp/seen")

@@ -109,7 +109,7 @@ def test_an_upload_to_a_link_stays_a_link(lab: Project, file: Path) -> None:
         link.unlink()
 
 
-# --- what a crash, a full disk or a closed browser leaves ---------------------------------------------
+# --- after a crash, a full disk or a closed browser ---------------------------------------------
 def test_a_crash_between_pieces_leaves_the_old_file(lab: Project, file: Path, tmp_path: Path) -> None:
     with running(lab, tmp_path) as twin:
         for number in (1, 2):
@@ -122,15 +122,15 @@ def test_a_crash_between_pieces_leaves_the_old_file(lab: Project, file: Path, tm
             send(twin.client(), number, data)
         assert file.read_bytes() == b"".join(PIECES)
         assert left(file) == []
-        # A stop is no crash: what an upload has gathered goes with the server.
+        # A normal stop is not a crash: the server then deletes the pieces that it has collected.
         send(twin.client(), 1, b"a")
         twin.compose("stop", "lab")
         assert left(file) == []
 
 
 @pytest.mark.full
-def test_jupyters_own_way_leaves_a_part(lab: Project, file: Path, tmp_path: Path) -> None:
-    """The control: its file manager writes the pieces over the old file as they come, and takes any."""
+def test_control_a_stock_server_leaves_a_part_of_the_file(lab: Project, file: Path, tmp_path: Path) -> None:
+    """The control: Jupyter's own file manager writes each piece into the old file, and accepts any order."""
     config = lab.read("lab/server/jupyter_server_config.py")
     assert MANAGER in config
     stock = with_server(lab, tmp_path, "jupyter_server_config.py", config.replace(MANAGER, ""))

@@ -1,4 +1,4 @@
-"""`make demo` as a newcomer types it: to the classification report, again without new work, and gone."""
+"""`make demo` prints the classification report, and a second run keeps the container. `make demo-down` removes all."""
 
 import json
 import subprocess

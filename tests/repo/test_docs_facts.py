@@ -13,14 +13,14 @@ from tools.address import REPOSITORY, TEMPLATE
 GITHUB = (ROOT / ".github").rglob("*.yml")
 IN_PROJECT = [path for path in (ROOT / "template").rglob("*") if path.name in ("README.md", "README.md.jinja")]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *IN_PROJECT, *GITHUB])
-# In a clone, its own remote is the address.
+# In a clone, the address is the remote of the clone.
 SOURCES = {TEMPLATE, '"$(git remote get-url origin)"'}
 PACKAGES = ROOT / "docs/how-to/packages.md"
 
 
 # --- the template's address -------------------------------------------------------------------------
 def other_addresses(text: str) -> set[str]:
-    """What readers are told to copy from, and links to the template, if these are not the constant."""
+    """Addresses in `copier copy` commands, and links to the template, that differ from the published address."""
     copied = re.findall(r"^(?:uvx )?copier copy .*?(\S+|\"\$\(.*\)\") \S+$", text, re.MULTILINE)
     linked = re.findall(r"https?://[\w./-]*/labdock(?:\.git)?\b|\bgh:[\w./-]+", text)
     known = {*SOURCES, REPOSITORY, "SOURCE"}

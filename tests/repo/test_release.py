@@ -21,7 +21,8 @@ from tools.release import removed, unreleased
 
 JOBS = Workflow((ROOT / ".github/workflows/release.yml").read_text()).jobs
 SOURCE = "https://github.com/example/labdock.git"
-# Keeps each release that is made, and says how ci ended for a commit: a file of its name in $RUNS.
+# A stand-in for `gh`. It keeps each release that is created. For the result of ci, it prints the file in $RUNS with the
+# name of the commit.
 GH = f"""
 case "$1 $2" in
 "release view") test -e "$RELEASES/$3" ;;
@@ -31,7 +32,7 @@ case "$1 $2" in
 esac
 """
 SETTINGS = "_subdirectory: template\nproject_name:\n  type: str\n  help: Which?\n"
-# The Makefile of a rendered project, whose targets only write down that they were called.
+# The Makefile of a rendered project. Its targets only record that they were called.
 MAKEFILE = "env up test down:\n\t@echo $@ >>calls.{version}; test $@ != $$FAILS && test $@-{version} != $$FAILS\n"
 
 

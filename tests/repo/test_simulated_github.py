@@ -68,7 +68,7 @@ def test_a_script_outside_the_steps_is_an_error() -> None:
 
 @pytest.mark.parametrize(("defaults", "status"), [("", 0), ("defaults: {run: {shell: bash}}\n", 1)])
 def test_a_step_runs_in_the_shell_that_the_workflow_names(tmp_path: Path, defaults: str, status: int) -> None:
-    """GitHub's own choice of a shell sees only the last command of a pipe."""
+    """In the shell that GitHub uses by default, only the last command of a pipe decides whether a step fails."""
     job = Workflow(f"{defaults}jobs: {{a: {{steps: [\n  run: false | cat\n]}}}}\n").jobs["a"]
     assert HostedRunner(tmp_path, tmp_path / "runner").run(job).returncode == status
 

@@ -1,10 +1,10 @@
-"""Every module but packages' own tests has bytecode, made from its own source, which no import checks again."""
+"""Every module, except packages' own tests, has bytecode of its source. No import compares it with the source."""
 
 import json
 
 from tests.support.project import Project
 
-# Prints the modules whose bytecode is missing or carries the hash of another source, after damaging `spoil`, if any.
+# Prints the modules whose bytecode is missing or has the hash of another source. Changes the source number SPOIL first.
 LOOK = """
 import importlib.util, json, pathlib, sysconfig
 folders = ("/opt/jupyter", "/opt/venv", sysconfig.get_path("stdlib"))
@@ -37,8 +37,8 @@ def test_a_changed_source_is_noticed(lab: Project) -> None:
 
 
 # --- the same bytes, whatever was compiled before -------------------------------------------------
-# Prints the bytecode of MODULE in a process that knows the strings of its arguments, as
-# lab/build/compile_bytecode.py and py_compile make it.
+# Prints the bytecode of MODULE. Before that, the process has interned the strings in its arguments.
+# lab/build/compile_bytecode.py or py_compile makes the bytecode.
 BYTES = """
 import importlib.util, os, pathlib, py_compile, sys
 known = [sys.intern(name) for name in sys.argv[2:]]
@@ -68,10 +68,10 @@ def bytes_of_module(lab: Project, maker: str, *known: str) -> str:
     return lab.run(*command, input=BYTES).stdout
 
 
-def test_bytecode_does_not_depend_on_what_a_process_knows(lab: Project) -> None:
+def test_bytecode_does_not_depend_on_interned_strings(lab: Project) -> None:
     assert bytes_of_module(lab, "ours") == bytes_of_module(lab, "ours", "median_of_three")
 
 
-def test_bytecode_of_py_compile_does(lab: Project) -> None:
-    """The control: compiled as usual, another process makes other bytes of it."""
+def test_control_bytecode_of_py_compile_depends_on_them(lab: Project) -> None:
+    """The control: py_compile makes different bytes in a process that has interned other strings."""
     assert bytes_of_module(lab, "py_compile") != bytes_of_module(lab, "py_compile", "median_of_three")

@@ -24,12 +24,12 @@ def image_faults(project: Project) -> set[str]:
     return found | set(listing.splitlines())
 
 
-def test_the_image_holds_nothing_it_should_not(lab: Project) -> None:
+def test_the_image_passes_every_check(lab: Project) -> None:
     assert image_faults(lab) == set()
 
 
 def test_a_file_of_another_owner_is_noticed(lab: Project) -> None:
-    """The control of a check that no line of the Dockerfile has for a mutant."""
+    """The control of the only check for which no line of the Dockerfile can be removed."""
     options = ("--rm", "--user=0:0", "--entrypoint=sh", lab.container()["Image"])
     spoil, find = "chown 1000 /opt/labdock/contents.py", FILES["programs or settings of another owner"]
     assert lab.run("docker", "run", *options, "-c", find).stdout == ""
@@ -37,7 +37,7 @@ def test_a_file_of_another_owner_is_noticed(lab: Project) -> None:
 
 
 # --- the Dockerfile ---------------------------------------------------------------------------------
-# What protects in the last stage and in the environments' stages: (text, what takes its place, the check that fails).
+# Protecting text in the last stage or in an environment's stage -> its replacement, and the check that must fail.
 MUTANTS = {
     'USER 1000:1000\nENTRYPOINT ["sh"': ('ENTRYPOINT ["sh"', "a numeric user that is not root"),
     'ENTRYPOINT ["sh", "/opt/labdock/entrypoint.sh"]\n': ("", "starts through the checks"),
@@ -55,8 +55,8 @@ WORST = (
     "COPY --chmod=755 lab/server",
     "--mount=type=tmpfs,target=/var/lib/apt/lists ",
 )
-# What protects nobody, or has a test elsewhere: locks and hashes below, bytecode in test_bytecode.py, differences
-# between builds in test_verify.py, names and umask in tests/lab.
+# Text that protects nobody, or that other tests check: locks and hashes below, bytecode in test_bytecode.py,
+# differences between builds in test_verify.py, names and umask in tests/lab.
 NEUTRAL = (
     *("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "COPY --chmod=644 ", "FROM build AS "),
     *(
@@ -104,7 +104,7 @@ def test_every_protecting_part_of_the_dockerfile_has_a_mutant(lab: Project) -> N
 
 @pytest.fixture
 def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
-    """A copy of the shared lab's project to take things away from."""
+    """A copy of the shared lab's project, from which a test removes text."""
     project = copy_of(lab, tmp_path / "lab")
     yield project
     project.down("--rmi", "all")
@@ -119,7 +119,7 @@ def mutant(lab: Project, tmp_path: Path) -> Iterator[Project]:
         for text in MUTANTS
     ],
 )
-def test_a_part_of_the_dockerfile_less_is_noticed(mutant: Project, text: str) -> None:
+def test_a_removed_part_of_the_dockerfile_is_noticed(mutant: Project, text: str) -> None:
     replacement, fault = MUTANTS[text]
     mutant.replace("Dockerfile", text, replacement)
     if "lab/server" in text:

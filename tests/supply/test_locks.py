@@ -1,4 +1,4 @@
-"""Every lock has what each processor and each Python needs, wheels with hashes; the package index is asked."""
+"""Every lock has wheels with hashes for each processor and each Python. The tests ask the package index."""
 
 import re
 import subprocess
@@ -14,9 +14,9 @@ from tools import lock as locks
 UV = Path(sys.executable).with_name("uv")
 PROCESSORS = ("x86_64", "aarch64")
 PYTHONS = ("3.12", "3.13", "3.14")
-# Those that projects install; the development lock is this machine's.
+# The locks that projects install. The development lock is for this machine only.
 LOCKS = {name: ROOT / target for name, (target, *_) in locks.LOCKS.items() if name != "dev"}
-AS_SOURCE = "pyspark"  # has no wheels: lab/locks/build.lock holds what builds it
+AS_SOURCE = "pyspark"  # this package has no wheels: lab/locks/build.lock has the packages that build it
 # TensorFlow has no wheels for 3.14, which copier.yml refuses.
 OFFERED = [
     (lock, python) for lock in sorted(LOCKS) for python in PYTHONS if (lock[:10], python) != ("tensorflow", "3.14")
@@ -24,7 +24,7 @@ OFFERED = [
 
 
 def lacking(lock: Path, python: str, processor: str, folder: Path) -> str:
-    """Why uv would not install `lock`; empty where it would."""
+    """The reason why uv cannot install `lock`; empty if it can."""
     target = ("--python-version", python, "--python-platform", f"{processor}-manylinux_2_28", "--target", folder)
     wheels = ("--only-binary", ":all:", *(("--no-binary", AS_SOURCE) if AS_SOURCE in lock.read_text() else ()))
     command = [UV, "pip", "sync", "--quiet", "--dry-run", "--require-hashes", *target, *wheels, lock]
@@ -32,7 +32,7 @@ def lacking(lock: Path, python: str, processor: str, folder: Path) -> str:
 
 
 def marks(lock: str) -> Any:
-    """An index that serves no metadata apart hands out whole wheels, which are gigabytes for some."""
+    """Some indexes serve no separate metadata. Then uv downloads whole wheels, which have gigabytes in some locks."""
     if lock.startswith(("pytorch", "spark", "tensorflow")):
         return pytest.mark.nightly
     return () if lock in ("science", "server") else pytest.mark.full
@@ -53,10 +53,11 @@ def hashes(text: str) -> dict[str, set[str]]:
 
 
 def foreign(text: str, python: str) -> dict[str, set[str]]:
-    """The hashes in a lock that no file of that version in the package index has, as uv is told them there."""
+    """The hashes in a lock that do not belong to any file of that version in the package index."""
     wanted = re.sub(r" *\\\n +--hash=\S+", "", text)
     layout = ("--universal", "--generate-hashes", "--no-deps", "--no-annotate", "--no-header", "--no-python-downloads")
     command = [UV, "pip", "compile", "--quiet", *layout, "--python-version", python, "-"]
+    # uv reads the correct hashes from the index.
     said = subprocess.run(command, input=wanted, check=True, text=True, stdout=subprocess.PIPE).stdout
     known = hashes(said)
     assert known.keys() == hashes(text).keys() and all(known.values())
@@ -84,7 +85,7 @@ def test_a_hash_with_another_digit_is_noticed() -> None:
     assert [len(wrong) for wrong in foreign(flipped(text), python).values()] == [1]
 
 
-def test_what_has_no_wheels_is_noticed(tmp_path: Path) -> None:
+def test_a_lock_without_wheels_is_noticed(tmp_path: Path) -> None:
     assert "no usable wheels" in lacking(LOCKS["science"], "3.8", "x86_64", tmp_path)
 
 

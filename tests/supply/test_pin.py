@@ -64,7 +64,10 @@ def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture
 def project(fresh_project: Project, base: str, mirror: tuple[Path, str]) -> Project:
-    """A project that uses both. Its image has labdock-dummy and no environments, so that it is built in seconds."""
+    """A project that uses this base image and this mirror.
+
+    Its image has labdock-dummy and no environments, so a build takes seconds.
+    """
     without_environments(fresh_project)
     fresh_project.replace("Dockerfile", "git openssh-client", "labdock-dummy")
     fresh_project.environment |= {"PYTHON_IMAGE": base, "DEBIAN_MIRROR": mirror[1], "DEBIAN_SECURITY_MIRROR": ""}

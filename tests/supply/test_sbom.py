@@ -72,7 +72,7 @@ def test_every_installed_package_is_listed(lab: Project, sbom: dict[str, Any]) -
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["numpy", "jupyterlab", "git"])
-def test_a_package_less_is_noticed(lab: Project, sbom: dict[str, Any], name: str) -> None:
+def test_a_removed_package_is_noticed(lab: Project, sbom: dict[str, Any], name: str) -> None:
     sbom["components"] = [c for c in sbom["components"] if c["name"] != name]
     assert {line.split()[1] for line in missing(lab, sbom)} == {name}
 

@@ -48,7 +48,7 @@ def test_two_builds_of_the_default_are_one(fresh_project: Project) -> None:
     assert verify(fresh_project)
 
 
-# Commands that make two builds differ, by the file that is named for it. Each build has another host name.
+# File -> the command that makes the file differ between two builds. Each build has another host name.
 DIFFERENT = {
     "/etc/dice": "head -c 20 /dev/urandom >/etc/dice",
     "/etc/built-by": "hostname >/etc/built-by",
@@ -166,9 +166,7 @@ def test_tomorrow_the_layers_are_the_same(fresh_project: Project, tmp_path: Path
     """The second build's programs see the next day. (Its base image has three more files.)"""
     fresh_project.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
     today = own_layers(fresh_project, tmp_path / "today", BASE)
-    assert (
-        len(today) == 5
-    )  # the distribution, the server, the kernel's large packages and the rest, what the server obeys
+    assert len(today) == 5  # Debian, the server, the kernel's large packages, its other packages, the server's settings
     assert own_layers(fresh_project, tmp_path / "tomorrow", tomorrow) == today
 
 
@@ -187,7 +185,7 @@ def test_tomorrow_the_distributions_part_is_the_same(
 @pytest.mark.nightly
 @pytest.mark.parametrize("dated", [True, False], ids=["as delivered", "the control: with dates of its own"])
 def test_javas_certificates_are_the_same(new_project: Render, tmp_path: Path, dated: bool) -> None:
-    """In the store that Debian makes for `environment: spark`; and Java reads it."""
+    """The certificates in the store that Debian makes for `environment: spark`. Java can still read the store."""
     spark = new_project(environment="spark")
     without_environments(spark)
     spark.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"

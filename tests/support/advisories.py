@@ -1,6 +1,6 @@
-"""What the checkers of known holes ask, answered by a test: no package has one, but those that the test names.
+"""A test's answers to the programs that check for known vulnerabilities: only packages that the test names have one.
 
-They ask fixed hosts over TLS. Their own setting for a proxy leads them here, whatever the host.
+These programs ask fixed hosts over TLS. Their setting for a proxy leads every request to this server.
 """
 
 import json
@@ -15,7 +15,7 @@ from tests.support.package_index import authority, serving, signed
 
 
 class Advisories(BaseHTTPRequestHandler):
-    """Takes any CONNECT, shows a certificate for that host, and answers as the host would."""
+    """Accepts any CONNECT, shows a certificate for that host, and answers as the host would."""
 
     server: "Server"
 
@@ -33,7 +33,7 @@ class Advisories(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/pypi/([^/]+)/[^/]+/json", self.path):
             holes = self.server.holes.get(found[1].lower(), [])
             answer: object = {"info": {}, "vulnerabilities": holes}
-        elif self.path.endswith("/data/json"):  # the distribution's tracker
+        elif self.path.endswith("/data/json"):  # Debian's security tracker
             answer = {}
         else:
             return self.send_error(404)
@@ -45,7 +45,7 @@ class Advisories(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):

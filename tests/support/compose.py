@@ -1,4 +1,4 @@
-"""compose.yaml, and copies of its services with one line less, as Compose resolves them."""
+"""compose.yaml, and copies of its services without one line, as Compose resolves them."""
 
 import json
 import re
@@ -23,8 +23,9 @@ def rendered_compose() -> dict[str, Any]:
     return json.loads(json.dumps(parsed))  # deepcopy would keep the aliases that PyYAML shares
 
 
-# --- one service of compose.yaml with one line less ---------------------------------------------------
-# What Compose insists on is not removed but replaced. Without its type, a mount is removed as a whole.
+# --- one service of compose.yaml without one line ---------------------------------------------------
+# Compose requires these values, so they are replaced and not removed. A mount needs a type: if the type is removed, the
+# whole mount is removed.
 REPLACED = {
     "volumes.*.source": "./elsewhere",
     "volumes.*.target": "/elsewhere",
@@ -76,7 +77,7 @@ def without(service: dict[str, Any], path: Steps) -> dict[str, Any]:
             return mutant
         parent = parent[step]
     value = next((value for pattern, value in REPLACED.items() if matches(pattern, path)), None)
-    if value is None or (last == "source" and parent["type"] == "volume"):  # which may be one without a name
+    if value is None or (last == "source" and parent["type"] == "volume"):  # a volume may have no source
         del parent[last]
     else:
         parent[last] = value
@@ -84,7 +85,7 @@ def without(service: dict[str, Any], path: Steps) -> dict[str, Any]:
 
 
 def configured(project: Project, file: Path, services: dict[str, Any], **environment: str) -> dict[str, Any]:
-    """What Compose makes of compose.yaml with `services` besides its own, in one call. It must accept them all."""
+    """The services of compose.yaml and `services`, resolved by Compose in one call. Compose must accept all."""
     file.write_text(json.dumps(added(services)))
     settings = {**project.environment, "COMPOSE_FILE": str(file), **environment}
     config = ("--project-directory", str(project.folder), "--profile", "*", "config", "--format", "json")

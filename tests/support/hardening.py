@@ -220,9 +220,9 @@ def work(facts: Facts, *places: str) -> dict[str, tuple[str, str]]:
 
 
 def lab_mounts(facts: Facts) -> bool:
-    """The work in home and for an editor, the token, what is kept, certificates and history. Nothing else."""
+    """Exactly: data/ and notebooks/ in home and /workspace, the token, the volume, certificates, git's history."""
     found = sources(facts)
-    # LAB_CA_BUNDLE and LAB_GIT in .env may name others.
+    # LAB_CA_BUNDLE and LAB_GIT in .env may name other files.
     certificates, history = found.pop("/run/ca.pem", None), found.pop("/workspace/.git", None)
     own = {f"/run/{TOKEN}": ("bind", f"./{TOKEN}"), "/var/lib/lab": ("volume", "kept")}
     return (
@@ -333,14 +333,14 @@ def failing(service: str, seen: Inspect) -> set[str]:
 
 # --- AppArmor -----------------------------------------------------------------------------------------
 def security_options(project: Project) -> list[str]:
-    """What the engine has of seccomp, AppArmor and the like: it may see more of its machine than a test does."""
+    """The engine's security options (seccomp, AppArmor and others). The engine may know more than a test."""
     options = json.loads(project.run("docker", "info", "--format", "{{json .SecurityOptions}}").stdout)
     assert any(option.startswith("name=seccomp") for option in options), options
     return options
 
 
 def confined(options: list[str], profile: str) -> bool:
-    """Whether a container with this AppArmor `profile` is confined as far as an engine with these `options` can."""
+    """Whether `profile` is the AppArmor profile that a container must have on an engine with these `options`."""
     return profile == ("docker-default" if "name=apparmor" in options else "")
 
 
@@ -354,7 +354,7 @@ IMAGE: dict[str, Callable[[Inspect], bool]] = {
     ),
 }
 
-# What each command prints must not be there; run as the image's user.
+# Each command must print nothing. The image's user runs it.
 FILES: dict[str, str] = {
     "setuid or setgid files": "find / -xdev -type f -perm /6000 2>/dev/null",
     "files that the user can write": (

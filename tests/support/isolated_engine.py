@@ -1,4 +1,4 @@
-"""An engine of a test's own, in a network namespace of which only loopback is up: no way leads out."""
+"""A separate engine for a test, in a network namespace with loopback only. It reaches no other machine."""
 
 import ctypes
 import fcntl
@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 
 
 def isolate() -> None:
-    """Give this thread, and what it starts, a network of its own, of which only loopback is up."""
+    """Give this thread, and the programs that it starts, a new network with loopback only."""
     if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK):
         raise OSError(ctypes.get_errno(), "no network of its own")
     with socket.socket() as any_socket:
@@ -30,10 +30,13 @@ def isolate() -> None:
 
 @contextmanager
 def isolated_engine() -> Iterator[tuple[Daemon, Run]]:
-    """The engine, stopped, and what runs a function where the ports of its labs are reached."""
+    """An engine that is not started, and a function that runs other functions in the engine's network.
+
+    Only in this network can the ports of the engine's labs be reached.
+    """
     if os.geteuid() or not machine.debian_codename():
         lacking("only root on Debian can bring up an engine of the test's own")
-    # A short path, since sockets lie in it.
+    # A short path, because the path of a socket must be short.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, ThreadPoolExecutor(1, initializer=isolate) as there:
         daemon = Daemon(Path(folder, "engine"), Path(folder, "socket"))
         daemon.fetch()

@@ -1,4 +1,4 @@
-"""A lab as the network sees it: its routes, and requests that no browser would send."""
+"""The routes of a lab, and requests that no browser would send."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from tests.support.project import Project
 from tools.notebook import LabClient
 
 Headers = Iterable[tuple[str, str]]
-# What a group of a pattern stands for, where not any word will do.
+# Group of a pattern -> the word to use, if not every word works.
 NAMED = {"format": "html", "kernel_name": "python3"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REST = "data/x"
@@ -32,13 +32,13 @@ UPGRADE = (
 
 @dataclass(frozen=True)
 class Route:
-    """What the server answers: `pattern` is a regular expression for the path."""
+    """A route of the server. `pattern` is a regular expression for the path."""
 
     pattern: str
     websocket: bool
 
     def path(self, rest: str = REST) -> str:
-        """A path that the pattern matches, with `rest` where it takes any."""
+        """A path that the pattern matches. `rest` replaces a part that matches any text."""
         path = sample(parser.parse(self.pattern), rest)
         return path if path.startswith("/") else f"/{path}"
 
@@ -72,7 +72,7 @@ def routes(project: Project) -> list[Route]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; status 0 where nothing did."""
+    """The server's answer; the status is 0 if there was none."""
 
     status: int
     headers: Message
@@ -85,7 +85,7 @@ class Answer:
 def send(
     lab: LabClient, method: str, target: str, headers: Headers = (), body: bytes | None = None, timeout: float = 30
 ) -> Answer:
-    """Send a request as it stands: nothing is escaped, resolved or followed. The lab's own Host unless one is given."""
+    """Send a request without changing it: nothing is escaped, resolved or followed. The default Host is the lab's."""
     connection = HTTPConnection(own(lab), timeout=timeout)
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
     if not any(name == "Host" for name, _ in headers):
@@ -115,7 +115,7 @@ def bearer(lab: LabClient) -> tuple[str, str]:
 
 
 def contents(lab: LabClient, method: str, path: str, model: dict[str, Any] | None = None) -> Answer:
-    """Ask the contents API, with the path as it stands."""
+    """Send a request to the contents API, without changing the path."""
     body = None if model is None else json.dumps(model).encode()
     return send(lab, method, f"/api/contents/{path}", [bearer(lab)], body)
 
@@ -128,7 +128,7 @@ def sweep(
     query: str = "",
     rest: str = REST,
 ) -> Iterator[tuple[Route, str, Answer]]:
-    """Ask every route with each method and, where it is a websocket, to open it; what each answered."""
+    """Send a request with each method to every route, and try to open websockets. Yield each answer."""
 
     def attempts() -> Iterator[tuple[Route, str, Headers]]:
         for route in routes:
@@ -146,7 +146,7 @@ def sweep(
 
 
 def refused(method: str, answer: Answer) -> bool:
-    """Whether an answer gives nothing: forbidden, no such method, the login page, an empty answer to a preflight."""
+    """Whether an answer refuses: 403, 405, a redirect to the login page, or an empty answer to OPTIONS."""
     if answer.status == 302:
         return answer.headers["Location"].startswith("/login?next=")
     if method == "OPTIONS" and answer.status == 200:

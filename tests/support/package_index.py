@@ -88,9 +88,10 @@ def build_wheel(folder, *_, **__):
 
 
 def tiny(project: Project, folder: Path, name: str) -> None:
-    """Put one tiny package into all locks of the project, and into a simple index together with the build's tools.
+    """Put one tiny package into the project's locks, except the lock of the build tools, and into a simple index.
 
-    No build has seen its lock of the tools before. Its builds know the host of the index.
+    The index also has the build tools. The lock of the build tools gets a unique comment, so no build takes it from a
+    cache. The builds can resolve the host name of the index.
     """
     own = wheel(folder, name)
     for lock in ("requirements.lock", "lab/locks/server.lock", "lab/locks/sbom.lock"):
@@ -163,7 +164,7 @@ class Files(SimpleHTTPRequestHandler):
         super().do_GET()
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 class Tunnel(BaseHTTPRequestHandler):
@@ -183,7 +184,7 @@ class Tunnel(BaseHTTPRequestHandler):
                     ends[end].sendall(data)
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -205,7 +206,7 @@ def private_index(folder: Path, address: str, certificate: Path, password: str) 
     server = ThreadingHTTPServer((address, 0), partial(Files, directory=str(folder), password=password))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    # The handshake runs in the connection's thread: one that hangs does not block the others.
+    # The handshake runs in the connection's thread, so a handshake that hangs does not block others.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     with serving(server) as port:
         yield f"{HOST}:{port}"
@@ -227,7 +228,7 @@ def gateway(project: Project) -> str:
 
 
 def holds(what: str | bytes) -> bool:
-    """Does it contain the password: plain, escaped as in an address, or encoded as in a request?"""
+    """Whether `what` contains the password: plain, escaped as in an address, or encoded as in a request."""
     data = what.encode() if isinstance(what, str) else what
     words = (
         PASSWORD,
@@ -239,7 +240,7 @@ def holds(what: str | bytes) -> bool:
 
 
 def shown_by(project: Project, image: str) -> list[str]:
-    """Where an image has the password: configuration, history, or layers (with files deleted later)."""
+    """The parts of an image that contain the password: configuration, history, or layers (with deleted files)."""
     found = [
         " ".join(command[:2])
         for command in (("image", "inspect", image), ("history", "--no-trunc", image))

@@ -150,7 +150,7 @@ def person(template: Path) -> Iterator[Person]:
         command: tuple[str, ...] = ()
         if os.geteuid() == 0:
             user = pwd.getpwnam(NOBODY)
-            # The engine's socket is its group's.
+            # The group of the engine's socket may use the engine.
             group = Path("/var/run/docker.sock").stat().st_gid
             command = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", f"--groups={group}")
         somebody = Person(home, copy, environment, command)

@@ -1,4 +1,4 @@
-"""A rendered project, driven as its user would: make, docker compose, the lab's HTTP API."""
+"""A rendered project, used as its user would use it: with make, docker compose and the lab's HTTP API."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class Project:
 
     # --- commands ---------------------------------------------------------------------------------
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run `command` in the project's folder; its output is shown where it fails and `check` is set."""
+        """Run `command` in the project's folder. If it fails and `check` is set, raise an error with its output."""
         env = {**os.environ, **self.environment}
         done = subprocess.run(command, cwd=self.folder, env=env, text=True, capture_output=True, **options)
         if check and done.returncode:
@@ -42,23 +42,23 @@ class Project:
         return (self.folder / path).read_text(encoding="utf-8")
 
     def replace(self, path: str, old: str, new: str) -> None:
-        """Replace `old`, which must be there, in a file: an edit that does nothing proves nothing."""
+        """Replace `old` in a file. The file must contain `old`, because an edit without effect proves nothing."""
         text = self.read(path)
-        assert old in text, f"{path} does not hold {old!r}"
+        assert old in text, f"{path} does not contain {old!r}"
         (self.folder / path).write_text(text.replace(old, new), encoding="utf-8")
 
     def set_env(self, **settings: str) -> None:
-        """Put settings into .env; the last line of a name counts."""
+        """Append settings to .env. If a name has several lines, the last line counts."""
         with (self.folder / ".env").open("a") as env:
             env.writelines(f"{name}={value}\n" for name, value in settings.items())
 
     def files(self) -> set[str]:
-        """Every file, relative to the folder, that is not git's."""
+        """Every file, relative to the folder, except those in .git."""
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
         return {path.as_posix() for path in found if path.parts[0] != ".git"}
 
     def commit(self, message: str = "work") -> None:
-        """Commit everything, starting a repository where there is none."""
+        """Commit everything. If there is no repository, make one first."""
         if not (self.folder / ".git").exists():
             self.run("git", "init", "--quiet")
         self.run("git", "add", "--all")
@@ -66,7 +66,7 @@ class Project:
 
     # --- the lab ----------------------------------------------------------------------------------
     def config(self) -> dict[str, Any]:
-        """What Compose makes of the project's files."""
+        """The project's configuration, as Compose resolves it."""
         return json.loads(self.compose("config", "--format", "json").stdout)
 
     def service(self, name: str = "lab") -> dict[str, Any]:
@@ -84,17 +84,17 @@ class Project:
         return found
 
     def up(self) -> LabClient:
-        """`make up`; the running lab."""
+        """Run `make up` and return the running lab."""
         self.make("up")
         return self.client()
 
     def start(self) -> LabClient:
-        """The running lab, built and started by Compose alone: quicker than `up`, without the checks of `make up`."""
+        """Build and start the lab with Compose alone. This is quicker than `up`, without the checks of `make up`."""
         self.compose("up", "--detach", "--wait", "--build")
         return self.client()
 
     def compose_name(self) -> str:
-        """The name that Compose gives to all that it makes of the project, as the last line of .env has it."""
+        """The project's name for Compose: the last LAB_NAME in .env, else the slug."""
         env = self.folder / ".env"
         found = re.findall(r"^LAB_NAME=(.+)", env.read_text() if env.exists() else "", re.MULTILINE)
         return found[-1] if found else self.answers["project_slug"]
@@ -104,16 +104,16 @@ class Project:
         return LabClient(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
 
     def shell(self, script: str) -> str:
-        """What a script of the lab's user prints."""
+        """Run a script in the lab, as the lab's user, and return its output."""
         return self.compose("exec", "--no-TTY", "lab", "sh", "-c", script).stdout
 
     def logs(self) -> str:
         return self.compose("logs", "--no-log-prefix", "--no-color", check=False).stdout
 
     def down(self, *options: str) -> None:
-        """Remove containers, networks and volumes; the image stays until the end of the session.
+        """Remove containers, networks and volumes. The image stays until the end of the session.
 
-        An engine that collects the layers of a removed image while another build unpacks them fails that build.
+        If an image is removed while a build unpacks layers that both share, that build can fail.
         """
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "0", *options, check=False)
 

@@ -1,4 +1,4 @@
-"""What every refusal has in common, and how to see whether a lab answers."""
+"""Checks for every refusal of `make up`, and a check whether a lab answers."""
 
 import os
 
@@ -16,20 +16,20 @@ def contents(project: Project) -> dict[str, tuple[bytes, int, int, int]]:
 
 
 def left(project: Project, kind: str = "container") -> list[str]:
-    """What the engine still holds of the project: containers (stopped ones too), networks or volumes."""
+    """The ids of the project's containers (also stopped ones), networks or volumes that still exist."""
     name = f"label=com.docker.compose.project={project.environment.get('LAB_NAME') or name_of(project)}"
     every = ["--all"] if kind == "container" else []
     return project.run("docker", kind, "ls", *every, "--quiet", "--filter", name).stdout.split()
 
 
 def name_of(project: Project) -> str:
-    """LAB_NAME as the last line of .env has it."""
+    """The last LAB_NAME in .env."""
     lines = project.read(".env").splitlines()
     return [line.removeprefix("LAB_NAME=") for line in lines if line.startswith("LAB_NAME=")][-1]
 
 
 def refused(project: Project, *words: str) -> str:
-    """Require that `make up` ends with one sentence that holds `words`, and changes nothing; that sentence."""
+    """Require that `make up` fails, changes nothing, and ends with a message that contains `words`; return it."""
     before = contents(project)
     done = project.make("up", check=False)
     *_, said, make = ["", *done.stderr.splitlines()]
@@ -44,7 +44,7 @@ def refused(project: Project, *words: str) -> str:
 
 
 def answers(lab: LabClient) -> int | None:
-    """The status of a request that needs the token, or None where nobody answers."""
+    """The status of a request that needs the token; None if nothing answers."""
     try:
         return lab.request("GET", "contents/notebooks").status_code
     except requests.HTTPError as error:
@@ -54,7 +54,7 @@ def answers(lab: LabClient) -> int | None:
 
 
 def owned(project: Project) -> str:
-    """uid:gid that the lab runs as."""
+    """uid:gid with which the lab runs."""
     return project.config()["services"]["lab"]["user"]
 
 

@@ -1,7 +1,8 @@
-"""Rootless engines for an ordinary user of the tests' own: Docker under rootlesskit, and Podman.
+"""Rootless engines for an ordinary user that the tests create: Docker under rootlesskit, and Podman.
 
-Programs are Debian's, unpacked and not installed. The user exists in one mount namespace only, where /etc has a line
-for it and /dev/net/tun its usual mode: nothing of this machine is changed, and all of it ends with the namespace.
+The programs are unpacked from Debian's packages, not installed. The user exists in one mount namespace only. In this
+namespace, /etc contains the user, and /dev/net/tun has its usual mode. Nothing on this machine changes, and everything
+ends with the namespace.
 """
 
 import json
@@ -23,16 +24,16 @@ from engine.tools import locked
 from tests.support.project import Project
 from tests.support.waiting import until
 
-# From this machine's own release: they are linked with its libraries.
+# Packages from this machine's own release, because the programs are linked with its libraries.
 PROGRAMS = (
     *("uidmap", "slirp4netns", "libslirp0", "libglib2.0-0", "iproute2", "libbpf1", "libelf1", "libmnl0", "libbsd0"),
     *("rootlesskit", "podman", "conmon", "catatonit", "netavark", "aardvark-dns", "golang-github-containers-common"),
     *("golang-github-containers-image", "libgpgme11", "libassuan0", "libsubid4", "libseccomp2", "libyajl2"),
     "libdevmapper1.02.1",
 )
-SUBORDINATE = 65536  # how many ids the user may hand out; the first is its own times as many
+SUBORDINATE = 65536  # the number of the user's subordinate ids; the first one is its uid times this number
 
-# As root, in a mount namespace: the user's /etc and tun. Ends when its standard input does.
+# Runs as root in a mount namespace: mounts the user's /etc and creates tun. Ends when its standard input ends.
 ENTER = """
 for place in etc var/lib; do
     mount -t overlay -o "lowerdir=$1/$place:/$place" overlay "/$place"
@@ -47,12 +48,12 @@ exec cat
 
 @dataclass
 class RootlessUser:
-    """An ordinary user, with a home and a namespace of its own; `environment` says which engine `docker` is."""
+    """An ordinary user with its own home and namespace. `environment` has the variables that select the engine."""
 
     name: str
     uid: int
     home: Path
-    namespace: int  # the process that holds it
+    namespace: int  # the id of the process that keeps the namespace
     environment: dict[str, str] = field(default_factory=dict)
 
     def command(self, *command: str | Path, cwd: Path | None = None) -> list[str]:
@@ -65,12 +66,12 @@ class RootlessUser:
         ]
 
     def settings(self) -> dict[str, str]:
-        """What a login sets, and which engine is meant."""
+        """The variables that a login sets, and those that select the engine."""
         own = {"HOME": str(self.home), "USER": self.name, "LOGNAME": self.name, "TMPDIR": str(self.home / "tmp")}
         return {**own, "XDG_RUNTIME_DIR": str(self.home / "run"), **self.environment}
 
     def run(self, *command: str | Path, check: bool = True, **options: Any) -> str:
-        """What `command` prints."""
+        """Run `command` as this user and return its output."""
         done = subprocess.run(
             self.command(*command),
             env={**os.environ, **self.settings()},
@@ -83,7 +84,7 @@ class RootlessUser:
         return done.stdout
 
     def owns(self, path: Path) -> bool:
-        """Is this file, as the host sees it, the user's?"""
+        """Whether the file belongs to the user on the host."""
         status = path.lstat()
         return (status.st_uid, status.st_gid) == (self.uid, self.uid)
 
@@ -101,7 +102,7 @@ class UsersProject(Project):
 
 
 def unpack() -> Path:
-    """The folder with the programs of `PROGRAMS`, beside the engine's own, and gone with them. Raises `Refused`."""
+    """Unpack `PROGRAMS` next to the engine's files. Return the folder; `Daemon.down` removes it. Raises `Refused`."""
     own = Daemon()
     folder = own.root / "rootless"
     with locked(own.root):
@@ -113,7 +114,7 @@ def unpack() -> Path:
 
 @contextmanager
 def user(programs: Path) -> Iterator[RootlessUser]:
-    """A user that nobody knows outside; its processes end and its files go at the end."""
+    """A user that exists in its own namespace only. Its processes and files are removed at the end."""
     taken = {user.pw_uid for user in pwd.getpwall()}
     uid = next(number for number in range(20000, 30000) if number not in taken and not processes(number))
     name = f"rootless{uid}"
@@ -125,7 +126,7 @@ def user(programs: Path) -> Iterator[RootlessUser]:
         for path in (home, home / "run", home / "tmp"):
             path.mkdir(mode=0o700)
             os.chown(path, uid, uid)
-        (folder / "var/lib/cni").mkdir(parents=True)  # else Podman lays a folder of its own over all of /var/lib
+        (folder / "var/lib/cni").mkdir(parents=True)  # without it, Podman mounts a folder over all of /var/lib
         for file, line in {
             "passwd": f"{name}:x:{uid}:{uid}::{home}:/bin/sh",
             "group": f"{name}:x:{uid}:",
@@ -135,7 +136,7 @@ def user(programs: Path) -> Iterator[RootlessUser]:
         }.items():
             there = Path("/etc", file)
             (etc / file).write_text((there.read_text() if there.exists() else "") + f"{line}\n")
-        for file in ("resolv.conf", "hosts"):  # they may be mounts, which an overlay does not show
+        for file in ("resolv.conf", "hosts"):  # these may be mounts, which an overlay does not show
             shutil.copy(Path("/etc", file), etc / file)
         subprocess.run(["/sbin/ldconfig", "-f", etc / "ld.so.conf", "-C", etc / "ld.so.cache"], check=True)
         holder = subprocess.Popen(
@@ -155,13 +156,13 @@ def user(programs: Path) -> Iterator[RootlessUser]:
 
 
 def save(image: str, file: Path) -> None:
-    """Write an image of the tests' own engine to `file`."""
+    """Write an image of the engine of the tests to `file`."""
     done = subprocess.run(["docker", "save", "--output", file, image], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
 
 
 def load(user: RootlessUser, file: Path) -> None:
-    """Give what `save` wrote to the user's engine."""
+    """Load the archive that `save` wrote into the user's engine."""
     with file.open() as stream:
         user.run("docker", "load", "--quiet", stdin=stream)
 
@@ -179,7 +180,7 @@ def processes(uid: int) -> list[int]:
 
 
 def end_processes(uid: int) -> None:
-    """End what is left of this user."""
+    """End all remaining processes of this user."""
 
     def none_left() -> bool:
         left = processes(uid)
@@ -223,7 +224,7 @@ def answers(user: RootlessUser) -> bool:
 
 
 def docker(user: RootlessUser, own: Daemon, _: Path) -> list[str | Path]:
-    """Docker, as its own dockerd-rootless.sh starts it."""
+    """The command that starts Docker with its own dockerd-rootless.sh."""
     packages = own.packages
     config = {
         "data-root": f"{user.home}/docker",
@@ -262,7 +263,7 @@ runroot = "{home}/run/podman"
 
 
 def podman(user: RootlessUser, own: Daemon, programs: Path) -> list[str | Path]:
-    """Podman's service, whose socket speaks Docker's language. (crun, its usual runtime, refuses hybrid cgroups.)"""
+    """The command that starts Podman's service with Docker's API. (crun, the usual runtime, refuses hybrid cgroups.)"""
     places = {"home": user.home, "programs": programs, "packages": own.packages}
     folder = user.home / ".config/containers"
     for path in (folder.parent, folder):

@@ -72,13 +72,13 @@ def channel(lab: LabClient, kernel: str, **headers: str) -> int:
 
 
 # --- who gets in ----------------------------------------------------------------------------------
-def only_the_token_enters(lab: LabClient) -> bool:
+def only_the_token_gives_access(lab: LabClient) -> bool:
     path, wrong = "/api/contents", "0" * 64
     return [get(lab, path, token) for token in (None, "", wrong, lab.token)] == [403, 403, 403, 200]
 
 
 def every_page_asks_for_the_token(lab: LabClient) -> bool:
-    """A page that does not exist too: the login page is shown instead."""
+    """Also true for a page that does not exist: without the token, the login page is shown."""
     return [get(lab, "/nowhere"), get(lab, "/nowhere", lab.token)] == [200, 404]
 
 
@@ -90,7 +90,7 @@ def login_makes_a_strict_session(lab: LabClient) -> bool:
 
 
 def foreign_pages_post_nothing(lab: LabClient) -> bool:
-    """The cookie alone is not enough: a header that only the lab's own pages can send is needed too."""
+    """The cookie alone is not enough. A POST also needs a header that only the lab's own pages can send."""
     browser, url = log_in(lab), f"{lab.address}/api/terminals"
     without = browser.post(url, timeout=30)
     own = browser.post(url, headers={"X-XSRFToken": browser.cookies["_xsrf"]}, timeout=30)
@@ -165,7 +165,7 @@ def one_kernel_in_the_users_environment(lab: LabClient) -> bool:
     )
 
 
-def kernels_speak_through_files(lab: LabClient) -> bool:
+def kernels_use_unix_sockets(lab: LabClient) -> bool:
     """Not over ports, which any process in the container could open."""
     asked = "import ipykernel, json; print(json.load(open(ipykernel.get_connection_file()))['transport'])"
     return lab.run(asked) == "ipc\n"
@@ -236,7 +236,7 @@ def no_news_is_fetched(lab: LabClient) -> bool:
     return '"news": {"disabled": true}' in page
 
 
-def memory_is_shown_of_its_limit(lab: LabClient) -> bool:
+def memory_and_its_limit_are_shown(lab: LabClient) -> bool:
     """The status bar shows the memory used and the container's limit, not the machine's memory."""
     look = """
 from pathlib import Path
@@ -255,7 +255,7 @@ def nothing_is_counted_each_second(lab: LabClient) -> bool:
 PROBES: dict[str, Probe] = {
     probe.__name__.replace("_", " "): probe
     for probe in (
-        only_the_token_enters,
+        only_the_token_gives_access,
         every_page_asks_for_the_token,
         login_makes_a_strict_session,
         foreign_pages_post_nothing,
@@ -267,7 +267,7 @@ PROBES: dict[str, Probe] = {
         deleted_is_gone,
         home_is_what_the_browser_sees,
         one_kernel_in_the_users_environment,
-        kernels_speak_through_files,
+        kernels_use_unix_sockets,
         terminals_work,
         pages_are_served,
         widgets_are_installed,
@@ -275,7 +275,7 @@ PROBES: dict[str, Probe] = {
         language_servers_are_left_out,
         extensions_cannot_be_installed,
         no_news_is_fetched,
-        memory_is_shown_of_its_limit,
+        memory_and_its_limit_are_shown,
         nothing_is_counted_each_second,
     )
 }

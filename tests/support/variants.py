@@ -32,7 +32,7 @@ def without_environments(project: Project) -> None:
 
 @contextmanager
 def beside(project: Project, folder: Path, *layers: dict[str, Any], **environment: str) -> Iterator[Project]:
-    """The same folder and image under another Compose name, with `layers` laid over compose.yaml; gone afterwards."""
+    """The same folder and image under another Compose name, with `layers` added to compose.yaml; removed afterwards."""
     files = [project.folder / "compose.yaml"]
     for number, layer in enumerate(layers):
         files.append(folder / f"layer-{number}.yaml")

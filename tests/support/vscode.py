@@ -1,15 +1,16 @@
-"""VS Code's Jupyter extension, "Existing Jupyter server", as the network sees it; read from its source (July 2026).
+"""The requests of VS Code's Jupyter extension for an "Existing Jupyter server", as in its source (July 2026).
 
-What it does, in this order:
+The extension makes these requests, in this order:
 
-1. Without a token in the address it asks /hub/api whether this is a JupyterHub, which a JSON answer with a version is.
-2. It opens / without the token; a redirect to /login? tells it that one is needed. It then takes the token from the
-   address, or asks for a password and logs in: the value against XSRF from GET /login?, then POST /login? with it.
-3. It lists /api/kernels, /api/kernelspecs and /api/sessions: with the header `Authorization: token …`, or with the
-   session's cookie and the value against XSRF.
-4. A kernel is a session (POST /api/sessions) for a notebook that the server does not have, of a unique name.
-5. The kernel speaks over a websocket with the subprotocol v1; the token is in the header and in the query. As any
-   program that is no browser, it sends no Origin.
+1. If the address has no token, it requests /hub/api. If the answer is JSON with a version, the server is a JupyterHub.
+2. It opens / without the token. A redirect to /login? means that a token is needed. It takes the token from the
+   address, or asks for a password and logs in: GET /login? returns the XSRF value, and POST /login? sends this value.
+3. It lists /api/kernels, /api/kernelspecs and /api/sessions. These requests have the header `Authorization: token …`,
+   or the session's cookie and the XSRF value.
+4. To start a kernel, it creates a session (POST /api/sessions) for a notebook with a unique name that does not exist on
+   the server.
+5. It talks to the kernel over a websocket with the subprotocol v1. The token is in the header and in the query. The
+   extension is not a browser, so it sends no Origin.
 """
 
 import json
@@ -31,7 +32,7 @@ Message = dict[str, Any]
 
 @contextmanager
 def forwarded(host: str, port: int) -> Iterator[str]:
-    """Another port of this machine that leads to host:port, as `ssh -L` makes it; its address."""
+    """Forward another port of this machine to host:port, as `ssh -L` does. Yields its address."""
 
     def pass_on(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -55,14 +56,14 @@ def forwarded(host: str, port: int) -> Iterator[str]:
 
 @dataclass
 class Client:
-    """The extension, connected to `address` with the `token` in it, or with a `password` that was typed."""
+    """The extension, connected to `address`, with the `token` in the address or with a typed password."""
 
     address: str
     token: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask the REST API; no cookie is kept between requests."""
+        """Send a request to the REST API. No cookie is kept between requests."""
         response = requests.request(
             method, f"{self.address}/api/{path}", headers={**self.headers, "Content-Type": "application/json"},
             timeout=60, **options,
@@ -83,7 +84,7 @@ class Client:
         return answer.status_code == 200 and bool(answer.history) and "/login?" in answer.url
 
     def connect(self, password: str = "") -> None:
-        """Find out what the server asks for, and have it; raises `requests.HTTPError` where that does not do."""
+        """Find out how the server wants the client to log in, and log in; raises `requests.HTTPError` if it refuses."""
         assert self.token or not self.is_hub()
         assert self.needs_password()
         self.headers = {"Authorization": f"token {self.token}"} if self.token else self.log_in(password)
@@ -104,7 +105,7 @@ class Client:
     # --- a kernel ---------------------------------------------------------------------------------
     @contextmanager
     def kernel(self, notebook: str) -> Iterator["Kernel"]:
-        """A kernel for a notebook that lies on this side only; its session is deleted in the end."""
+        """A kernel for a notebook that exists on the client only. Its session is deleted at the end."""
         name = f"{notebook}-jvsc-{uuid4()}"
         asked = {"path": f"{name}.ipynb", "name": f"{name}.ipynb", "type": "notebook", "kernel": {"name": "python3"}}
         session = self.request("POST", "sessions", json=asked).json()
@@ -130,10 +131,10 @@ class Kernel:
     channel: websocket.WebSocket
 
     def ask(self, kind: str, content: Message) -> Iterator[Message]:
-        """Send a request to the shell channel; what comes because of it, until the kernel has answered and is idle."""
+        """Send a request to the shell channel. Yield its messages, until the kernel has answered and is idle."""
         header = {"msg_id": uuid4().hex, "session": uuid4().hex, "username": "", "version": "5.3", "msg_type": kind}
         self.channel.send_binary(packed("shell", {"date": "2026-01-01T00:00:00Z", **header}, content))
-        awaited = {"idle", kind.replace("request", "reply")}  # they come over two channels, in any order
+        awaited = {"idle", kind.replace("request", "reply")}  # these two messages come over two channels, in any order
         while awaited:
             message = unpacked(self.channel.recv())
             if message["parent_header"].get("msg_id") == header["msg_id"]:
@@ -141,7 +142,7 @@ class Kernel:
                 awaited -= {message["header"]["msg_type"], message["content"].get("execution_state")}
 
     def restart(self) -> None:
-        """Restart, and ask until the new kernel answers: what it prints before the server listens again is lost."""
+        """Restart, and send requests until the new kernel answers. Earlier output of the new kernel is lost."""
         self.client.request("POST", f"kernels/{self.id}/restart")
         self.channel.settimeout(1)
         try:
@@ -154,14 +155,14 @@ class Kernel:
             self.channel.settimeout(60)
 
     def run(self, code: str) -> str:
-        """What `code` prints."""
+        """Run `code` and return its printed text."""
         options = {"silent": False, "store_history": True, "stop_on_error": True, "allow_stdin": True}
         heard = list(self.ask("execute_request", {"code": code, "user_expressions": {}, **options}))
         return "".join(m["content"]["text"] for m in heard if m["header"]["msg_type"] == "stream")
 
 
 def packed(channel: str, header: Message, content: Message) -> bytes:
-    """A message as the subprotocol v1 sends it: the parts' offsets, each of 8 bytes, and before them their number."""
+    """A message of the subprotocol v1: the number of offsets, the offsets (8 bytes each), then the parts."""
     parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, {}, content))]
     offsets = [8 * (len(parts) + 2)]
     for part in parts:

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-# How GitHub calls the shell that a step names, and the one that it takes if no shell is named.
+# Shell that a step names -> GitHub's command for this shell. "" is the command if a step names no shell.
 SHELLS = {"": ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"], "python": ["python"]}
-# What GitHub reads as an empty text if it does not exist; here, any other name that does not exist is an error.
+# Contexts in which GitHub reads an unknown name as empty text. Here, an unknown name in any other context is an error.
 OPTIONAL = {"vars", "secrets", "outputs"}
 TOKEN = re.compile(r"\s*('(?:[^']|'')*'|&&|\|\||[=!]=|[!(),]|[A-Za-z_][\w.*-]*)")
 FUNCTIONS = {"join": lambda values, by: by.join(values)}
@@ -27,7 +27,7 @@ STATUS = re.compile(r"\b(always|cancelled|failure|success)\(\)")
 
 # --- expressions ----------------------------------------------------------------------------------------
 class Expression:
-    """What stands inside `${{ }}`: `value` is its result. A name that `contexts` lack raises `KeyError`."""
+    """The expression inside `${{ }}`: `value` is its result. A name that `contexts` lack raises `KeyError`."""
 
     def __init__(self, text: str, contexts: Mapping[str, Any]) -> None:
         self.tokens = TOKEN.findall(text)

@@ -117,11 +117,14 @@ def test_a_checker_refuses_what_is_broken(render: Render, tmp_path: Path, name: 
 
 
 def hangs_up(script: str) -> bool:
-    """Whether dash, which a lost terminal ends without the EXIT trap, leaves behind what that clears away."""
+    """Whether a script has a trap for EXIT that cleans up, but no trap for HUP.
+
+    If the script's terminal closes, dash ends without the EXIT trap, and temporary files stay.
+    """
     return " EXIT\n" in script and not re.search(r"^trap '.*exit 130' HUP INT TERM$", script, re.MULTILINE)
 
 
-def test_what_a_script_leaves_is_cleared_when_its_terminal_goes() -> None:
+def test_every_script_cleans_up_if_its_terminal_closes() -> None:
     scripts = {path.name: path.read_text() for path in sorted((ROOT / "template/lab").rglob("*.sh"))}
     assert any(" EXIT\n" in script for script in scripts.values())
     assert [name for name, script in scripts.items() if hangs_up(script)] == []
@@ -141,12 +144,12 @@ def test_compose_accepts_the_project_with_and_without_env(engine: None, case: Pr
     assert project.compose("config", "--quiet", check=False).returncode != 0
 
 
-# 97 characters: on one line as the project wants it, and on three by ruff's own settings.
+# 97 characters: one line with the project's settings, and three lines with ruff's own settings.
 WORK = "measured = compare(first_measurement, second_measurement, third_measurement, limit=100, other=12)\n"
 
 
 def test_an_editor_formats_as_the_checks_do(render: Render, tmp_path: Path) -> None:
-    """It sees notebooks/ and data/ only, so the settings of pyproject.toml stand in devcontainer.json again."""
+    """An editor sees only notebooks/ and data/, so devcontainer.json repeats the settings of pyproject.toml."""
     project = render(folder=tmp_path / "lab")
     text = re.sub(r"^ *//.*$", "", project.read(".devcontainer/devcontainer.json"), flags=re.MULTILINE)
     settings = json.loads(text)["customizations"]["vscode"]["settings"]
@@ -162,7 +165,7 @@ def test_an_editor_formats_as_the_checks_do(render: Render, tmp_path: Path) -> N
 
 # --- workflows --------------------------------------------------------------------------------------
 def uses(workflow: str) -> list[str]:
-    """The actions that a workflow uses, as written; its own repository's workflows are none."""
+    """The actions that a workflow uses, as written. Workflows of its own repository do not count."""
     return [use for use in re.findall(r"uses:\s*(.*)", workflow) if not use.startswith("$/")]
 
 

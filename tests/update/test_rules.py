@@ -58,7 +58,7 @@ def new_questions(source: Path, tag: str) -> dict[str, list[Any]]:
 
 
 def hasty(source: Path, tag: str, name: str, folder: Path) -> bool:
-    """Whether another choice than the default of this new question changes an old project less."""
+    """Whether the default of this new question changes more lines in an old project than another choice."""
     before = start(source, folder / "before", tag).folder
     changes = []
     for choice in new_questions(source, tag)[name]:

@@ -1,4 +1,4 @@
-"""The distribution's Chromium in a container, driven by Playwright over its debugging port."""
+"""Debian's Chromium in a container. Playwright controls it through its debugging port."""
 
 import os
 import re
@@ -20,7 +20,7 @@ Visitor = Callable[[Project], Visit]
 
 @pytest.fixture(scope="session")
 def chromium(engine: None) -> Iterator[str]:
-    """The address at which the session's browser is driven."""
+    """The address through which tests control the session's browser."""
     name = f"labdock-browser-{os.getpid()}"
     container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": name})
     shared.leave(name)
@@ -34,14 +34,14 @@ def chromium(engine: None) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """The browser. While Playwright's event loop runs, no other can: so for each module apart."""
+    """The browser, one for each test module: while Playwright's event loop runs, no other event loop can run."""
     with sync_playwright() as playwright:
         yield playwright.chromium.connect_over_cdp(chromium)
 
 
 @pytest.fixture
 def visitor(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    """Makes visits; what each test saw last is kept as a picture."""
+    """A function that opens visits. After the test, a screenshot of each visit is saved."""
     visits: list[Visit] = []
 
     def visit(project: Project) -> Visit:

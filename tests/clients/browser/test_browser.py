@@ -16,7 +16,7 @@ from tests.support.waiting import until
 NOTEBOOK = "notebooks/iris.ipynb"
 README = "notebooks/README.md"
 ADDED = "Seen in the browser, kept on the host."
-# Notebook 7.6 says so of itself, whatever its settings are.
+# Errors that Notebook 7.6 itself writes to the console, with any settings.
 CLASSIC_FAULTS = {
     "Cannot read properties of undefined (reading 'schema')",
     "Cannot read properties of null (reading 'updateRenderOption')",
@@ -25,7 +25,10 @@ CLASSIC_FAULTS = {
 
 @pytest.fixture
 def untouched(lab: Project, tmp_path: Path) -> Iterator[Project]:
-    """The shared lab's folder and image for a lab that nobody has seen, not started; the notebook is put back."""
+    """A lab that is not started and that no browser has opened, with the folder and image of the shared lab.
+
+    Afterwards, the notebook gets its old content.
+    """
     file = lab.folder / NOTEBOOK
     before = file.read_bytes()
     try:
@@ -36,7 +39,7 @@ def untouched(lab: Project, tmp_path: Path) -> Iterator[Project]:
 
 
 def enter(visitor: Visitor, project: Project) -> Visit:
-    """Start the lab and come in."""
+    """Start the lab, open it in the browser, and log in."""
     project.compose("up", "--detach", "--wait", "--no-build")
     visit = visitor(project)
     visit.open()
@@ -45,7 +48,10 @@ def enter(visitor: Visitor, project: Project) -> Visit:
 
 
 def run_and_edit(visit: Visit, picture: str) -> None:
-    """Run the notebook in front, see the plot, edit, save, reload: page and host hold the same."""
+    """Run the open notebook, look at the plot, edit, save and reload.
+
+    The page and the file on the host must have the same content.
+    """
     expect(visit.notebook().get_by_role("heading", name="Iris: from measurements")).to_be_visible()
     visit.run_all()
     expect(visit.notebook().get_by_text("weighted avg")).to_be_visible()
@@ -69,14 +75,14 @@ def run_and_edit(visit: Visit, picture: str) -> None:
 
 def test_from_the_printed_address_to_a_saved_plot(untouched: Project, visitor: Visitor) -> None:
     visit = enter(visitor, untouched)
-    readme = visit.page.locator(".jp-MarkdownViewer")  # comes first, and leads to the notebook
+    readme = visit.page.locator(".jp-MarkdownViewer")  # this page opens first, and links to the notebook
     expect(readme.get_by_role("heading", name="Iris study")).to_be_visible()
     expect(visit.page.locator(".jp-DirListing").get_by_text("iris.ipynb")).to_be_visible()
-    expect(visit.page.get_by_text("/ 4096.00 MB")).to_be_visible()  # of memory, in the status bar
+    expect(visit.page.get_by_text("/ 4096.00 MB")).to_be_visible()  # the memory limit, in the status bar
     visit.picture("lab")
     readme.get_by_role("link", name="iris.ipynb").click()
     run_and_edit(visit, "notebook")
-    for scheme, light in (("dark", "false"), ("light", "true")):  # as the system is
+    for scheme, light in (("dark", "false"), ("light", "true")):  # the scheme of the user's system
         visit.page.emulate_media(color_scheme=scheme)
         expect(visit.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
         visit.picture(scheme)
@@ -91,11 +97,11 @@ def test_a_wrong_token_is_refused_in_words(lab: Project, visitor: Visitor) -> No
     visit.picture("wrong token")
     visit.open()
     expect(visit.page.get_by_label("Password or token")).to_be_visible()
-    # The refusal itself is all that the console shows.
+    # The console shows only the refusal.
     assert ["status of 401" in complaint for complaint in visit.complaints] == [True]
 
 
-def test_what_goes_wrong_in_a_page_is_noticed(lab: Project, visitor: Visitor) -> None:
+def test_errors_in_a_page_are_noticed(lab: Project, visitor: Visitor) -> None:
     """The control: a message, a file that is missing and an exception are complaints."""
     visit = visitor(lab)
     visit.open()
@@ -109,7 +115,7 @@ def test_what_goes_wrong_in_a_page_is_noticed(lab: Project, visitor: Visitor) ->
 
 # --- the README and what else was open --------------------------------------------------------------
 @pytest.mark.full
-def test_a_deleted_readme_is_not_missed(untouched: Project, visitor: Visitor, tmp_path: Path) -> None:
+def test_without_its_readme_the_lab_opens_the_launcher(untouched: Project, visitor: Visitor, tmp_path: Path) -> None:
     readme = untouched.folder / README
     readme.rename(tmp_path / "README.md")
     try:
@@ -123,7 +129,7 @@ def test_a_deleted_readme_is_not_missed(untouched: Project, visitor: Visitor, tm
 
 @pytest.mark.full
 def test_a_closed_readme_stays_closed(untouched: Project, visitor: Visitor) -> None:
-    """What is open when the lab starts again is what its user left open."""
+    """After a restart, the same tabs are open as before."""
     visit = enter(visitor, untouched)
     tab = visit.page.get_by_role("tab", name="README.md")
     expect(tab).to_be_visible()

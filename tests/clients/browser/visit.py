@@ -1,4 +1,4 @@
-"""A visit to a lab, as a person makes it with a browser: what is clicked, typed and seen."""
+"""A visit to a lab with a browser, as a person would make it: click, type and look."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.support.repository import ROOT
 PICTURES = ROOT / "build/screenshots"
 PATIENCE = 60_000  # ms that a loaded machine may take
 SIZE = {"width": 1280, "height": 960}
-# How many colours an image has; one of nothing has one.
+# The number of colours in an image. An empty image has one.
 COLOURS = """image => {
     const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight)
     const context = canvas.getContext('2d')
@@ -20,11 +20,11 @@ COLOURS = """image => {
 
 
 class Visit:
-    """A browser window, of a browser that nobody has used before, at a project's lab."""
+    """A window for a project's lab, in a browser without history and cookies."""
 
     def __init__(self, browser: Browser, project: Project) -> None:
         self.project = project
-        self.complaints: list[str] = []  # what stands in the console as an error, of every page of this visit
+        self.complaints: list[str] = []  # console errors and exceptions of every page of this visit
         self.context = browser.new_context(viewport=SIZE)
         self.context.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
@@ -40,10 +40,10 @@ class Visit:
         self.context.close()
 
     def picture(self, name: str) -> None:
-        """Keep what the window shows as build/screenshots/NAME.png."""
+        """Save a screenshot of the window as build/screenshots/NAME.png."""
         self.page.screenshot(path=PICTURES / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.png")
 
-    # --- the way in -------------------------------------------------------------------------------
+    # --- opening the lab -------------------------------------------------------------------------------
     def open(self) -> None:
         """Open the address that `make url` prints, as `make up` does."""
         said = self.project.make("url").stdout
@@ -58,7 +58,7 @@ class Visit:
 
     # --- a notebook -------------------------------------------------------------------------------
     def notebook(self) -> Locator:
-        """The notebook in front."""
+        """The visible notebook."""
         return self.page.locator(".jp-NotebookPanel:visible .jp-Notebook")
 
     def run_all(self) -> None:
@@ -74,7 +74,7 @@ class Visit:
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
     def see_plot(self) -> None:
-        """Wait for the notebook's only image, which is no empty one, and scroll to its cell."""
+        """Wait for the notebook's only image, scroll to its cell, and check that the image is not empty."""
         plot = self.notebook().locator(".jp-OutputArea-output img")
         expect(plot).to_have_count(1)
         plot.evaluate("image => image.closest('.jp-Cell').scrollIntoView()")

@@ -16,7 +16,7 @@ from tests.support.waiting import becomes
 
 HERE = Path(__file__).parent
 Cli = Callable[..., str]
-# The editor's server, unpacked as its archive is, and executed.
+# The commands that unpack the editor's server like its archive, and execute it.
 SERVER = "~/.vscode-server/bin/0123"
 UNPACK = f"mkdir -p {SERVER} && cd {SERVER} && tar -C /usr/bin -cf- env | tar -xf- && mv env node"
 EXECUTE = f"{SERVER}/node SERVER=runs && readlink -f {SERVER}"
@@ -25,7 +25,7 @@ OVERRIDE = "services:\n  lab:\n    environment: {OWN_SETTING: seen}\n"
 
 @pytest.fixture(scope="session")
 def cli() -> Cli:
-    """Runs the locked version of the command line; returns what it prints to standard output."""
+    """A function that runs the locked version of `devcontainer` and returns its standard output."""
     npm = shutil.which("npm") or lacking("npm is not found: the dev container's tests need Node")
     locked = json.loads((HERE / "package.json").read_text())["dependencies"]["@devcontainers/cli"]
     package = HERE / "node_modules/@devcontainers/cli"
@@ -40,7 +40,7 @@ def cli() -> Cli:
 
 
 def opened(cli: Cli, project: Project, **options: Any) -> dict[str, Any]:
-    """`devcontainer up`; what it says of itself once the lab answers."""
+    """Run `devcontainer up`, wait until the lab is healthy, and return the JSON that the command printed."""
     said = json.loads(cli(project, "up", **options).splitlines()[-1])
     becomes(project, "healthy")
     return said
@@ -58,10 +58,10 @@ def fresh_copy(cli: Cli, started: list[Project], render: Render) -> Iterator[Pro
     """A project in git after `copier copy`, opened at once: no .env, no make, no earlier start."""
     project = render(project_slug=f"opened-{os.getpid()}")
     started.append(project)
-    project.environment["JUPYTER_PORT"] = "0"  # another lab of this machine may hold the usual one
+    project.environment["JUPYTER_PORT"] = "0"  # another lab on this machine may use the default port
     (project.folder / "compose.override.yaml").write_text(OVERRIDE)
     project.commit()
-    if os.geteuid() == 0:  # a user's own files, which the lab could write if it saw them
+    if os.geteuid() == 0:  # files of a user: the lab could change each file that it mounts
         for path in (project.folder, *project.folder.rglob("*")):
             os.chown(path, 1000, 1000)
     said = opened(cli, project)

@@ -1,4 +1,4 @@
-"""Whoever opens a fresh copy, the lab runs as them: nothing but the editor was started before."""
+"""The lab runs as the user who opens a fresh copy in an editor. Nothing else was run before."""
 
 import os
 import shutil
@@ -13,7 +13,8 @@ from tests.support.project import Project, Render
 from tests.support.refusal import only_root, owned
 
 SOCKET = Path("/var/run/docker.sock")
-# Who calls, whose the folder is, and who the lab runs as: macOS's ids, any others, the usual first user's, root.
+# Case -> the ids of the caller, of the folder's owner, and of the lab. The cases are the ids of macOS, arbitrary ids,
+# the ids of the first user of most machines, and root.
 CALLERS = {
     "501:20": ("501:20", "501:20", "501:20"),
     "4321:4321": ("4321:4321", "4321:4321", "4321:4321"),
@@ -22,7 +23,7 @@ CALLERS = {
     "root, in a user's folder": ("0:0", "4321:4321", "4321:4321"),
 }
 OFTEN = "501:20"
-# The users of a machine have names, which the command line asks for; these numbers have none.
+# `devcontainer` asks `id` for the user's name. These uids have no names, so this stand-in for `id` prints one.
 NAMED = """#!/bin/sh
 case "$*" in "-u -n" | "-un") echo caller ;; *) exec /usr/bin/id "$@" ;; esac
 """
@@ -35,7 +36,7 @@ def ids(text: str) -> tuple[int, int]:
 
 @pytest.fixture
 def place(engine: None, cli: Cli) -> Iterator[Path]:
-    """A folder that any user can reach, with the command line."""
+    """A folder that any user can read, with `devcontainer` in it."""
     only_root()
     folder = Path(tempfile.mkdtemp(prefix="opened-"))
     folder.chmod(0o755)
@@ -80,7 +81,7 @@ def test_a_fresh_copy_opens_for_any_user(
 def test_without_its_first_command_another_user_cannot_open(
     cli: Cli, started: list[Project], render: Render, place: Path
 ) -> None:
-    """The control: the lab would run as uid 1000, who cannot write there."""
+    """The control: the lab would run as uid 1000, which cannot write the folders."""
     project = render(place / "lab", project_slug=f"opened-{os.getpid()}")
     started.append(project)
     project.environment["JUPYTER_PORT"] = "0"

@@ -14,7 +14,7 @@ from tests.support.project import Project, Render
 from tests.support.refusal import owned
 from tests.support.server_probes import get
 
-# What an editor's extension does with a notebook: starts its interpreter's kernel, and sends it cell after cell.
+# An editor's extension does the same with a notebook: it starts the interpreter's kernel, and sends it each cell.
 RUN = """
 import json, os, pathlib
 from jupyter_client.manager import start_new_kernel
@@ -78,7 +78,7 @@ def test_the_users_own_settings_are_included(cli: Cli, fresh_copy: Project) -> N
 
 
 def test_every_key_is_one_of_the_specification(cli: Cli, fresh_copy: Project) -> None:
-    """The command line accepts any key in silence."""
+    """`devcontainer` ignores unknown keys without a message."""
     read = json.loads(cli(fresh_copy, "read-configuration").splitlines()[-1])["configuration"]
     assert set(read) - {"configFilePath"} <= KEYS
     for name in read["dockerComposeFile"]:
@@ -87,7 +87,7 @@ def test_every_key_is_one_of_the_specification(cli: Cli, fresh_copy: Project) ->
 
 @pytest.mark.full
 def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
-    """It joins the running lab, whose kernels go on, and `make up` leaves that lab alone."""
+    """The editor uses the running lab, and its kernels keep running. `make up` does not replace that lab."""
     before = fresh_lab.container()["Id"]
     said = opened(cli, fresh_lab)
     assert said["containerId"] == before
@@ -138,7 +138,7 @@ def on_windows(command: str, folder: Path, script: int | None) -> int:
 
 
 def test_the_first_command_on_each_system(render: Render, tmp_path: Path) -> None:
-    """What initialize.sh refuses is an error everywhere. Windows may have no `sh`."""
+    """If initialize.sh refuses, this is an error on every system. Windows may have no `sh`."""
     project = render()
     text = project.read(".devcontainer/devcontainer.json")
     (command,) = re.findall(r'"initializeCommand": (".*"),', text)
@@ -162,13 +162,13 @@ def test_the_users_lifecycle_commands_run_as_the_user(cli: Cli, fresh_project: P
     opened(cli, fresh_project)
     uid = fresh_project.container()["Config"]["User"].partition(":")[0]
     assert fresh_project.read("data/lifecycle").splitlines() == [f"{name} {uid}" for name in order]
-    opened(cli, fresh_project)  # a second time: it was created once
+    opened(cli, fresh_project)  # a second time: the container exists, so only postAttachCommand runs
     again = [f"{name} {uid}" for name in order if name == "postAttachCommand"]
     assert fresh_project.read("data/lifecycle").splitlines()[len(order) :] == again
 
 
 def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> None:
-    """As its extension does: the interpreter's own kernel, in the notebook's folder, without the server."""
+    """As the editor's extension does: with the interpreter's kernel, in the notebook's folder, without the server."""
     cells = json.loads(fresh_copy.read("notebooks/iris.ipynb"))["cells"]
     (fresh_copy.folder / "data/run.py").write_text(RUN)
     assert cli(fresh_copy, "exec", "python", "data/run.py").split() == [
@@ -179,7 +179,7 @@ def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> 
 
 
 def test_the_editors_server_unpacks_and_runs(cli: Cli, fresh_copy: Project) -> None:
-    """Its folder lies on the volume that outlives the lab; what lies in /tmp does not run."""
+    """The editor's server is on the volume, which survives the lab. A program in /tmp cannot run."""
     server_runs(cli, fresh_copy, UNPACK)
     elsewhere = "cp /usr/bin/env /tmp/node && /tmp/node 2>&1 || true"
     assert "Permission denied" in cli(fresh_copy, "exec", "sh", "-c", elsewhere)

@@ -10,7 +10,7 @@ from tests.clients.devcontainer.conftest import Cli
 from tests.support.project import Project, Render
 from tests.support.variants import beside
 
-# What the host executes or trusts later.
+# Files that the host executes or trusts later.
 TRUSTED = (
     *(".git/hooks/pre-commit", ".git/config", ".git/HEAD", "Makefile", "Dockerfile", "compose.yaml"),
     *("compose.override.yaml", ".devcontainer/devcontainer.json", ".github/workflows/lab.yml"),
@@ -18,7 +18,7 @@ TRUSTED = (
     *(".env", "secrets/jupyter_token", "README.md"),
 )
 CANARY = "kept-from-everybody-inside"
-# Every place where the project could lie.
+# Every folder in which the project could be.
 PLACES = "/workspace /workspace/.. /home/jovyan / /run /project"
 WRITE = f"""
 for place in {PLACES}; do for name in "$@"; do
@@ -27,7 +27,7 @@ for place in {PLACES}; do for name in "$@"; do
 done; done 2>/dev/null || true
 """
 READ = f"grep -rlsaI -D skip '{CANARY}' / --exclude-dir=proc --exclude-dir=sys || true"
-# Repositories: as usual, bare, and one whose settings lie in another folder.
+# Three repositories: an ordinary one, a bare one, and one whose settings are in another folder.
 PLANT = """
 git init -q notebooks/planted && git -C notebooks/planted config core.fsmonitor /tmp/ran
 git init -q --bare data/planted && cd data/planted
@@ -38,7 +38,7 @@ EVERYTHING = {"services": {"lab": {"volumes": [".:/project"]}}}
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    """Every file of the project that is not the lab's to write."""
+    """The hash of every file of the project that the lab must not change."""
     work = ("data", "notebooks")
     files = [path for path in folder.rglob("*") if path.relative_to(folder).parts[0] not in work and path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -50,7 +50,10 @@ def inside(cli: Cli, project: Project, script: str, *arguments: str) -> str:
 
 @pytest.fixture
 def hidden(fresh_copy: Project) -> Iterator[Project]:
-    """The open copy, with a word in .env and beside the token that nobody inside is to read."""
+    """The opened copy, with a secret word in .env and in a file next to the token.
+
+    No program in the container may read this word.
+    """
     env, beside_token = fresh_copy.folder / ".env", fresh_copy.folder / "secrets/database"
     before = env.read_text()
     env.write_text(f"{before}OWN={CANARY}\n")
@@ -99,7 +102,10 @@ def test_settings_and_secrets_cannot_be_read(cli: Cli, hidden: Project) -> None:
 
 @pytest.mark.full
 def test_a_lab_that_mounts_the_project_is_noticed(hidden: Project, tmp_path: Path) -> None:
-    """The control of both: there the same attempts write what the host executes, and find the words."""
+    """The control of both tests: in a lab that mounts the whole project, the same attempts succeed.
+
+    They change files that the host executes, and find the secret word.
+    """
     before = fingerprints(hidden.folder)
     saved = {name: (hidden.folder / name).read_bytes() for name in before}
     with beside(hidden, tmp_path, EVERYTHING) as twin:
@@ -187,12 +193,12 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     "Create a git repository, also a bare one, in a mount. Its settings name a program that git runs",
     "`make doctor` reports it.",
 )
-def test_a_planted_repository_is_told(cli: Cli, fresh_copy: Project) -> None:
+def test_a_planted_repository_is_reported(cli: Cli, fresh_copy: Project) -> None:
     told = " is a git repository that code in the lab can write. "
     assert told not in fresh_copy.make("doctor", check=False).stdout
     inside(cli, fresh_copy, PLANT)
     fresh_copy.run("git", "-C", "data/planted", "status")
-    assert (fresh_copy.folder / "data/ran").exists(), "the control: git on the host obeys it"
+    assert (fresh_copy.folder / "data/ran").exists(), "the control: git on the host runs the program"
     try:
         said = fresh_copy.make("doctor", check=False).stdout
     finally:

@@ -20,7 +20,7 @@ KINDS = [pytest.param("docker", marks=pytest.mark.full), pytest.param("podman", 
 
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which engine."""
+    """`docker` or `podman`."""
     return request.param
 
 
@@ -53,7 +53,7 @@ def project(user: RootlessUser, render: Render) -> UsersProject:
 
 @pytest.fixture(scope="session")
 def image(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The name of the shared lab's image, and its archive, from which these engines get it."""
+    """The name of the shared lab's image, and an archive of the image. The rootless engines load this archive."""
     name = lab.config()["services"]["lab"]["image"]
     file = tmp_path_factory.mktemp("image") / "lab.tar"
     rootless.save(name, file)
