@@ -19,7 +19,7 @@ from tests.support.requirements import lacking
 from tests.support.variants import copy_of, without_environments
 
 BASE = "python:3.13-slim-trixie"
-GREEN = re.compile(r"^(\d+) builds, one digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
+GREEN = re.compile(r"^All (\d+) builds are equal\. Digest: (sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
 def verify(project: Project, builds: int = 2) -> str:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Replaces the token and ends every session. It stops the lab first, so that the old token ends even if the start fails.
+# Replaces the token and ends every session. It stops the lab first, so the old token ends even if the start fails.
 set -eu
 . lab/commands/lib/all.sh
 

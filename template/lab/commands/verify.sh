@@ -58,4 +58,4 @@ while [ "$number" -le "$builds" ]; do
     fi
     number=$((number + 1))
 done
-echo "$builds builds, one digest: $digest"
+echo "All $builds builds are equal. Digest: $digest"
