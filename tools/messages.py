@@ -29,13 +29,14 @@ EXPLAINED = {
     r"certificate of": "A proxy at your site probably replaces certificates with its own.",
     r"do not trust": "The file was damaged on its way, or someone changed it.",
     r"<<<<<<<": "`copier update` and you changed the same lines.",
-    r"could not delete": "Files of another id would not belong to you on this machine.",
+    r"cannot delete the files that": "Files of another id would not belong to you on this machine.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp`, home and `/run/try` count as memory.",
-    r"another folder|copied from": "Compose would replace the lab of one folder with the lab of the other.",
+    r"another folder|copied from": "If two folders share a LAB_NAME, Compose replaces the lab of one of them.",
     r"refused to start": "The text after the colon is another message on this page. Follow its fix first.",
     r"does not answer": "The server hangs. A restart ends all notebook kernels and loses unsaved results.",
     r"would be lost": "Only `data/` and `notebooks/` are on your machine's disk.",
     r"not built: ": "The text after the colon is another message on this page. Follow its fix.",
+    r"was not saved": "The text after the colon is the error of the operating system. Fix it, then save again.",
     r"no versions fit together": "The text after the colon names the packages. Ask for another version of one of them.",
     r"CycloneDX": "This is a bug in the template. Please report it.",
     r"cannot be copied": "The text after the colon is the error of the operating system. Fix it, then copy again.",
@@ -199,8 +200,8 @@ def written(value: ast.expr, known: dict[str, ast.expr]) -> str:
 
 # --- both -------------------------------------------------------------------------------------------
 def is_sentence(text: str) -> bool:
-    """Whether a text has four words or more of its own."""
-    return len(re.findall(r"[A-Za-z]{2,}", tidy(text))) >= 4
+    """Whether a text has three words or more of its own."""
+    return len(re.findall(r"[A-Za-z]{2,}", tidy(text))) >= 3
 
 
 def tidy(text: str) -> str:

@@ -27,7 +27,7 @@ FAILURES = {
     "write failed (os error 28)": "the disk is full (",
     "403 Client Error: Forbidden for url: https://index.example/": "refuses your credentials (PIP_INDEX_URL is 'A')",
     "HTTP status client error (401 Unauthorized) for url": "refuses your credentials",
-    "E: Version '1.0' for 'git' was not found": "no longer has your image's git 1.0",
+    "E: Version '1.0' for 'git' was not found": "no longer has git 1.0, which your image contains",
     "Failed to extract archive: numpy-2.whl": "has a damaged file (numpy-2.whl)",
     "ERROR: Wheel 'uv' located at /tmp/uv.whl is invalid.": "has a damaged file (uv)",
     "invalid peer certificate: UnknownIssuer": "the package index is not trusted (LAB_CA_BUNDLE adds 0 certificates)",

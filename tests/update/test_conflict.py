@@ -43,7 +43,7 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
 
     conflict = (
         "Dockerfile has a conflict between '<<<<<<<' and '>>>>>>>'. "
-        "Keep the right lines, delete these marks, then run 'git add Dockerfile'."
+        "Keep the correct lines, delete these marks, then run 'git add Dockerfile'."
     )
     assert refused(torn) == f"labdock: {conflict}"
     assert f"FIX   {conflict}" in torn.make("doctor", check=False).stdout.splitlines()

@@ -108,11 +108,12 @@ def reason(said: str, source: Source) -> str | None:
     if gone := found(r"^E: Version '(.*)' for '(.*)' was not found"):
         package = f"{gone[2]} {gone[1]}"
         if pinned and restored():
-            return f"the bundle in lab/bundle lacks {package}. Take the file compose.pins.yaml from the bundle."
+            fix = "Replace compose.pins.yaml with the file of this name from the bundle."
+            return f"the bundle in lab/bundle lacks {package}. {fix}"
         if pinned:
             return f"the Debian mirror no longer has the pinned {package}. Run 'make pin' to update compose.pins.yaml."
         rebuild = "Run 'docker compose build --no-cache', then 'make bundle'."
-        return f"{name} no longer has your image's {package}. {rebuild}"
+        return f"{name} no longer has {package}, which your image contains. {rebuild}"
     if pinned and found(r"unmet dependencies|held broken packages"):
         return "the versions in compose.pins.yaml do not fit together any more. Run 'make pin' to update them."
     if damaged := found(r"Failed to extract archive: (.*)|Wheel '(.*)' located at .* is invalid"):

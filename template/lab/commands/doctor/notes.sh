@@ -30,7 +30,7 @@ note_repositories() {
         name == "objects" || name == "commondir" { rest[folder] }
         END {
             for (folder in head) if (folder in rest) note(folder)
-            if (NR > most) print "note  notebooks/ and data/ contain more than " most " files, and only that many were searched for git repositories. To search all files, run \047find notebooks data -name .git -o -name HEAD\047."
+            if (NR > most) print "note  notebooks/ and data/ contain more than " most " files. The search for git repositories stopped after this number of files. To search all files, run \047find notebooks data -name .git -o -name HEAD\047."
         }'
 }
 

@@ -8,7 +8,7 @@ check_merged() {
         file=${file#./}
         case $file in
         *.rej) echo "$file contains a change that the update could not make in ${file%.rej}. Make this change by hand in ${file%.rej}, then run 'rm $file'." ;;
-        *) echo "$file has a conflict between '<<<<<<<' and '>>>>>>>'. Keep the right lines, delete these marks, then run 'git add $file'." ;;
+        *) echo "$file has a conflict between '<<<<<<<' and '>>>>>>>'. Keep the correct lines, delete these marks, then run 'git add $file'." ;;
         esac
     done
     git diff --name-only --relative --diff-filter=U 2>/dev/null | while read -r file; do

@@ -27,7 +27,7 @@ check_own_ids() {
     else
         return 0
     fi
-    echo "$name is '$(setting $name)', but this engine runs without root, so you could not delete the lab's files. Set LAB_UID=$1 and LAB_GID=$2 in .env."
+    echo "$name is '$(setting $name)', but this engine runs without root. With this id, you cannot delete the files that the lab writes. Set LAB_UID=$1 and LAB_GID=$2 in .env."
 }
 
 check_username() {
