@@ -32,7 +32,7 @@ EXPLAINED = {
     r"cannot delete the files that": "Files of another id would not belong to you on this machine.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp`, home and `/run/try` count as memory.",
     r"another folder|copied from": "If two folders share a LAB_NAME, Compose replaces the lab of one of them.",
-    r"refused to start": "The text after the colon is another message on this page. Follow its fix first.",
+    r"refused to start": "The text after 'refused to start:' is another message on this page. Follow its fix first.",
     r"does not answer": "The server hangs. A restart ends all notebook kernels and loses unsaved results.",
     r"would be lost": "Only `data/` and `notebooks/` are on your machine's disk.",
     r"not built: ": "The text after the colon is another message on this page. Follow its fix.",

@@ -63,7 +63,7 @@ def test_a_forwarded_host_hides_nothing(target: LabClient, name: str) -> None:
 
 @pytest.mark.attack(
     "Send another Host header and the token to every route and websocket",
-    "403 or 405. Two routes redirect to a path that refuses, and the route of the licenses never answers.",
+    "403 or 405. Two routes redirect to another path, which refuses the request. `/lab/api/licenses/` never answers.",
 )
 def test_every_route_looks_at_the_host(target: LabClient, registered: list[Route]) -> None:
     answers = sweep(target, registered, ["GET"], [("Host", "rebound.example"), bearer(target)])

@@ -63,8 +63,8 @@ def surprising(results: Results, *words: str) -> dict[str, str | None]:
 
 
 @pytest.mark.attack(
-    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family. Repeat this with extra bits in the number of "
-    "the family, which the Linux kernel ignores",
+    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family. Add bits that the Linux kernel ignores to the "
+    "number of the family",
     "Refused. Only AF_UNIX, AF_INET, AF_INET6 and the netlink protocol that lists network addresses are allowed.",
 )
 def test_rare_sockets_are_refused(results: Results) -> None:
@@ -86,7 +86,7 @@ def test_calls_of_another_kind_end_the_program(results: Results) -> None:
 
 
 @pytest.mark.attack(
-    "Make 50 more system calls: mounts, file handles, kernel keyrings, io_uring, eBPF, modules, clock, reboot",
+    "Make 49 more system calls: mounts, file handles, kernel keyrings, io_uring, eBPF, modules, clock, reboot",
     "Refused.",
 )
 def test_every_call_is_refused(results: Results) -> None:

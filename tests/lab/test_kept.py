@@ -91,6 +91,6 @@ def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
     """Two uids share the volume. If one makes the folder of the other, the lab refuses to start and names the fix."""
     fresh_lab.client().run("import os; os.mkdir('/var/lib/lab/9999')")
     done = become(fresh_lab, "9999:9999", check=False)
-    assert "labdock: the lab's own files for uid 9999 belong to uid 1000. Run 'make reset'" in done.stderr
+    assert "labdock: in the lab's volume, the folder for uid 9999 belongs to uid 1000. Run 'make reset'" in done.stderr
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING

@@ -1,4 +1,4 @@
-"""Writes bytecode for every Python module in a folder: `compile_bytecode.py FOLDER`.
+"""Writes bytecode for the Python modules in a folder, except tests: `compile_bytecode.py FOLDER`.
 
 The root filesystem is read-only, so Python cannot write bytecode when the lab runs. The bytecode does not depend on the
 dates of the files, nor on modules that were compiled before. If an earlier build compiled the same source at the same

@@ -1,4 +1,4 @@
-# Prints the notes of `make doctor`: facts that are not wrong settings.
+# Prints the notes of `make doctor`: messages that report no wrong setting.
 # shellcheck shell=sh
 
 print_notes() {
