@@ -166,7 +166,7 @@ def test_tomorrow_the_layers_are_the_same(fresh_project: Project, tmp_path: Path
     """The second build's programs see the next day. (Its base image has three more files.)"""
     fresh_project.environment["BUILDX_BAKE_ENTITLEMENTS_FS"] = "0"
     today = own_layers(fresh_project, tmp_path / "today", BASE)
-    # Debian, its bytecode, its modes; the server, the kernel's large packages, its other packages, the server's settings.
+    # Debian, its bytecode, its modes; the server, the kernel's large packages, its others, the server's settings.
     assert len(today) == 7
     assert own_layers(fresh_project, tmp_path / "tomorrow", tomorrow) == today
 
