@@ -166,8 +166,9 @@ def test_a_private_umask_builds_too(mutant: Project) -> None:
     for path in [mutant.folder, *mutant.folder.rglob("*")]:
         path.chmod(path.stat().st_mode & 0o700)
     if os.geteuid() == 0:  # the copy is root's, unlike what `make env` left
-        for folder in ("data", "notebooks", "secrets"):
-            os.chown(mutant.folder / folder, 1000, 1000)
+        for folder in (mutant.folder / name for name in ("data", "notebooks", "secrets")):
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, 1000, 1000)
     mutant.run("make", "up")
     mutant.run("make", "add", "PKG=humanize")
     mutant.run("make", "sbom")
