@@ -110,7 +110,8 @@ def test_a_notebook_that_fails_is_an_error(lab: Project) -> None:
     file.unlink()
 
 
-RARE = ("python-3.12", "minimal")  # these differ little from other cases, and tests/supply checks their locks
+# Nightly: these differ little from other cases, and tests/supply checks their locks.
+RARE = ("python-3.12", "python-3.14", "minimal", "science-full")
 
 
 @pytest.mark.parametrize(
