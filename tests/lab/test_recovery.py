@@ -99,7 +99,7 @@ def wrong_base(project: Project) -> None:
     ("spoil", "words"),
     [
         (full_disk, ("the disk is full", "docker system prune")),
-        pytest.param(no_network, ("cannot be reached", "HTTPS_PROXY in .env"), marks=pytest.mark.full),
+        pytest.param(no_network, ("cannot be reached", "HTTPS_PROXY"), marks=pytest.mark.full),
         pytest.param(wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1"), marks=pytest.mark.full),
         pytest.param(wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE"), marks=pytest.mark.full),
     ],
