@@ -1,5 +1,6 @@
 """The programs that the Dockerfile runs, each as a module: lab/build/*.py."""
 
+import os
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -71,8 +72,22 @@ def test_a_restored_project_uses_no_network(program: ModuleType) -> None:
     program.BUNDLE.mkdir()
     (program.BUNDLE / "SHA256SUMS").touch()
     found = program.python_settings([], program.CERTIFICATES)
-    assert found["PIP_NO_INDEX"] == found["UV_NO_INDEX"] == "1"
+    assert found["PIP_NO_INDEX"] == "1"
     assert found["PIP_FIND_LINKS"] == found["UV_FIND_LINKS"] == str(program.BUNDLE / "wheels")
+
+
+def test_uv_of_a_restored_project_asks_no_index(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The control: without a bundle, the command does not change."""
+    (tmp_path / "uv").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    program.BUNDLE.mkdir()
+    for printed in ("pip sync some.lock", "pip sync some.lock --no-index"):
+        assert program.run_and_explain("uv", "pip", "sync", "some.lock") == 0
+        assert capfd.readouterr().out == f"{printed}\n"
+        (program.BUNDLE / "SHA256SUMS").touch()
 
 
 def test_the_first_index_is_the_default_and_the_others_are_asked_first(program: ModuleType) -> None:

@@ -253,7 +253,7 @@ def test_make_test_runs_offline(restored: Project, alone: tuple[dict[str, str], 
     assert re.search(r"\d+ passed in", there(restored.make, "test").stdout)
     project = Project(restored.folder, {}, {**restored.environment, "PIP_RETRIES": "0"})
     for part, sentence in (
-        ("wheels/pytest-*.whl", "lab/bundle lacks packages of tests/requirements.lock. Make a new bundle."),
+        ("wheels/pytest-*.whl", "lab/bundle lacks packages of tests/requirements.lock. Make a new bundle "),
         ("SHA256SUMS", "pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL "),
     ):
         shutil.rmtree(restored.folder / ".venv-tests")

@@ -87,7 +87,7 @@ def resolve_here() -> dict[str, str]:
     """
     here = Path("here.lock")
     here.write_bytes(Path(LOCK).read_bytes())
-    layout = ("--generate-hashes", "--no-annotate", "--no-header")
+    layout = ("--generate-hashes", "--no-annotate", "--no-header", "--no-index")
     uv("pip", "compile", *layout, "--python", sys.executable, PROJECT, "--output-file", str(here))
     return dict(entries(here.read_text(encoding="utf-8")))
 

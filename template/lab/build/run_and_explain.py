@@ -57,7 +57,7 @@ def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
         found |= {"PIP_EXTRA_INDEX_URL": more, "UV_INDEX": more}
     if restored():
         wheels = str(BUNDLE / "wheels")
-        found |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "UV_NO_INDEX": "1", "UV_FIND_LINKS": wheels}
+        found |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "UV_FIND_LINKS": wheels}
     return found
 
 
@@ -148,6 +148,8 @@ def run_and_explain(*command: str) -> int:
     # apt and curl read the variables of a proxy in lower case only.
     proxies = {f"{name}_proxy": os.environ.get(f"{name.upper()}_PROXY", "") for name in ("http", "https", "no")}
     environment = {**os.environ, **proxies, **python_settings(addresses, CERTIFICATES)}
+    if command[0] == "uv" and restored():
+        command = (*command, "--no-index")  # uv has no variable for this
     with tempfile.TemporaryDirectory() as folder:
         if command[0].startswith("apt"):
             source = Source("the Debian mirror", "DEBIAN_MIRROR", masked(os.environ.get("DEBIAN_MIRROR", "")))
