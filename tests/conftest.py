@@ -186,9 +186,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shared.end()
 
 
+@pytest.hookimpl(trylast=True)  # after -m has left tests out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests that need an engine first, because they take longest. Short tests fill the gaps at the end."""
-    items.sort(key=lambda item: "engine" not in getattr(item, "fixturenames", ()))
+    """Tests that need an engine come first: they take longest, and the short ones fill the gaps at the end.
+
+    The first of them starts the engine and builds the image. The other workers run short tests until then.
+    """
+    long = [item for item in items if "engine" in getattr(item, "fixturenames", ())]
+    short = [item for item in items if "engine" not in getattr(item, "fixturenames", ())]
+    meanwhile = len(short) // 3 if long else 0
+    items[:] = [*long[:1], *short[:meanwhile], *long[1:], *short[meanwhile:]]
 
 
 @pytest.hookimpl(wrapper=True)
