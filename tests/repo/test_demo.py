@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support import shared
+from tests.support.project import Project
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -31,6 +34,7 @@ def test_demo_shows_the_report_twice_and_cleans_up(folder: Path) -> None:
     assert first.stdout.splitlines()[-1] == f"Address: {address}"
     assert requests.get(address, timeout=10).status_code == 200  # the login page
 
+    shared.leave(Project(folder, {}).compose_name())
     notebook = json.loads((folder / "notebooks/iris.ipynb").read_text())
     kinds = {
         kind for cell in notebook["cells"] for output in cell.get("outputs", []) for kind in output.get("data", {})

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tests.support import shared
 from tools.notebook import LabClient
 
 
@@ -115,6 +116,7 @@ class Project:
 
         If an image is removed while a build unpacks layers that both share, that build can fail.
         """
+        shared.leave(self.compose_name())
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "0", *options, check=False)
 
 
