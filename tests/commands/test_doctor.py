@@ -57,7 +57,7 @@ FIXED: dict[str, tuple[Callable[[Project], object], str]] = {
     "no folder": (lambda project: shutil.rmtree(project.folder / "data"), "data/ is missing"),
     "owner": (lambda project: os.chown(project.folder / "data", 77, 77), "data/ belongs to 77:77"),
     "mode": (lambda project: (project.folder / "notebooks").chmod(0o500), "the lab cannot write notebooks/"),
-    "token": (written("secrets/jupyter_token", "\ufeffshort\r\n"), "holds 5 characters"),
+    "token": (written("secrets/jupyter_token", "\ufeffshort\r\n"), "contains 5 characters"),
 }
 # No printed command fixes these, or not in seconds. The line says what to do.
 FOUND: dict[str, tuple[Callable[[Project], object], str]] = {
@@ -189,7 +189,7 @@ def test_a_missing_setting_is_no_problem(sound: Project) -> None:
 def test_doctor_stops_its_search_after_many_files(sound: Project, tmp_path: Path) -> None:
     program(sound, tmp_path, "find", "[ $1 = notebooks ] || exit 0; yes data/many | head -n ${MANY:-500001}")
     (note,) = doctor(sound)["note"]
-    assert "hold more than 500000 files" in note
+    assert "contain more than 500000 files" in note
     sound.environment["MANY"] = "500000"
     assert doctor(sound)["note"] == []
 

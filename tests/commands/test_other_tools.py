@@ -96,7 +96,7 @@ def test_env_doctor_and_help_print_the_same(engine: None, project: Project, path
         (project.folder / "requirements.lock").write_text(lock)
         printed.append(told)
     assert printed[0] == printed[1]
-    assert printed[0][-1].count("'LAB_") > 0 and "holds 5 characters" in printed[0][-1]
+    assert printed[0][-1].count("'LAB_") > 0 and "contains 5 characters" in printed[0][-1]
 
 
 @pytest.mark.full

@@ -317,10 +317,10 @@ NVIDIA = "{deploy: {resources: {reservations: {devices: [{driver: nvidia, count:
 @pytest.mark.parametrize(
     ("lab", "said"),
     [
-        ("{command: nothing}", "See the lines above"),  # ends at once, and would restart forever
+        ("{command: nothing}", "Read the lines above"),  # ends at once, and would restart forever
         pytest.param(
             "{healthcheck: {test: [CMD, 'false'], start_period: 0s, interval: 1s}}",
-            "See the lines above",
+            "Read the lines above",
             marks=pytest.mark.full,
         ),
         (NVIDIA, "no GPU. Install the NVIDIA Container Toolkit"),

@@ -182,7 +182,7 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     project.run("git", "config", name, value)
     project.set_env(LAB_GIT="./.git")
     said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
-    assert ("holds credentials" in said) is refused
+    assert ("contains credentials" in said) is refused
     assert "hunter2" not in said
     project.set_env(LAB_GIT="./nowhere")
     said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
