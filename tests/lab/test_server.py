@@ -121,14 +121,14 @@ def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, 
     length, check = '"$length" -lt 32', "if len(characters) < 32 or"
     checks, config = (lab.read(f"lab/server/{file}") for file in ("start_checks.sh", CONFIG))
     assert length in checks and check in config
-    layer = with_server(lab, tmp_path, "start_checks.sh", checks.replace(length, '"$length" -lt 0'))
+    layers = [with_server(lab, tmp_path, "start_checks.sh", checks.replace(length, '"$length" -lt 0'))]
     if not checked:
-        (tmp_path / "server" / CONFIG).write_text(config.replace(check, "if False and"))
+        layers.append(with_server(lab, tmp_path, CONFIG, config.replace(check, "if False and")))
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/jupyter_token").touch()
     file = "secrets/jupyter_token"
     secrets = {"services": {"lab": {"volumes": [f"{tmp_path / file}:/run/{file}:ro"]}}}
-    with beside(lab, tmp_path, layer, secrets) as twin:
+    with beside(lab, tmp_path, *layers, secrets) as twin:
         serves = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
         assert serves is not checked
         if serves:

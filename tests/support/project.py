@@ -95,7 +95,9 @@ class Project:
         return self.client()
 
     def compose_name(self) -> str:
-        """The project's name for Compose: the last LAB_NAME in .env, else the slug."""
+        """The project's name for Compose: the tests' own, else the last LAB_NAME in .env, else the slug."""
+        if name := self.environment.get("COMPOSE_PROJECT_NAME"):
+            return name
         env = self.folder / ".env"
         found = re.findall(r"^LAB_NAME=(.+)", env.read_text() if env.exists() else "", re.MULTILINE)
         return found[-1] if found else self.answers["project_slug"]
