@@ -301,7 +301,7 @@ def test_a_ca_bundle_outside_the_project_is_refused_under_selinux(
     file = shutil.copy(DATA / "nobodys-ca.pem", (sound.folder if inside else tmp_path) / "site.pem")
     program(sound, tmp_path, "getenforce", f"echo {state}")
     sound.set_env(LAB_CA_BUNDLE=str(file))
-    assert ("Copy the file into this folder" in "".join(problems(sound))) == refused
+    assert ("Copy the file into the project's folder" in "".join(problems(sound))) == refused
 
 
 # --- a running lab --------------------------------------------------------------------------------
