@@ -22,7 +22,7 @@ demo-render: .venv/ready
 demo-down: .venv/ready ## Stops the demo and removes its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
 
-test: .venv/ready ## Runs the most important tests of every layer (8 minutes)
+test: .venv/ready ## Runs the most important tests of every layer (11 minutes)
 	@$(call PYTEST,1200) -m "not full and not nightly"
 
 test-full: .venv/ready ## Runs the tests of rarer cases (25 minutes more)
@@ -31,7 +31,7 @@ test-full: .venv/ready ## Runs the tests of rarer cases (25 minutes more)
 test-nightly: .venv/ready ## Runs the tests that take hours: the largest environments, many builds
 	@$(call PYTEST,21600) --timeout=7200 -m nightly
 
-bench: .venv/ready ## Compares the lab with the naive image; writes docs/explanation/performance.md
+bench: .venv/ready ## Compares the lab with an image built in the usual way; writes docs/explanation/performance.md
 	@for what in images ablations limit labs packages saving; do $(VENV) -m benchmarks $$what || exit 1; done
 
 lint: .venv/ready ## Formats and checks every file, as CI does

@@ -26,11 +26,11 @@ class Row:
 
 
 ROWS = {
-    "cold": Row("Cold build", "s", ratio=0.6),
+    "cold": Row("Cold build", "s", ratio=0.7),
     "unchanged": Row("Build, nothing changed", "s", most=1),
     "notebook": Row("Build after editing a notebook", "s", most=1),
-    "added": Row("Build after adding a package", "s", ratio=0.25),
-    "unpacked": Row("Image, all files", "MB", ratio=0.65),
+    "added": Row("Build after adding a package", "s", ratio=0.3),
+    "unpacked": Row("Image, all files", "MB", ratio=1.1),
     "compressed": Row("Image, saved and compressed", "MB"),
     "cpu": Row("Processor time until `/api` answers", "s", ratio=0.65),
     "api": Row("`docker compose up` until `/api` answers", "s"),

@@ -98,7 +98,7 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "work to read only": (
         "lab",
-        {"volumes": [{"type": "bind", "source": "./data", "target": "/work/data", "read_only": True}]},
+        {"volumes": [{"type": "bind", "source": "./data", "target": "/srv/data", "read_only": True}]},
         "writable work",
     ),
     "port": ("lab", {"ports": ["127.0.0.1:0:22"]}, "one port, on loopback"),
