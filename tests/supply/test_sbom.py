@@ -138,9 +138,10 @@ def test_a_failure_leaves_nothing_behind(lab: Project, tools: str, tmp_path: Pat
 
 
 def containers(lab: Project) -> list[str]:
-    """Every container of the lab's image, running or not."""
+    """Every container of the lab's image by this name, running or not. (Other tests' labs may have the same image.)"""
     image = lab.config()["services"]["lab"]["image"]
-    return lab.run("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image}").stdout.split()
+    found = lab.run("docker", "ps", "--all", "--format", "{{.Image}} {{.ID}}").stdout.splitlines()
+    return [line for line in found if line.startswith(f"{image} ")]
 
 
 # --- the workflow's check ---------------------------------------------------------------------------
