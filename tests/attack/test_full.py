@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.attack.test_memory import restarts
+from tests.attack.test_memory import ends
 from tests.support.project import Project
 from tests.support.server_probes import refusal
 from tests.support.variants import beside
@@ -89,12 +89,12 @@ def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -
 
 @pytest.mark.full
 def test_more_than_the_memory_ends_the_kernel(lab: Project, tmp_path: Path) -> None:
-    """The control: files in these folders use memory. With less memory than that, there is no room."""
+    """The control: files in these folders use memory. With less memory, there is no room, not for a new kernel either."""
     with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ended = False
         with suppress(requests.RequestException), twin.client().kernel() as kernel:  # its shutdown fails then
             kernel.execute(f"folder = '/tmp'\n{FILL}")
-            restarts(kernel)
+            ends(kernel)
             ended = True
         assert ended

@@ -57,10 +57,15 @@ def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path)
         assert twin.container()["RestartCount"] == 0
 
 
-def restarts(kernel: KernelWebSocketClient) -> None:
+def ends(kernel: KernelWebSocketClient) -> None:
     """Wait until the server tells the browser that the kernel died and restarts."""
     while kernel.get_iopub_msg(timeout=60)["content"].get("execution_state") != "restarting":
         pass
+
+
+def restarts(kernel: KernelWebSocketClient) -> None:
+    """Wait until the kernel died and answers again."""
+    ends(kernel)
 
     def answers() -> bool:
         """Ask the kernel again: messages are lost until the server listens, so browsers repeat the question."""
