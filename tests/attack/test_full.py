@@ -89,7 +89,7 @@ def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -
 
 @pytest.mark.full
 def test_more_than_the_memory_ends_the_kernel(lab: Project, tmp_path: Path) -> None:
-    """The control: files in these folders use memory. With less memory, there is no room, not for a new kernel either."""
+    """The control: files in these folders use memory. With less memory, not even a new kernel has room."""
     with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         ended = False
