@@ -214,4 +214,5 @@ def test_constraints_are_the_versions_of_a_lock(
     monkeypatch.setattr(bundle, "LOCKS", tmp_path)
     lock = "a==1 ; sys_platform == 'win32' \\\n    --hash=sha256:00\nb==2 \\\n    --hash=sha256:11\n"
     (tmp_path / "x.lock").write_text(lock)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert Path(bundle.constraints("x.lock")).read_text() == "a==1 ; sys_platform == 'win32'\nb==2"

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -23,7 +24,7 @@ LOCKS = Path("/build")
 def constraints(lock: str) -> str:
     """Write a pip constraints file with the versions of a lock, without hashes. Return its path."""
     text = (LOCKS / lock).read_text(encoding="utf-8")
-    file = Path("/tmp", f"{lock}.txt")
+    file = Path(tempfile.gettempdir(), f"{lock}.txt")
     file.write_text("\n".join(re.findall(r"^([a-z0-9].*\S) *\\$", text, re.MULTILINE)), encoding="utf-8")
     return str(file)
 
