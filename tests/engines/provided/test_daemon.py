@@ -69,7 +69,8 @@ def short_path() -> Iterator[Path]:
 
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start an engine")
-def test_an_engine_starts_and_leaves_no_trace(short_path):
+def test_an_engine_starts_and_leaves_no_trace(engine: None, short_path: Path) -> None:
+    """The test copies the packages of the run's engine, which is ready by then."""
     root = short_path / "engine"
     ready = Daemon().packages
     if ready.exists():
