@@ -4,8 +4,8 @@
 # pinned IMAGE PACKAGES: the whole file; PACKAGES are lines of NAME=VERSION.
 pinned() {
     cat <<EOT
-# The base image and the versions of Debian packages for every build. \`make pin\` writes them here; commit this file.
-# Add nothing else: compose.yaml takes only the build arguments from here.
+# The base image and the versions of Debian packages for every build. \`make pin\` writes this file. Commit this file.
+# Do not add other lines: compose.yaml uses only the build arguments of this file.
 services:
   pinned:
     build:
