@@ -37,14 +37,14 @@ bench: .venv/ready ## Compares the lab with an image built in the usual way; wri
 lint: .venv/ready ## Formats and checks every file, as CI does
 	@.venv/bin/pre-commit run --all-files
 
-lock: .venv/ready ## Resolves every lock again; with NAME=server, only this lock
+lock: .venv/ready ## Resolves every lock again; NAME=server resolves only the lock of the server
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(VENV) -m tools.lock $(NAME)
 
 docs: .venv/ready ## Writes the generated tables of the docs, and the site (build/site)
 	@$(VENV) -m tools.reference
 	@$(VENV) -m zensical build --strict --clean
 
-release: .venv/ready ## Checks everything, moves CHANGELOG's "Unreleased" and commits: VERSION=1.2.3
+release: .venv/ready ## Checks everything, adds the version to CHANGELOG.md and commits; needs VERSION=1.2.3
 	@$(VENV) -m tools.release "$(VERSION)" $(CHECKS)
 
 engine: | python ## Starts a container engine if none answers (on Debian, as root)

@@ -48,7 +48,7 @@ FIXED: dict[str, tuple[Callable[[Project], object], str]] = {
         lambda project: (project.folder / "data").chmod(0o777),
         "every user of this machine can write",
     ),
-    "copied .env": (appended("LAB_NAME=iris-study-000000"), "belongs to the folder that this .env was copied from"),
+    "copied .env": (appended("LAB_NAME=iris-study-000000"), "belongs to another folder, because this .env is a copy"),
     "unknown setting": (appended("LAB_UDI=5"), "LAB_UDI in .env is not a setting"),
     "unknown, exported": (appended(" export LAB_UDI = 5"), "LAB_UDI in .env is not a setting"),
     "colon": (appended("LAB_UDI: 5"), "LAB_UDI in .env is not a setting"),
@@ -348,7 +348,7 @@ def test_a_port_that_another_lab_uses(lab: Project, tmp_path: Path) -> None:
     other = Project(tmp_path / "lab", lab.answers)
     (lab.folder / ".env").write_text(before)
     (copied,) = problems(other)
-    assert "belongs to the folder that this .env was copied from" in copied
+    assert "belongs to another folder, because this .env is a copy" in copied
     fix(other, copied)
     (used,) = problems(other)
     assert used.startswith(f"port {port} is used by container {lab.container()['Name'].lstrip('/')}. ")

@@ -108,7 +108,9 @@ def test_a_build_stays_on_what_was_pinned(
     assert f"Pinned in {PINS}: {base}@{digest}. Debian packages: 1. " in said
 
     project.environment["PYTHON_IMAGE"] = f"{base}@{digest}"
-    assert "compose.pins.yaml adds a digest too. Set PYTHON_IMAGE to a name" in project.make("up", check=False).stderr
+    assert (
+        "the digest comes from compose.pins.yaml. Set PYTHON_IMAGE to a name" in project.make("up", check=False).stderr
+    )
     project.environment["PYTHON_IMAGE"] = base
 
     # The registry and the mirror get newer versions, and keep the pinned ones.

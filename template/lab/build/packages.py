@@ -62,7 +62,7 @@ def listed() -> dict[str, Any]:
     except ValueError as error:  # no TOML, or no UTF-8
         raise Refused(f"{PROJECT} cannot be read ({error}; is a comma or a quotation mark missing?). {fix}") from None
     if not isinstance(found, dict):
-        raise Refused(f"{PROJECT} has no table [project], which names your packages. {fix}")
+        raise Refused(f"{PROJECT} has no table [project] with your packages. {fix}")
     return found
 
 

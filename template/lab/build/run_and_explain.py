@@ -108,8 +108,8 @@ def reason(said: str, source: Source) -> str | None:
     if gone := found(r"^E: Version '(.*)' for '(.*)' was not found"):
         package = f"{gone[2]} {gone[1]}"
         if pinned and restored():
-            fix = "Replace compose.pins.yaml with the file of this name from the bundle."
-            return f"the bundle in lab/bundle lacks {package}. {fix}"
+            replace = "Replace compose.pins.yaml with the file of this name from the bundle."
+            return f"the bundle in lab/bundle lacks {package}. {replace}"
         if pinned:
             return f"the Debian mirror no longer has the pinned {package}. Run 'make pin' to update compose.pins.yaml."
         rebuild = "Run 'docker compose build --no-cache', then 'make bundle'."

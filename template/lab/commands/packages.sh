@@ -1,5 +1,6 @@
 #!/bin/sh
-# Changes pyproject.toml and requirements.lock, both or neither: `packages.sh add|remove|lock|outdated`. PKG contains the names.
+# Changes pyproject.toml and requirements.lock; if one change fails, neither file changes: `packages.sh add|remove|lock|outdated`.
+# PKG contains the names.
 # uv does the work in the image `packages`, so this machine needs Docker only.
 set -eu
 . lab/commands/lib/all.sh

@@ -167,7 +167,9 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         target, number = Path(self._get_os_path(path)), model["chunk"]
         if model.get("type") != "file" or not isinstance(model.get("content"), str):
             kind = model.get("type")
-            raise HTTPError(400, f"'{path}' was sent in pieces, but its type is '{kind}'. Upload it as a file.")
+            raise HTTPError(
+                400, f"'{path}' has the type '{kind}', but only a file can be uploaded in pieces. Upload it as a file."
+            )
         try:
             data = model["content"].encode() if model.get("format") == "text" else base64.b64decode(model["content"])
         except ValueError as error:

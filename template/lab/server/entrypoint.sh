@@ -93,7 +93,7 @@ kept=/var/lib/lab/$uid
 [ -d "$kept" ] || mkdir -m 700 "$kept"
 owner=$(stat -c %u "$kept")
 [ "$owner" = "$uid" ] ||
-    refuse "in the lab's volume, the folder for uid $uid belongs to uid $owner. Run 'make reset' to delete them and start again."
+    refuse "in the lab's volume, the folder for uid $uid belongs to uid $owner. Run 'make reset' to delete all folders of this volume and start again."
 mkdir -p "$kept/lab" "$kept/.vscode-server" "$HOME/.jupyter" "$HOME/.ipython/profile_default"
 for path in .bash_history .ipython/profile_default/history.sqlite .jupyter/lab .vscode-server; do
     ln -sfn "$kept/${path##*/}" "$HOME/$path"

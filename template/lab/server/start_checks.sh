@@ -1,4 +1,4 @@
-# Checks user name, umask, front end and token, in the container (entrypoint.sh) and on the machine (lab/commands).
+# Checks user name, umask, front end and token, for entrypoint.sh and for the commands in lab/commands.
 # Each NAME_problem prints one line that says what is wrong and how to fix it, or nothing.
 # shellcheck shell=sh
 
@@ -11,7 +11,7 @@ username_problem() {
     if matches "$1" '[0-9]+'; then
         echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. Set it to a name with at least one letter in .env."
     elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
-        echo "JUPYTER_USERNAME is '$1', not a user name. Set it to a name of at most 32 letters, digits, '.', '_' or '-', but not to root, in .env."
+        echo "JUPYTER_USERNAME is '$1', not a user name. Set it in .env to a name of at most 32 letters, digits, '.', '_' or '-'. The name root is not allowed."
     fi
 }
 

@@ -23,7 +23,7 @@ check_env_name() {
     slug=$(default LAB_NAME)
     own=$slug-$(printf %06x $(($(checkout_number) % 16777216)))
     if matches "$name" "$slug-[0-9a-f]{6}" && [ "$name" != "$own" ]; then
-        echo "LAB_NAME is '$name', which belongs to the folder that this .env was copied from. Run '$(into_env "LAB_NAME=$own")' to set this folder's own name."
+        echo "LAB_NAME is '$name', which belongs to another folder, because this .env is a copy. Run '$(into_env "LAB_NAME=$own")' to set this folder's own name."
     fi
 }
 

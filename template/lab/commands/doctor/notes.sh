@@ -1,4 +1,4 @@
-# Prints the notes of `make doctor`: messages that report no wrong setting.
+# Prints the notes of `make doctor`: messages about results that need no fix.
 # shellcheck shell=sh
 
 print_notes() {
@@ -16,7 +16,7 @@ note_repositories() {
     find notebooks data -iname .git -print -prune -o -print 2>/dev/null | LC_ALL=C awk -v most=500000 '
         function note(path) {
             gsub(/[\001-\037\177]/, "?", path)
-            print "note  " path " is a git repository that code in the lab can write. If you did not create this repository, delete it and run no git in it."
+            print "note  " path " is a git repository that code in the lab can write. If you did not create this repository, run no git command in this folder, and delete the repository."
         }
         NR > most { exit }
         {

@@ -64,7 +64,7 @@ build_failure() {
     elif grep -q 'no space left on device' "$1"; then
         echo "the disk is full. Run 'docker system prune' to free space."
     elif grep -q 'invalid reference format' "$1"; then
-        echo "PYTHON_IMAGE is '$(setting PYTHON_IMAGE)', but compose.pins.yaml adds a digest too. Set PYTHON_IMAGE to a name without a digest in .env."
+        echo "PYTHON_IMAGE is '$(setting PYTHON_IMAGE)', but the digest comes from compose.pins.yaml. Set PYTHON_IMAGE to a name without a digest in .env."
     elif grep -q 'failed to resolve source metadata' "$1"; then
         image=$(sed -n 's/.*failed to solve: \(.*\): failed to resolve source metadata.*/\1/p' "$1" | tail -n 1)
         case $image in

@@ -1,4 +1,4 @@
-# Runs a command. A terminal shows the output at once. A pipe gets the output only if the command fails.
+# Runs a command and shows its output: on a terminal at once, in a pipe only if the command fails.
 # shellcheck shell=sh
 
 # show LOG COMMAND...: run the command and write its output to LOG. On a terminal, print each line at once. In a pipe,
