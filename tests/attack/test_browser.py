@@ -77,7 +77,7 @@ def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
 
 @pytest.mark.attack(
     "Read the API with another Origin header. Ask with OPTIONS whether another origin may read it (CORS)",
-    "404. No CORS header allows it.",
+    "404. No CORS header gives access to another origin.",
 )
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
@@ -196,7 +196,7 @@ def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> Non
 
 
 @pytest.mark.attack(
-    "Open an HTML or SVG file in a mount that runs code in the browser",
+    "In a mount, open an HTML or SVG file that runs code in the browser",
     "The browser runs the page in a sandbox, without access to the session.",
 )
 @pytest.mark.parametrize("path", ["/files/data/hostile.html", "/files/data/hostile.svg", FILES[1]])

@@ -69,7 +69,7 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "Fill /tmp, home, /run/lab and /run/try, which are in memory, at the same time",
+    "Fill all folders in memory at the same time: /tmp, home, /run/lab and /run/try",
     "The server keeps running and saves files. The full folders work again after files are deleted.",
 )
 def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def asked(lab: LabClient, *hosts: str, path: str = "/api/contents", headers: Hea
     return send(lab, "GET", path, [*(("Host", host) for host in hosts), *headers, bearer(lab)]).status
 
 
-@pytest.mark.attack("Send a Host header that is not the lab's", "400 or 403")
+@pytest.mark.attack("Send a Host header that is not a host name of the lab", "400 or 403")
 @pytest.mark.parametrize("kind", HOSTS)
 def test_a_foreign_host_is_refused(lab: Project, target: LabClient, kind: str) -> None:
     (network,) = lab.container()["NetworkSettings"]["Networks"].values()

@@ -91,7 +91,7 @@ def test_a_notebook_cannot_mark_itself_as_trusted(lab: Project, folder: Path) ->
 
 
 @pytest.mark.attack(
-    "Open a notebook with metadata that names a command, or a kernel in the notebook's folder",
+    "Open and convert a notebook. Its metadata names a command, and a kernel that is in the notebook's folder",
     "The server starts neither the command nor the kernel.",
 )
 def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:

@@ -53,7 +53,8 @@ def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.attack(
-    "Connect to another lab through its IP address, its name, and its port on every gateway", "The connection fails."
+    "Connect to another lab: to its IP address, to its name, and to its port on the address of every gateway",
+    "The connection fails.",
 )
 def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
     assert reached(lab, ways(neighbour, lab)) == []

@@ -119,7 +119,7 @@ PLACES = {
     "another user's home: ../jovyan-other/new": "../jovyan-other/new",
     "home: new": "new",
     "home through a mount: data/../new": "data/../new",
-    "a name that starts like a mount's: data-secret": "data-secret",
+    "a name that starts with a mount's name: data-secret": "data-secret",
     "a hidden file in home: .bashrc": ".bashrc",
     "a hidden folder in home: .ssh/authorized_keys": ".ssh/authorized_keys",
     "a hidden file in a mount: data/.hidden.txt": "data/.hidden.txt",

@@ -135,7 +135,7 @@ def obeyed(project: Project) -> set[str]:
 @pytest.mark.attack(
     "Leave settings, kernels, templates, modules, sitecustomize and .pth files in home, in every mount, in pip's "
     "folders and in the server's working folder",
-    "The next start of the server asks for the token and keeps every setting of the image.",
+    "At its next start, the server asks for the token and uses only the settings of the image.",
 )
 @pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
 def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
@@ -153,7 +153,7 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
 
 
 @pytest.mark.attack(
-    "Leave the same files from a notebook kernel of the running lab, then end the server",
+    "Write the same files from a notebook kernel of the running lab, then stop the server",
     "The result is the same.",
 )
 def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:

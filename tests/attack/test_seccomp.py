@@ -63,8 +63,8 @@ def surprising(results: Results, *words: str) -> dict[str, str | None]:
 
 
 @pytest.mark.attack(
-    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family. Add bits that the Linux kernel ignores to the "
-    "number of the family",
+    "Open sockets of AF_ALG, AF_VSOCK, AF_PACKET and every other family. Also add bits to the "
+    "number of the family. The Linux kernel ignores these bits",
     "Refused. Only AF_UNIX, AF_INET, AF_INET6 and the netlink protocol that lists network addresses are allowed.",
 )
 def test_rare_sockets_are_refused(results: Results) -> None:
@@ -77,7 +77,7 @@ def test_new_namespaces_are_refused(results: Results) -> None:
 
 
 @pytest.mark.attack(
-    "Make 32-bit and x32 system calls, to which the rules for 64-bit calls do not apply",
+    "Make 32-bit and x32 system calls. The rules for 64-bit calls do not apply to these calls",
     "The Linux kernel ends the program.",
 )
 def test_calls_of_another_kind_end_the_program(results: Results) -> None:

@@ -71,8 +71,8 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "privileged": ("lab", {"privileged": True}, "not privileged"),
     "capability": ("lab", {"cap_add": ["SYS_ADMIN"]}, "no capabilities"),
     "seccomp": ("lab", {"security_opt": ["seccomp=unconfined"]}, "the lab's seccomp profile"),
-    "AppArmor": ("lab", {"security_opt": ["apparmor=unconfined"]}, "AppArmor and SELinux as the engine has them"),
-    "SELinux": ("lab", {"security_opt": ["label=disable"]}, "AppArmor and SELinux as the engine has them"),
+    "AppArmor": ("lab", {"security_opt": ["apparmor=unconfined"]}, "AppArmor and SELinux are not turned off"),
+    "SELinux": ("lab", {"security_opt": ["label=disable"]}, "AppArmor and SELinux are not turned off"),
     "pid namespace": ("lab", {"pid": "host"}, "no host namespaces"),
     "ipc namespace": ("lab", {"ipc": "host"}, "no host namespaces"),
     "uts namespace": ("lab", {"uts": "host"}, "no host namespaces"),
@@ -121,8 +121,8 @@ ON_THE_ENGINE = [
 
 # Further checks that fail, because the engine itself turns off more for this mutant.
 CONSEQUENCES = {
-    "privileged": {"AppArmor and SELinux as the engine has them"},
-    "pid namespace": {"AppArmor and SELinux as the engine has them"},
+    "privileged": {"AppArmor and SELinux are not turned off"},
+    "pid namespace": {"AppArmor and SELinux are not turned off"},
 }
 
 

@@ -256,9 +256,7 @@ HARDENED: dict[str, Check] = {
     "no new privileges": lambda facts: "no-new-privileges:true" in facts.security,
     "the lab's seccomp profile": lambda facts: [o for o in facts.security if o.startswith("seccomp")] == [SECCOMP],
     # apparmor=, label= and systempaths= are the ways to turn off what the engine does by itself.
-    "AppArmor and SELinux as the engine has them": lambda facts: (
-        {*facts.security} <= {"no-new-privileges:true", SECCOMP}
-    ),
+    "AppArmor and SELinux are not turned off": lambda facts: {*facts.security} <= {"no-new-privileges:true", SECCOMP},
     "read-only root": lambda facts: facts.read_only,
     "limited processes": lambda facts: 0 < facts.processes <= 4096,
     "limited memory": lambda facts: facts.memory > 0,

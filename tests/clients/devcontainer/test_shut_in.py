@@ -78,7 +78,7 @@ def test_what_the_host_trusts_cannot_be_written(cli: Cli, fresh_copy: Project) -
 @pytest.mark.attack(
     "Search every file of the editor's container for the content of `.env` and of other files in `secrets/`. Repeat "
     "this after the host has replaced the files",
-    "No file contains it. Of `secrets/`, the container has only the token.",
+    "No file contains it. From `secrets/`, the container has only the token.",
 )
 def test_settings_and_secrets_cannot_be_read(cli: Cli, hidden: Project) -> None:
     assert inside(cli, hidden, READ) == ""
@@ -190,7 +190,7 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
 
 
 @pytest.mark.attack(
-    "Create a git repository, also a bare one, in a mount. Its settings name a program that git runs",
+    "In a mount, create a git repository or a bare git repository. Its settings name a program that git runs",
     "`make doctor` reports it.",
 )
 def test_a_planted_repository_is_reported(cli: Cli, fresh_copy: Project) -> None:
