@@ -96,7 +96,7 @@ def test_without_a_lab_it_says_how_to_start_one(fresh_project: Project) -> None:
     assert "labdock: the lab is not running. Start the lab with 'make up'." in done.stderr
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
     for line, test in ALONE.values():
         (fresh_project.folder / "compose.override.yaml").write_text(f"services:\n  lab:\n    {line}\n")

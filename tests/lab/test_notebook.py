@@ -111,7 +111,7 @@ def test_a_notebook_that_fails_is_an_error(lab: Project) -> None:
 
 
 # Nightly: these differ little from other cases, and tests/supply checks their locks.
-RARE = ("python-3.12", "python-3.14", "minimal", "science-full")
+RARE = ("python-3.12", "python-3.14", "minimal", "science-full", "spark")
 
 
 @pytest.mark.parametrize(

@@ -171,8 +171,8 @@ def test_a_private_umask_builds_too(mutant: Project) -> None:
             for path in (folder, *folder.rglob("*")):
                 os.chown(path, 1000, 1000)
     mutant.run("make", "up")
+    mutant.run("make", "sbom")  # before `add`, which would change the image
     mutant.run("make", "add", "PKG=humanize")
-    mutant.run("make", "sbom")
     assert "humanize==" in mutant.read("requirements.lock")
     assert (mutant.folder / "sbom.cdx.json").exists()
 
