@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,42 +39,42 @@ def hooks(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 # --- checkers of a rendered project -----------------------------------------------------------------
-def hook_of(name: str, *patterns: str) -> Any:
-    """A checker: the project's own hook `name`, on every file that matches `patterns`."""
+def checker(command: str, *patterns: str, named: bool = True) -> Callable[[Path], subprocess.CompletedProcess[str]]:
+    """Run `command`, or the project's own hook of this name, on the files that match `patterns`.
+
+    If several cases have the same files, these files are checked once in a run. If not `named`, the command finds the
+    files itself.
+    """
 
     def check(folder: Path) -> subprocess.CompletedProcess[str]:
-        files = sorted(
-            {str(path.relative_to(folder)) for pattern in patterns for path in folder.glob(pattern)} - {ANSWERS}
+        paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+        texts = {str(path.relative_to(folder)): path.read_text() for path in paths if path.name != ANSWERS}
+        words = shlex.split(hooks(folder)[command]["entry"] if command in hooks(folder) else command)
+        files = sorted(texts) if named else []
+
+        def run(result: Path) -> None:
+            done = tool(*words, *files, cwd=folder)
+            result.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+
+        return subprocess.CompletedProcess(
+            command, *json.loads(shared.once(f"checked-{shared.key(words, texts)}", run).read_text())
         )
-        return tool(*shlex.split(hooks(folder)[name]["entry"]), *files, cwd=folder)
 
     return check
 
 
-def shellcheck(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The project's hook. Scripts that are the same in several cases are checked once in a run."""
-    scripts = {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.glob("**/*.sh"))}
-    key = shared.key(hooks(folder)["shellcheck"]["entry"], scripts)
-
-    def check(path: Path) -> None:
-        done = hook_of("shellcheck", "**/*.sh")(folder)
-        path.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
-
-    return subprocess.CompletedProcess("shellcheck", *json.loads(shared.once(f"shellcheck-{key}", check).read_text()))
-
-
 CHECKERS = {
-    "hadolint": hook_of("hadolint", "Dockerfile"),
-    "shellcheck": shellcheck,
-    "yamllint": hook_of("yamllint", "**/*.yaml", "**/*.yml"),
-    "compose": hook_of("compose", "compose*.yaml"),
-    "ruff check": lambda folder: tool("ruff", "check", "--no-cache", ".", cwd=folder),
-    "ruff format": lambda folder: tool("ruff", "format", "--no-cache", "--check", ".", cwd=folder),
+    "hadolint": checker("hadolint", "Dockerfile"),
+    "shellcheck": checker("shellcheck", "**/*.sh"),
+    "yamllint": checker("yamllint", "**/*.yaml", "**/*.yml"),
+    "compose": checker("compose", "compose*.yaml"),
+    "ruff check": checker("ruff check --no-cache .", "pyproject.toml", "**/*.py", "**/*.ipynb", named=False),
+    "ruff format": checker("ruff format --no-cache --check .", "pyproject.toml", "**/*.py", "**/*.ipynb", named=False),
 }
 WORKFLOW_CHECKERS = {
-    "workflows": hook_of("workflows", ".github/workflows/*.yml"),
-    "dependabot": hook_of("dependabot", ".github/dependabot.yml"),
-    "zizmor": lambda folder: tool("zizmor", "--offline", "--no-progress", "--quiet", ".github", cwd=folder),
+    "workflows": checker("workflows", ".github/workflows/*.yml"),
+    "dependabot": checker("dependabot", ".github/dependabot.yml"),
+    "zizmor": checker("zizmor --offline --no-progress --quiet .github", ".github/**/*", named=False),
 }
 
 # What each checker must refuse: a file, a piece of it, and what takes its place.
