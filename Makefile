@@ -22,10 +22,10 @@ demo-render: .venv/ready
 demo-down: .venv/ready ## Stops the demo and removes its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
 
-test: .venv/ready ## Runs the most important tests of every layer (11 minutes)
+test: .venv/ready ## Runs the most important tests of every layer (13 minutes)
 	@$(call PYTEST,1200) -m "not full and not nightly"
 
-test-full: .venv/ready ## Runs the tests of rarer cases (40 minutes more)
+test-full: .venv/ready ## Runs the tests of rarer cases (45 minutes more)
 	@$(call PYTEST,3600) -m "full and not nightly"
 
 test-nightly: .venv/ready ## Runs the tests that take hours: the largest environments, many builds

@@ -11,6 +11,7 @@ SILENT = {
     "LICENSE": "The licence that you chose.",
     "README.md": "The purpose of the project, and the commands that start the lab.",
     "lab/README.md": "The manual of the lab.",
+    "lab/answers-file.txt": "The name of the file with your answers to Copier's questions.",
     "notebooks/README.md": "The page that the lab shows at the first visit.",
     "notebooks/*.ipynb": "An example notebook.",
     "requirements.lock": "Exact versions and hashes of your packages. `make add` and `make lock` write this file.",
@@ -21,7 +22,11 @@ SILENT = {
     "lab/locks/required-packages.txt": "Names of the packages that the lab needs in your lock.",
     "lab/runtime/*.pem": "An empty certificate file. The lab uses this file if LAB_CA_BUNDLE is not set.",
     "lab/runtime/seccomp.json": "The list of the system calls that programs in the lab can make.",
+    "lab/server/custom/custom.css": "The rule that hides buttons which fail without Panel's server extension.",
     "lab/server/kernels/*": "The command that starts a notebook kernel.",
+    "lab/server/labextensions/labdock/package.json": "The name of the lab's front-end extension.",
+    "lab/server/nbconvert/*": "The template of PDF and LaTeX exports, with fonts for more alphabets.",
+    "lab/server/templates/login.html": "The login page.",
     "lab/server/labconfig/*": "Default settings of JupyterLab.",
     "lab/server/workspace.json": "The files that JupyterLab opens on the first visit.",
 }
@@ -29,6 +34,11 @@ SILENT = {
 MADE = [
     (".env", "Your settings.", "`make env`"),
     ("secrets/jupyter_token", "The token: the password of the lab.", "the first start"),
+    (
+        "lab/locks/server-extensions.lock",
+        "Exact versions and hashes of the server extensions in `pyproject.toml`.",
+        "`make extend`",
+    ),
     ("lab/bundle/*", "The files of an unpacked bundle, for a build without a network.", "unpacking a bundle"),
     ("sbom.cdx.json, provenance.json", "The contents of the image, and the record of its build.", "`make sbom`"),
     ("NAME-bundle.tar", "A bundle: everything that is needed to run and rebuild the lab offline.", "`make bundle`"),

@@ -16,7 +16,7 @@ import jinja2
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = "3.12"
 # Files with packages that a lock leaves out, although another package requires them.
-EXCLUDES = {"server": ROOT / "locks/exclude.in", "dev": ROOT / "locks/exclude-dev.in"}
+EXCLUDES = {"server": ROOT / "template/lab/locks/excluded-packages.txt", "dev": ROOT / "locks/exclude-dev.in"}
 # Files that repeat versions of requirements-dev.lock. This repository's own workflows are not in the list, because the
 # workflow that runs `make lock` has no permission to change them.
 PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")

@@ -15,7 +15,7 @@ from pathlib import Path
 TOPICS = {
     "The container engine": ["lab/commands/lib/engine*", "lab/commands/lib/checks/engine*"],
     "Settings, folders and updates": ["lab/commands/lib/*", "lab/commands/doctor*"],
-    "Changing packages": ["lab/build/packages.py", "lab/commands/packages.sh"],
+    "Changing packages": ["lab/build/packages.py", "lab/build/compare_list.py", "lab/commands/packages.sh"],
     "Building the image": ["lab/build/*"],
     "Starting the lab": ["lab/commands/up.sh", "lab/commands/rotate.sh", "lab/commands/reset.sh", "lab/server/*.sh"],
     "Working in the lab": ["lab/server/*"],
@@ -30,7 +30,7 @@ EXPLAINED = {
     r"do not trust": "The file was damaged during the download, or someone changed it.",
     r"<<<<<<<": "`copier update` and you changed the same lines.",
     r"cannot delete the files that": "Files of another id would not belong to you on this machine.",
-    r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp`, home and `/run/try` count as memory.",
+    r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp` and home count as memory.",
     r"belongs to another folder": "If two folders share a LAB_NAME, Compose replaces the lab of one of them.",
     r"refused to start": "The text after 'refused to start:' is another message on this page. Follow its fix first.",
     r"does not answer": "The server hangs. A restart ends all notebook kernels and loses unsaved results.",
@@ -68,10 +68,12 @@ def messages(template: Path) -> dict[str, list[str]]:
 
 
 def of_file(path: str, file: Path) -> list[str]:
-    """The messages of one file; none for a file that is neither shell nor Python."""
+    """The messages of one file; none for a file that is not shell, Python or R."""
     text = "" if file.suffix in (".json", ".lock", ".pem") else file.read_text(encoding="utf-8")
     if file.suffix == ".py":
         return list(of_python(text))
+    if file.suffix == ".R":
+        return [tidy(found.replace("%s", "$_")) for found in re.findall(r'sprintf\("(labdock: .*?)"', text)]
     if file.suffix == ".sh" or text.startswith("#!/bin/sh"):
         return list(of_shell(text, checks=any(fnmatch(path, pattern) for pattern in CHECKS)))
     return []

@@ -14,7 +14,7 @@ from tests.support.variants import beside
 from tools.notebook import execute, text
 
 DISK = "/home/jovyan/data/disk"  # a small file system in place of the host's disk
-KEPT = "/var/lib/lab"  # a volume, here a small file system too
+KEPT, CACHE = "/var/lib/lab", "/var/cache/lab"  # volumes, here small file systems too
 FILL = """
 import os
 with open(f"{folder}/ballast", "wb", buffering=0) as file:
@@ -26,14 +26,14 @@ with open(f"{folder}/ballast", "wb", buffering=0) as file:
             full = os.strerror(error.errno)
 print(full)
 """
-IN_MEMORY = ["/tmp", "/home/jovyan", "/run/lab", "/run/try"]
+IN_MEMORY = ["/tmp", "/home/jovyan", "/run/lab"]
 NO_ROOM = "No space left on device"
 TEXT = {"type": "file", "format": "text", "content": "kept"}
 
 
 @pytest.fixture(scope="module")
 def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    small = [{"type": "tmpfs", "target": path, "tmpfs": {"size": "8m", "mode": 0o1777}} for path in (DISK, KEPT)]
+    small = [{"type": "tmpfs", "target": path, "tmpfs": {"size": "8m", "mode": 0o1777}} for path in (DISK, KEPT, CACHE)]
     with beside(lab, tmp_path_factory.mktemp("full"), {"services": {"lab": {"volumes": small}}}) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
@@ -41,9 +41,9 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, DISK])
+@pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, CACHE, DISK])
 @pytest.mark.attack(
-    "Fill /tmp, home, /run/lab, /run/try, /var/lib/lab or the disk to the last byte",
+    "Fill /tmp, home, /run/lab, /var/lib/lab, /var/cache/lab or the disk to the last byte",
     "The server keeps running and saves files in other folders. Writes to the full folder fail until files are "
     "deleted.",
 )
@@ -69,7 +69,7 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "Fill all folders in memory at the same time: /tmp, home, /run/lab and /run/try",
+    "Fill all folders in memory at the same time: /tmp, home and /run/lab",
     "The server keeps running and saves files. The full folders work again after files are deleted.",
 )
 def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """A notebook kernel tries to use all memory."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import nbformat
 import pytest
 import requests
 from jupyter_kernel_client import KernelWebSocketClient
@@ -14,7 +16,7 @@ from tests.support.waiting import until
 from tools.notebook import execute, text
 
 KERNEL = "kernels/python3/kernel.json"
-GUARD = '"choom", "-n", "1000", "--", '
+GUARD = '"choom", "-n", "1000",'
 HOG = "held = []\nwhile True: held.append(bytearray(16_000_000))"
 # Each worker is larger than a kernel and smaller than the server. By size alone, the server would end first.
 POOL = """
@@ -37,7 +39,7 @@ def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]
     """A copy of the shared lab with little memory."""
     kernel = lab.read(f"lab/server/{KERNEL}")
     assert GUARD in kernel
-    layers = [] if guarded else [with_server(lab, folder, KERNEL, kernel.replace(GUARD, ""))]
+    layers = [] if guarded else [with_server(lab, folder, KERNEL, kernel.replace(GUARD, GUARD.replace("1000", "0")))]
     with beside(lab, folder, *layers, LAB_MEMORY="512m") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         yield twin
@@ -45,27 +47,37 @@ def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]
 
 @pytest.mark.attack(
     "Use all memory in one notebook kernel",
-    "Only this kernel ends. The browser shows a message, and the kernel restarts. Other kernels keep running.",
+    "Only this kernel ends, and restarts. The cell, the log and `make doctor` say why. Other kernels keep running.",
 )
 def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin, twin.client().kernel() as other, twin.client().kernel() as hog:
         execute(other, "kept = 42")
-        hog.execute(HOG)
-        restarts(hog)
+        hog.execute("import os; os.kill(os.getpid(), 9)")
+        assert restarts(hog) == {}, "the control: this kernel ends for another reason"
+        cell = hog.execute(HOG)
+        said = "memory was full, so Linux ended {}. LAB_MEMORY is 512m. Load less data at once"
+        assert said.format("this notebook kernel") in restarts(hog)[cell]
+        assert re.search(said.format("the notebook kernel [0-9a-f-]{36}"), twin.logs())
+        note = "note  memory was full: since the lab's start, Linux ended 1 of its programs. LAB_MEMORY is '512m'."
+        assert note in twin.make("doctor", check=False).stdout
         assert text(execute(hog, "print('held' in globals())")) == "False\n"
         assert text(execute(other, "print(kept)")) == "42\n"
         assert twin.container()["RestartCount"] == 0
 
 
-def ends(kernel: KernelWebSocketClient) -> None:
-    """Wait until the server tells the browser that the kernel died and restarts."""
-    while kernel.get_iopub_msg(timeout=60)["content"].get("execution_state") != "restarting":
-        pass
+def ends(kernel: KernelWebSocketClient) -> dict[str, str]:
+    """Wait until the server tells the browser that the kernel died and restarts. Return what each cell printed."""
+    printed: dict[str, str] = {}
+    while (message := kernel.get_iopub_msg(timeout=60))["content"].get("execution_state") != "restarting":
+        if message["msg_type"] == "stream":
+            cell = message["parent_header"]["msg_id"]
+            printed[cell] = printed.get(cell, "") + message["content"]["text"]
+    return printed
 
 
-def restarts(kernel: KernelWebSocketClient) -> None:
-    """Wait until the kernel died and answers again."""
-    ends(kernel)
+def restarts(kernel: KernelWebSocketClient) -> dict[str, str]:
+    """Wait until the kernel died and answers again. Return what each cell printed."""
+    printed = ends(kernel)
 
     def answers() -> bool:
         """Ask the kernel again: messages are lost until the server listens, so browsers repeat the question."""
@@ -76,6 +88,7 @@ def restarts(kernel: KernelWebSocketClient) -> None:
         return True
 
     until(answers, "the kernel is back")
+    return printed
 
 
 @pytest.mark.full
@@ -84,8 +97,28 @@ def restarts(kernel: KernelWebSocketClient) -> None:
 )
 def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin:
-        assert twin.client().run(POOL) == "[-9]\n"
+        with twin.client().kernel() as pool:
+            assert text(execute(pool, POOL)) == "[-9]\n"
+            until(lambda: "memory was full, so Linux ended a program." in twin.logs(), "the log says it")
         assert twin.container()["RestartCount"] == 0
+
+
+@pytest.mark.full
+def test_make_run_says_which_notebook_used_all_memory(lab: Project, tmp_path: Path) -> None:
+    """The control: the notebook before it fails for another reason."""
+    sources = {"1-fails": "1 / 0", "2-hog": HOG}
+    files = [lab.folder / f"notebooks/{name}.ipynb" for name in sources]
+    for file, source in zip(files, sources.values(), strict=True):
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), file)
+    try:
+        with small(lab, tmp_path) as twin:
+            said = twin.make("run", check=False).stdout
+    finally:
+        for file in files:
+            file.unlink()
+    assert "FAIL  notebooks/1-fails.ipynb" in said
+    (line,) = (line for line in said.splitlines() if line.startswith("labdock: "))
+    assert line.startswith("labdock: memory was full while notebooks/2-hog.ipynb ran, so Linux ended a program.")
 
 
 @pytest.mark.full

@@ -72,11 +72,18 @@ WORST = "JUPYTER_CONFIG_DIR=/opt/labdock "
 KEPT = (".jupyter", ".local", ".config")  # folders of a home that survives a restart
 
 
+# Folders that a running lab can write. Those on volumes survive a restart.
+WRITABLE = (
+    *("/tmp", "/run/lab", "/run/lab/tmp", "/var/lib/lab/1000/lab"),
+    *(f"/var/cache/lab/1000/{name}" for name in ("", "cache", "cache/pip", "cache/fontconfig", "cache/torchinductor")),
+)
+
+
 @pytest.fixture
 def plant(lab: Project, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Plant every file in every place: in data/ and notebooks/, and in temporary folders.
 
-    The lab later mounts those folders as a home and a package folder that survive a restart.
+    The lab later mounts those folders as a home that survives a restart, and as packages in PYTHONPATH.
     """
     for place, files in (PLACES | {"site": MODULES}).items():
         top = lab.folder if place in ("data", "notebooks") else tmp_path
@@ -103,7 +110,11 @@ def started_over(lab: Project, folder: Path, guard: str = "", front_end: str = "
     The text `guard` is removed from the entrypoint.
     """
     kept = [f"{folder / name}:/home/jovyan/{name}" for name in KEPT if (folder / name).is_dir()]
-    here = {"working_dir": "/home/jovyan/notebooks", "volumes": [*kept, f"{folder / 'site'}:/run/try/site"]}
+    here = {
+        "working_dir": "/home/jovyan/notebooks",
+        "volumes": [*kept, f"{folder / 'site'}:/srv/site"],
+        "environment": {"PYTHONPATH": "/srv/site"},
+    }
     layers: list[dict[str, Any]] = [{"services": {"lab": here}}]
     if guard:
         entrypoint = lab.read("lab/server/entrypoint.sh")
@@ -159,11 +170,11 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
 def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
     places = {f"/home/jovyan/{place}": files for place, files in PLACES.items()}
     places |= {
-        "/run/try/site": MODULES,
-        "/run/try/share/jupyter": CONFIGURATION,
+        "/run/lab/try/site": MODULES,
+        "/run/lab/try/share/jupyter": CONFIGURATION,
         "/var/lib/lab/1000": CONFIGURATION | MODULES,
     }
-    places |= {place: CONFIGURATION | MODULES for place in ("/tmp", "/run/lab", "/var/lib/lab/1000/lab")}
+    places |= {place: CONFIGURATION | MODULES for place in WRITABLE}
     before = fresh_lab.client()
     before.run(f"""
 import pathlib

@@ -16,7 +16,7 @@ from tests.support.waiting import becomes, until
 
 DATA = ROOT / "tests/data"
 # `make test` runs these, `make test-full` the others.
-USUAL = {"umask", "copied .env", "token"}
+USUAL = {"token"}
 
 
 def appended(line: str) -> Callable[[Project], object]:
@@ -36,6 +36,7 @@ FIXED: dict[str, tuple[Callable[[Project], object], str]] = {
     "name": (appended("JUPYTER_USERNAME=A B"), "JUPYTER_USERNAME is 'A B'"),
     "port": (appended("JUPYTER_PORT=x"), "JUPYTER_PORT is 'x'"),
     "umask": (appended("LAB_UMASK=9"), "LAB_UMASK is '9'"),
+    "time zone": (appended("LAB_TZ=Europe/Stock holm"), "LAB_TZ is 'Europe/Stock holm'"),
     "ui": (appended("JUPYTER_UI=x"), "JUPYTER_UI is 'x'"),
     "memory": (appended("LAB_MEMORY=much"), "LAB_MEMORY is 'much'"),
     "no limit": (appended("LAB_MEMORY=0g"), "LAB_MEMORY is '0g'"),
@@ -57,6 +58,13 @@ FIXED: dict[str, tuple[Callable[[Project], object], str]] = {
     "no folder": (lambda project: shutil.rmtree(project.folder / "data"), "data/ is missing"),
     "owner": (lambda project: os.chown(project.folder / "data", 77, 77), "data/ belongs to 77:77"),
     "mode": (lambda project: (project.folder / "notebooks").chmod(0o500), "the lab cannot write notebooks/"),
+    "neighbour behind the proxy": (
+        lambda project: (
+            appended("HTTPS_PROXY=http://proxy.example:1\nNO_PROXY=.example")(project),
+            written("compose.override.yaml", "services: {db: {image: postgres}, lab: {}}")(project),
+        ),
+        "NO_PROXY is '.example' and lacks db, so requests to these services go to the proxy. Run ",
+    ),
     "token": (written("secrets/jupyter_token", "\ufeffshort\r\n"), "contains 5 characters"),
 }
 # No printed command fixes these, or not in seconds. The line says what to do.
@@ -134,6 +142,7 @@ def test_doctor_finds(sound: Project, fault: str) -> None:
     assert words in "".join(problems(sound))
 
 
+@pytest.mark.full
 def test_doctor_makes_every_check_if_compose_refuses_the_files(sound: Project) -> None:
     before = doctor(sound)["ok"]
     written("compose.override.yaml", "services: []")(sound)
@@ -187,7 +196,7 @@ def test_a_missing_setting_is_no_problem(sound: Project) -> None:
 
 @pytest.mark.full
 def test_doctor_stops_its_search_after_many_files(sound: Project, tmp_path: Path) -> None:
-    program(sound, tmp_path, "find", "[ $1 = notebooks ] || exit 0; yes data/many | head -n ${MANY:-500001}")
+    program(sound, tmp_path, "find", "[ $2 = notebooks ] || exit 0; yes data/many | head -n ${MANY:-500001}")
     (note,) = doctor(sound)["note"]
     assert "contain more than 500000 files" in note
     sound.environment["MANY"] = "500000"
@@ -326,6 +335,7 @@ def test_a_frozen_server_is_found_and_fixed(lab: Project) -> None:
     assert lab.client().run("print(1)") == "1\n"
 
 
+@pytest.mark.full
 def test_a_paused_lab_is_found_and_fixed(lab: Project) -> None:
     pause = ("docker", "pause", lab.container()["Id"])
     # The Linux kernel refuses while a process of the lab waits for the disk.

@@ -68,6 +68,7 @@ def path(engine: None, tmp_path: Path) -> str:
     return f"{folder}:{os.environ['PATH']}"
 
 
+@pytest.mark.full
 def test_the_tools_are_the_others(project: Project, path: str) -> None:
     """The control: a GNU option fails with them."""
     project.environment["PATH"] = path
@@ -76,6 +77,7 @@ def test_the_tools_are_the_others(project: Project, path: str) -> None:
     assert "awk version" in project.run("sh", "-c", "awk --version").stdout
 
 
+@pytest.mark.full
 def test_env_doctor_and_help_print_the_same(engine: None, project: Project, path: str) -> None:
     """Also with one problem of each kind for which `make doctor` uses a tool of the host."""
     usual, lock = project.environment, project.read("requirements.lock")

@@ -119,11 +119,33 @@ def test_no_script_asks_compose_for_the_image_of_one_service(rendered: Project) 
     assert asked.search("image=$(docker compose config --images lab | head -n 1)")
 
 
-def test_a_proxy_has_both_its_names(engine: None, project: Project) -> None:
-    """A process that the engine starts in the lab has only the environment that Compose gives it."""
-    proxies = {"HTTP_PROXY": "http://proxy:1", "HTTPS_PROXY": "http://proxy:2", "NO_PROXY": "here"}
-    project.environment |= proxies
-    environment = project.config()["services"]["lab"]["environment"]
-    assert {name: (environment[name], environment[name.lower()]) for name in proxies} == {
-        name: (value, value) for name, value in proxies.items()
-    }
+LOCAL = "localhost,127.0.0.1,::1"
+PROXIES = {"HTTP_PROXY": "http://proxy:1", "HTTPS_PROXY": "http://proxy:2", "NO_PROXY": "here"}
+
+
+@pytest.mark.parametrize("names", [[], *([name] for name in PROXIES), ["HTTP_PROXY", "HTTPS_PROXY"], [*PROXIES]])
+def test_only_a_proxy_that_is_set_reaches_builds_and_the_lab(engine: None, project: Project, names: list[str]) -> None:
+    """An empty variable would switch off the proxy of Docker's client. Each variable has both its names."""
+    project.environment |= dict.fromkeys(PROXIES, "") | {name: PROXIES[name] for name in names}
+    expected = {name: PROXIES[name] for name in names if name != "NO_PROXY"}
+    if names:
+        expected["NO_PROXY"] = f"{LOCAL},here" if "NO_PROXY" in names else LOCAL
+    services = json.loads(project.compose("--profile", "*", "config", "--format", "json").stdout)["services"]
+    for service in ("lab", "packages"):
+        found = services[service].get("environment") or {}
+        proxies = {name: value for name, value in found.items() if name.lower().endswith("_proxy")}
+        assert proxies == expected | {name.lower(): value for name, value in expected.items()}
+    for service in ("lab", "packages", "bundle"):
+        arguments = services[service]["build"]["args"]
+        assert {name: value for name, value in arguments.items() if "_PROXY" in name.upper()} == expected
+    assert not [name for name in services["prepare"]["environment"] if "_PROXY" in name.upper()]
+
+
+@pytest.mark.parametrize("file", ["", "site.pem"])
+def test_the_certificates_reach_the_lab_only_if_they_are_set(engine: None, project: Project, file: str) -> None:
+    """The service `packages` has no file with all certificates."""
+    project.environment["LAB_CA_BUNDLE"] = file
+    services = json.loads(project.compose("--profile", "*", "config", "--format", "json").stdout)["services"]
+    assert ("SSL_CERT_FILE" in services["lab"]["environment"]) is bool(file)
+    assert "SSL_CERT_FILE" not in (services["packages"].get("environment") or {})
+    assert services["lab"]["build"]["args"]["PYTHON_IMAGE"]  # the services still get what `make pin` writes

@@ -1,12 +1,27 @@
 """What `make up` and `make url` print: progress on a terminal, and the address last."""
 
 import os
+import re
 import subprocess
 from contextlib import suppress
 
 import pytest
+import requests
 
 from tests.support.project import Project
+
+
+def typed(project: Project, target: str) -> str:
+    """What a user sees who types `make TARGET` in a terminal."""
+    terminal, inside = os.openpty()
+    with subprocess.Popen(["make", target], cwd=project.folder, stdout=inside, stderr=inside):
+        os.close(inside)
+        shown = b""
+        with suppress(OSError):  # on Linux, reading fails after the last writer has closed the terminal
+            while data := os.read(terminal, 65536):
+                shown += data
+    os.close(terminal)
+    return shown.decode()
 
 
 def on_a_terminal(project: Project) -> tuple[str, str]:
@@ -61,6 +76,34 @@ def test_url_of_a_lab_that_runs(lab: Project) -> None:
     done = lab.make("url")
     assert done.stdout.splitlines()[-1] == f"Address: {lab.client().address}/lab"
     assert lab.client().token not in done.stdout
+
+
+def test_url_on_a_terminal_prints_a_link_that_logs_in(lab: Project) -> None:
+    """The link logs in, and the address of the page that opens does not contain the token."""
+    running = lab.client()
+    link = re.search(r"^Login:   (\S+)\r$", typed(lab, "url"), re.MULTILINE)
+    assert link and link[1].endswith(running.token)
+    browser = requests.Session()
+    page = browser.get(link[1], timeout=30)
+    assert page.url == f"{running.address}/lab"
+    assert browser.get(f"{running.address}/api/contents", timeout=30).status_code == 200
+    assert running.token not in lab.logs()
+
+
+def test_url_prints_no_link_for_a_token_that_would_need_escapes(lab: Project) -> None:
+    file = lab.folder / "secrets/jupyter_token"
+    token = file.read_bytes()
+    try:
+        file.write_bytes(b"&" * 32)
+        assert "Login:" not in typed(lab, "url")
+    finally:
+        file.write_bytes(token)
+
+
+@pytest.mark.full
+def test_up_prints_no_link_on_a_terminal(lab: Project) -> None:
+    """People copy the output of `make up` into reports."""
+    assert lab.client().token not in typed(lab, "up")
 
 
 def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:

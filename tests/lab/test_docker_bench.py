@@ -67,7 +67,7 @@ FORBIDDEN: dict[str, tuple[tuple[str, ...], str, str]] = {
         "ENV DB_PASSWORD=x\n",
     ),
     "5.23": (COMMANDS, r"\bexec\b.*--privileged", "docker compose exec --privileged lab sh\n"),
-    "5.24": (COMMANDS, r"\bexec\b.*(\s-u\b|--user\b)", "docker compose exec --user 0 lab sh\n"),
+    "5.24": (COMMANDS, r"\bexec\b(\s+--?[\w-]+)*\s+(-u|--user)\b", "docker compose exec --user 0 lab sh\n"),
 }
 
 

@@ -40,7 +40,6 @@ WATCHED = {
     "*.tmpfs.0.*": "a sized /tmp without programs",
     "*.tmpfs.1.*": "a sized private /run/lab without programs",
     "*.tmpfs.2.*": "a sized private home",
-    "*.tmpfs.3.*": "a sized private place to try packages",
     "*.volumes.*.type": "expected mounts only",
     "*.volumes.*.source": "expected mounts only",
     "*.volumes.*.target": "expected mounts only",
@@ -52,6 +51,7 @@ WATCHED = {
     "lab.restart": "back after an engine restart",
     "lab.depends_on.*": "waits for prepare",
     "lab.command": "serves",
+    "lab.shm_size": "shared memory up to the limit",
     "prepare.command": "only prepares",
     "prepare.network_mode": "no network",
 }
@@ -60,7 +60,7 @@ WATCHED = {
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
-    "*.environment.*_PROXY", "*.environment.*_proxy", "lab.environment.PIP_INDEX_URL",
+    "*.environment.TZ", "lab.environment.PIP_INDEX_URL",
 )  # fmt: skip
 
 # Case -> the service, the lines that it gets in addition or instead, and the check that must fail.

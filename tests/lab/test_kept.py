@@ -12,6 +12,8 @@ from tests.support.variants import beside, with_server
 
 SETTINGS = "../lab/api/settings/@jupyterlab/apputils-extension:themes"
 FILES = (".vscode-server/extensions.json", ".bash_history", "elsewhere")
+UNSET = "fatal: unable to read config file '/home/jovyan/.gitconfig': No such file or directory\n"
+IDENTITY = "user.name=Ada Lovelace\nuser.email=ada@lab.example\n"
 ENTRYPOINT = re.compile(r'(if \[ -e .*README.md" \]) && mkdir .*; then')
 FIND = f"""
 import json, pathlib
@@ -94,3 +96,48 @@ def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
     assert "labdock: in the lab's volume, the folder for uid 9999 belongs to uid 1000. Run 'make reset'" in done.stderr
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING
+
+
+# --- git's settings -----------------------------------------------------------------------------------
+def start_again(project: Project) -> None:
+    project.compose("rm", "--stop", "--force", "lab")
+    project.compose("up", "--detach", "--wait", "--no-build")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: the whole file is kept"])
+def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path: Path, spoilt: bool) -> None:
+    """An alias, a pager and an included file could run a program at the next start."""
+    entrypoint = lab.read("lab/server/entrypoint.sh")
+    removal = 'rm -rf "$kept/.gitconfig" "$kept/.gitconfig.lock"\n'
+    careless = re.sub(re.escape(removal) + ".*\n", "", entrypoint)
+    assert careless != entrypoint
+    layer = with_server(lab, tmp_path, "entrypoint.sh", careless if spoilt else entrypoint)
+    with beside(lab, tmp_path, layer) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        for setting in (
+            "user.name 'Ada Lovelace'",
+            "user.email ada@lab.example",
+            "alias.status '!touch /tmp/ran'",
+            "core.pager /home/jovyan/notebooks/pager",
+            "include.path /home/jovyan/notebooks/more",
+        ):
+            twin.shell(f"git config --global {setting}")
+        start_again(twin)
+        start_again(twin)  # what was kept once is kept again
+        assert (twin.shell("git config --global --list") == IDENTITY) is not spoilt
+
+
+@pytest.mark.full
+def test_the_lab_starts_whatever_is_left_in_place_of_gits_settings(lab: Project, tmp_path: Path) -> None:
+    """A named pipe would block a reader, and a link could lead to an endless file. After that, git keeps a name."""
+    with beside(lab, tmp_path) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        file = "/var/lib/lab/$(id -u)/.gitconfig"
+        for planted in ("mkfifo F", "ln -s /dev/zero F", "mkdir F", "echo [ >F; echo >F.lock"):
+            twin.shell(f"rm -rf {file}; {planted.replace('F', file)}")
+            start_again(twin)
+            assert twin.shell("git config --global --list 2>&1 || true") == UNSET, planted
+        twin.shell("git config --global user.name Ada")
+        start_again(twin)
+        assert twin.shell("git config --global user.name") == "Ada\n"

@@ -6,16 +6,15 @@ import os
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.cases import CASES, EXAMPLES, IMAGE_CASES, LARGE_CASES
+from tests.lab.test_first_examples import run_first_examples
+from tests.support import r_packages
 from tests.support.project import Project, Render
 from tests.support.requirements import require_python
 from tests.support.server_probes import get, page
@@ -37,15 +36,6 @@ ACCURATE = 0.9  # the lowest accuracy that a neural network must reach
 # Environment -> free bytes that a build needs on the engine's disk. The wheels of pytorch have 2.9 GB, and about 7 GB
 # when they are unpacked. The build cache, the stage, the layer and the image each contain a copy.
 ROOM = {"pytorch": 32e9}
-# Imports every module of the distributions NAMES; prints each distribution that has one.
-IMPORTS = """
-import importlib, importlib.metadata, re
-for module, distributions in importlib.metadata.packages_distributions().items():
-    found = {re.sub("[-_.]+", "-", name).lower() for name in distributions} & NAMES
-    if found and module.isidentifier():
-        importlib.import_module(module)
-        print(*found)
-"""
 
 
 def require_room(environment: str) -> None:
@@ -81,13 +71,6 @@ def run_and_check(project: Project) -> None:
     assert sorted((project.folder / "data").iterdir()) == before, "an example leaves nothing behind"
     owner = (project.folder / "notebooks").stat()
     assert (file.stat().st_uid, file.stat().st_gid) == (owner.st_uid, owner.st_gid)
-
-
-def import_packages(project: Project) -> None:
-    """Import each package of pyproject.toml, although some files are left out of the image."""
-    dependencies = tomllib.loads(project.read("pyproject.toml"))["project"]["dependencies"]
-    names = {canonicalize_name(Requirement(line).name) for line in dependencies}
-    assert names <= {*project.client().run(IMPORTS.replace("NAMES", repr(names))).split()}
 
 
 def test_the_notebook_runs_and_is_saved_on_the_host(lab: Project) -> None:
@@ -131,11 +114,13 @@ def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, cas
     project.up()
     assert version in project.client().run("import sys; print(sys.version)")
     assert version in project.shell("/opt/jupyter/bin/python -V")
-    import_packages(project)
+    run_first_examples(project)
     served = {extension["name"]: extension["load"] for extension in page(project.client())["federated_extensions"]}
     for name in {"@jupyter-widgets/jupyterlab-manager", *EXTENSIONS.get(case, ())}:
         assert get(project.client(), f"/lab/extensions/{name}/{served[name]}", project.client().token) == 200
     run_and_check(project)
+    if case == "r":
+        r_packages.check(project)
     project.down()
 
 

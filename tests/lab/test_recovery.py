@@ -47,6 +47,7 @@ def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None
     assert [answers(LabClient(new.address, token)) for token in (new.token, old.token)] == [200, 403]
 
 
+@pytest.mark.full
 def test_docker_start_without_the_token_fails(fresh_lab: Project) -> None:
     """The engine makes a folder instead of the token. `prepare` removes an empty folder, and refuses any other."""
     token, lab = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container()["Id"]
@@ -68,7 +69,8 @@ def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     before = contents(fresh_lab)
     fresh_lab.make("down")
     assert [left(fresh_lab, kind) for kind in ("container", "network")] == [[], []]
-    assert left(fresh_lab, "volume") == [f"{name_of(fresh_lab)}_kept"]  # the volume that `make reset` deletes
+    volumes = [f"{name_of(fresh_lab)}_{volume}" for volume in ("cache", "kept")]
+    assert sorted(left(fresh_lab, "volume")) == volumes  # `make reset` deletes them
     assert contents(fresh_lab) == before
 
 

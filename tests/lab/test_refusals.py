@@ -41,7 +41,7 @@ def test_the_check_itself_can_fail(lab: Project) -> None:
 
 # --- the engine -----------------------------------------------------------------------------------
 def test_no_docker(spoilt: Project, tmp_path: Path) -> None:
-    for name in ("sh", "make", "sed", "tail", "head", "cat", "tr", "cut", "id"):
+    for name in ("sh", "make", "sed", "tail", "head", "cat", "tr", "cut", "id", "uname", "rm"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
     path = os.environ["PATH"]
     spoilt.environment["PATH"] = str(tmp_path)
@@ -118,6 +118,7 @@ WRONG = [
         for value in ("root", "..", "-ada", "A B", "../../etc", "1234", "x:y", "a" * 33)
     ],
     ("LAB_UMASK", "9", "such as 022"),
+    *[("LAB_TZ", value, "such as Europe/Stockholm") for value in ("Europe/Nowhere", "../../etc/passwd", "a b")],
     ("JUPYTER_UI", "labs", "lab or notebook"),
     ("JUPYTER_BIND", "everywhere", "Fix .env"),
     # Without these checks, the engine would read 0, less than a byte, or a number that is too large as "no limit".
@@ -211,7 +212,7 @@ def test_the_entrypoint_refuses_what_compose_accepts(lab: Project, name: str, va
 @pytest.mark.parametrize(
     ("owner", "mode", "fix"),
     [
-        ("4321:4322", 0o755, "Set LAB_UID=4321 and LAB_GID=4322 in .env, or run 'sudo chown -R {lab} {folder}'"),
+        ("4321:4322", 0o755, "Set LAB_UID=4321 and LAB_GID=4322 in .env, or run 'sudo chown -R {lab} {folder}/'"),
         ("0:0", 0o755, "Run 'sudo chown -R {lab} data notebooks secrets'"),
         ("{lab}", 0o500, "Run 'chmod u+rwx {folder}'"),
     ],

@@ -25,8 +25,17 @@ WATCHED = {
     "ServerApp.root_dir": NO_START,
     "ServerApp.contents_manager_class": "saving elsewhere is refused",
     "FileContentsManager.delete_to_trash": "deleted is gone",
+    "ServerApp.kernel_spec_manager_class": "kernels of notebooks are not offered",
     "KernelManager.transport": "kernels use unix sockets",
     "ServerApp.terminado_settings": "terminals work",
+    "ServerApp.extra_template_paths": "the login page names the tokens file",
+    "LatexExporter.enabled": "exports without their programs are not offered",
+    "RSTExporter.enabled": "exports without their programs are not offered",
+    "ASCIIDocExporter.enabled": "exports without their programs are not offered",
+    "PDFExporter.enabled": "exports without their programs are not offered",
+    "WebPDFExporter.enabled": "exports without their programs are not offered",
+    "QtPDFExporter.enabled": "exports without their programs are not offered",
+    "QtPNGExporter.enabled": "exports without their programs are not offered",
     "LabServerApp.labextensions_path": "packages extensions come after the servers",
     "ResourceUseDisplay.mem_limit": "memory and its limit are shown",
     "ResourceUseDisplay.enable_prometheus_metrics": "nothing is counted each second",
@@ -43,8 +52,13 @@ UNSEEN = {
     "FileContentsManager.preferred_dir": "where the browser starts",
     "ServerApp.allow_root": "matters if uid 0 is mapped, as in tests/engines/rootless/test_mapped.py",
     "KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
+    "AsyncIOLoopKernelManager.restarter_class": "tests/attack/test_memory.py reads what it writes",
+    "ServerApp.kernel_websocket_connection_class": "tests/attack/test_memory.py reads what it writes",
     "NotebookNotary.db_file": "the default file is in a read-only folder; Jupyter then uses memory too, and warns",
     "NotebookNotary.secret": "in memory by the line above it",
+    "BaseFileIdManager.db_path": "only an extension uses it: tests/clients/browser/test_extensions.py",
+    "LabApp.custom_css": "only with a package: tests/clients/browser/test_extensions.py",
+    "SQLiteYStore.db_path": "only an extension uses it: tests/clients/browser/test_extensions.py",
     "LabApp.check_for_updates_class": "test_telemetry.py removes it",
 }
 # If one of these is removed, other probes fail too, so each is removed alone. All others are removed together.
@@ -106,6 +120,19 @@ def noticed(lab: Project, folder: Path, config: str) -> set[str]:
             return {NO_START}
         loud = ALARM.search(twin.logs())  # read the log before the probes run, because they cause warnings
         return misbehaving(twin.client()) | ({WARNS} if loud else set())
+
+
+@pytest.mark.full
+def test_without_the_settings_of_the_page_the_managers_are_shown(lab: Project, tmp_path: Path) -> None:
+    """The control of a probe that no setting of the server decides."""
+    with beside(lab, tmp_path, with_server(lab, tmp_path, "labconfig/page_config.json", "{}")) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        assert "managers that can change nothing are hidden" in misbehaving(twin.client())
+
+
+def test_a_kernel_that_a_notebook_installs_is_named_in_the_log(lab: Project) -> None:
+    assert PROBES["kernels of notebooks are not offered"](lab.client())
+    assert "labdock: the kernel 'mine' in your home is not offered" in lab.logs()
 
 
 @pytest.mark.full

@@ -22,7 +22,7 @@ from tools.demo import running_lab
 
 IN_PROJECT = [*(ROOT / "template").rglob("README.md"), *(ROOT / "template").rglob("README.md.jinja")]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *IN_PROJECT])
-LANGUAGES = {"sh", "powershell", "python", "ini", "text"}
+LANGUAGES = {"sh", "powershell", "python", "ini", "text", "yaml"}
 ADA = {"name": "iris-study-7c5a17", "port": "9791"}  # what `make env` chooses in /home/ada/iris-study
 COMMIT = "git init --quiet && git add --all && git commit --quiet --message start"
 DOWN = ("docker", "compose", "down", "--volumes", "--timeout", "0")
@@ -139,6 +139,7 @@ def in_lab(reader: Reader, script: str) -> str:
     return reader.run(f"docker compose exec --no-TTY lab sh -c {shlex.quote(script)}")
 
 
+@pytest.mark.full
 @pytest.mark.types("docs/tutorial/first-lab.md")
 def test_the_tutorial_leads_to_the_plot(reader: Reader) -> None:
     assert "Inst pipx" in reader.type(until="pipx install copier")
@@ -192,9 +193,13 @@ def test_mounts(reader: Reader) -> None:
     assert (reader.folder / "data/for-us").stat().st_gid == user.st_gid
     (reader.folder.parent / "measurements").mkdir()
     (reader.folder.parent / "measurements/today.csv").write_text("a,b\n")
-    reader.type()
+    reader.type(until="jovyan/measurements")
     assert in_lab(reader, "cat ~/measurements/today.csv") == "a,b\n"
     assert "Read-only" in in_lab(reader, "touch ~/measurements/new 2>&1 || true")
+    reader.type()
+    assert in_lab(reader, "cat ~/data/from-the-lab") == "hello\n"
+    for path in ("~/data", "/workspace/data"):
+        assert "Read-only" in in_lab(reader, f"touch {path}/new 2>&1 || true")
 
 
 @pytest.mark.nightly
@@ -205,6 +210,8 @@ def test_packages(reader: Reader) -> None:
     reader.type(until="make remove")
     assert in_lab(reader, 'python -c "import humanize" 2>&1 || echo gone').endswith("gone\n")
     reader.type(until="pip install")
+    assert re.search(r"^1\.\d+\.\d+$", reader.type(until="make extend"), re.MULTILINE)
+    assert "bash" in reader.type(until="bash_kernel").split()
     assert re.search(r"^jq-1\.\d", reader.type(), re.MULTILINE)
 
 

@@ -85,7 +85,7 @@ def test_the_page_lists_the_packages_of_each_environment() -> None:
     assert documented(PACKAGES.read_text(encoding="utf-8")) == rendered()
 
 
-@pytest.mark.parametrize("old", ["seaborn", "ipykernel | r-base", "iris.ipynb", "| `spark`"])
+@pytest.mark.parametrize("old", ["seaborn", "nbformat | r-base", "iris.ipynb", "| `spark`"])
 def test_a_wrong_line_of_the_list_is_noticed(old: str) -> None:
     text = PACKAGES.read_text(encoding="utf-8")
     assert old in text

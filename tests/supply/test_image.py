@@ -58,14 +58,18 @@ WORST = (
 # Text that protects nobody, or that other tests check: locks and hashes below, bytecode in test_bytecode.py,
 # differences between builds in test_verify.py, names and umask in tests/lab.
 NEUTRAL = (
-    *("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "COPY --chmod=644 ", "FROM build AS "),
+    *("ARG ", "ENV ", "WORKDIR ", "CMD ", "COPY --from=", "COPY --chmod=644 ", "FROM build AS ", "FROM compilers AS "),
     *(
         "uv venv ",
         "python ",
         "mkdir -p /usr/share/man/man1",
         "find /opt/jupyter -name '*.js.map'",
+        "/opt/venv/bin/python -IB /offer.py",
     ),
     *("mv /etc/", "ln -s ", "echo 'umask ", "git config --system ", "install -d -m 1777 /var/lib/lab"),
+    "if [ -e /etc/ssl/certs/java/cacerts ]",
+    *("localedef ", "rm -r /usr/share/i18n"),  # tests/lab/test_plots.py checks the locale
+    *("install -d /opt/labdock/bin", "for name in /usr/local/bin/pip3*"),
     "install -D -m 644 /dev/null /opt/labdock/migrated",  # without it, no lab starts
     *("--mount=type=secret,", "--mount=type=bind,", "--mount=type=cache,", "--mount=type=tmpfs,target=/var/cache"),
 )

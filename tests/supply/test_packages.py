@@ -76,6 +76,12 @@ REFUSED = {
     "no-such-package-at-all": "no package has the name 'no-such-package-at-all'. Look up the right name ",
     "numpy<2 pandas>=3": "no versions fit together: ",
     "": "no package is named. Run 'make add PKG=\"NAME\"'.",
+    "six @ git+https://github.com/OWNER/six@1.17": "'six@git+https://github.com/OWNER/six@1.17' is a repository, ",
+    "hg+http://h.example/six": "'hg+http://h.example/six' is a repository, which has no hash. Write the address of an ",
+    "./six-1.whl": "'./six-1.whl' is a file, which the build cannot read. Write an address that starts with https.",
+    "dist/six-1.whl": "'dist/six-1.whl' is a file, ",
+    "six @ file:///tmp/six-1.whl": "'six@file:///tmp/six-1.whl' is a file, ",
+    "six @ https://me:word@h.example/six-1.whl": "the address 'six@https://h.example/six-1.whl' contains a password, ",
     "--index=evil": "'--index=evil' is not a package name. Write NAME or NAME>=VERSION, in quotes.",
 }
 
@@ -113,8 +119,8 @@ def test_a_failure_leaves_nothing_behind(project: Project, tmp_path: Path, progr
 # By a part of pyproject.toml: what a user mistakenly wrote instead, and what the error says.
 MISTAKES = {
     b'"numpy",': (b'"numpy"', "cannot be read (Unclosed array (at line "),
-    b"[project]": (b"[tool.project]", "has no table [project], "),
-    b"[project]\n": (b"project = 5\n[other]\n", "has no table [project], "),
+    b"[project]": (b"[tool.project]", "has no table [project] with "),
+    b"[project]\n": (b"project = 5\n[other]\n", "has no table [project] with "),
     b"description = ": (b"description = \xff", "cannot be read ('utf-8' codec can't decode byte 0xff"),
 }
 
@@ -145,7 +151,8 @@ def changed(project: Project, text: bytes, command: str, **environment: str) -> 
     archive = io.BytesIO()
     lock = (project.folder / "requirements.lock").read_bytes()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, content in (("pyproject.toml", text), ("requirements.lock", lock), ("index", b"")):
+        empty = ("index", "server.lock", "server-extensions.lock", "excluded-packages.txt")
+        for name, content in (("pyproject.toml", text), ("requirements.lock", lock), *((name, b"") for name in empty)):
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))

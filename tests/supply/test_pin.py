@@ -69,7 +69,14 @@ def project(fresh_project: Project, base: str, mirror: tuple[Path, str]) -> Proj
     Its image has labdock-dummy and no environments, so a build takes seconds.
     """
     without_environments(fresh_project)
-    fresh_project.replace("Dockerfile", "git openssh-client", "labdock-dummy")
+    fresh_project.replace(
+        "Dockerfile",
+        "ca-certificates curl fonts-wqy-microhei git less locales nano openssh-client procps tzdata unzip wget",
+        "labdock-dummy",
+    )
+    fresh_project.replace(
+        "Dockerfile", "localedef --no-archive -i en_US -f UTF-8 en_US.UTF-8 && rm -r /usr/share/i18n", "true"
+    )
     fresh_project.environment |= {"PYTHON_IMAGE": base, "DEBIAN_MIRROR": mirror[1], "DEBIAN_SECURITY_MIRROR": ""}
     fresh_project.environment |= {"HTTP_PROXY": "", "HTTPS_PROXY": ""}
     return fresh_project
@@ -92,6 +99,15 @@ def test_a_new_project_has_the_file_without_pins(render: Render) -> None:
     project = render()
     script = f". lab/commands/lib/pins.sh; pinned '${{PYTHON_IMAGE:-{BASE}}}' ''"
     assert project.run("sh", "-euc", script).stdout == project.read(PINS)
+
+
+def test_the_file_has_a_list_for_the_packages_of_the_build(render: Render) -> None:
+    """The control: without such packages, it has no such list."""
+    project = render()
+    for build, expected in (("'gcc=1\nlibpq-dev=2'", "gcc=1 libpq-dev=2"), ("''", None)):
+        text = project.run("sh", "-euc", f". lab/commands/lib/pins.sh; pinned x 'git=1\njq=2' {build}").stdout
+        arguments = yaml.safe_load(text)["services"]["pinned"]["build"]["args"]
+        assert (arguments["DEBIAN_PINS"], arguments.get("DEBIAN_BUILD_PINS")) == ("git=1 jq=2", expected)
 
 
 @pytest.mark.nightly

@@ -107,6 +107,30 @@ def test_make_add_asks_the_index_too(built: tuple[Project, str]) -> None:
 
 
 @pytest.mark.nightly
+def test_a_package_from_an_address_has_a_hash_in_the_lock(built: tuple[Project, str], site: Site) -> None:
+    """The build takes the file from its address. The control: it refuses a file with another hash."""
+    project, _ = built
+    before = {name: project.read(name) for name in ("pyproject.toml", "requirements.lock")}
+    index = Path(project.environment["INDEX"])
+    line = wheel(index / "elsewhere", EXTRA)
+    (file,) = index.glob(f"elsewhere/simple/{EXTRA}/*.whl")
+    address = f"https://{site.address}/open/{file.relative_to(index)}"
+    try:
+        project.run("make", "add", f"PKG={EXTRA} @ {address}")
+        assert f'"{EXTRA} @ {address}"' in project.read("pyproject.toml")
+        assert f"{EXTRA} @ {address} \\\n    {line.split()[1]}" in project.read("requirements.lock")
+        assert f"{EXTRA}==1.0 (from {address})" in build(project, "lab")
+        project.replace("requirements.lock", line.split()[1], f"--hash=sha256:{'0' * 64}")
+        assert "does not match its hash in the lock" in build(project, "lab", check=False)
+        missing = address.replace("-1.0-", "-2.0-")
+        refused = said(project, "add", f"PKG={EXTRA} @ {missing}")
+        assert refused.startswith(f"labdock: {missing} answers '404 Not Found'. Check this address, ")
+    finally:
+        for name, text in before.items():
+            (project.folder / name).write_text(text)
+
+
+@pytest.mark.nightly
 def test_a_further_index_is_asked_first(built: tuple[Project, str], site: Site) -> None:
     project, _ = built
     before = [project.read(name) for name in ("pyproject.toml", "requirements.lock")]

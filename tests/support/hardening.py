@@ -27,6 +27,11 @@ SECCOMP_TEXT = f"seccomp={json.dumps(PROFILE, separators=(',', ':'))}"
 WORK = ("data", "notebooks")
 TOKEN = "secrets/jupyter_token"
 EMPTY_CA, EMPTY_GIT = "lab/runtime/empty-ca.pem", "lab/runtime/empty-git"
+# The image's variables for folders on the volume `cache`.
+FOLDERS = {
+    *("TMPDIR", "JOBLIB_TEMP_FOLDER", "DASK_TEMPORARY_DIRECTORY", "SCIKIT_LEARN_DATA", "NLTK_DATA", "KERAS_HOME"),
+    *("TFDS_DATA_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+}
 PRIVATE = {"mode=0700", "nosuid", "nodev"}  # the tmpfs options of a folder for the lab's user alone
 
 
@@ -54,6 +59,7 @@ class Facts:
     processes: int  # limits: 0 is none
     memory: int
     memory_and_swap: int
+    shared_memory: int
     cpu: int
     ulimits: dict[str, int]  # the hard limits
     logging: tuple[str, frozenset[str]]  # driver, names of its options
@@ -113,6 +119,7 @@ def of_config(service: Service) -> Facts:
         processes=get("pids_limit", 0),
         memory=int(get("mem_limit", 0)),
         memory_and_swap=int(get("memswap_limit", 0)),
+        shared_memory=int(get("shm_size", 0)),
         cpu=get("cpu_quota", 0),
         ulimits={name: hard(limit) for name, limit in get("ulimits", {}).items()},
         logging=(logging.get("driver", ""), frozenset(logging.get("options", {}))),
@@ -161,6 +168,7 @@ def of_container(seen: Inspect) -> Facts:
         processes=host.get("PidsLimit") or 0,
         memory=host.get("Memory") or 0,
         memory_and_swap=host.get("MemorySwap") or 0,
+        shared_memory=host.get("ShmSize") or 0,
         cpu=host.get("CpuQuota") or 0,
         ulimits={limit["Name"]: limit["Hard"] for limit in host["Ulimits"] or []},
         logging=(host["LogConfig"]["Type"], frozenset(host["LogConfig"]["Config"] or {})),
@@ -220,11 +228,15 @@ def work(facts: Facts, *places: str) -> dict[str, tuple[str, str]]:
 
 
 def lab_mounts(facts: Facts) -> bool:
-    """Exactly: data/ and notebooks/ in home and /workspace, the token, the volume, certificates, git's history."""
+    """Exactly: data/ and notebooks/ in home and /workspace, the token, the volumes, certificates, git's history."""
     found = sources(facts)
     # LAB_CA_BUNDLE and LAB_GIT in .env may name other files.
     certificates, history = found.pop("/run/ca.pem", None), found.pop("/workspace/.git", None)
-    own = {f"/run/{TOKEN}": ("bind", f"./{TOKEN}"), "/var/lib/lab": ("volume", "kept")}
+    own = {
+        f"/run/{TOKEN}": ("bind", f"./{TOKEN}"),
+        "/var/lib/lab": ("volume", "kept"),
+        "/var/cache/lab": ("volume", "cache"),
+    }
     return (
         found == {**work(facts, "/workspace"), **own}
         and certificates in (("bind", f"./{EMPTY_CA}"), ("bind", os.environ.get("LAB_CA_BUNDLE")))
@@ -277,10 +289,9 @@ HARDENED: dict[str, Check] = {
 # The services that see the user's work.
 AT_WORK: dict[str, Check] = {
     **HARDENED,
-    "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp", "/run/lab", "/run/try", facts.home},
+    "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp", "/run/lab", facts.home},
     "a sized private /run/lab without programs": lambda facts: private(facts, "/run/lab", "noexec"),
     "a sized private home": lambda facts: private(facts, facts.home, "exec"),
-    "a sized private place to try packages": lambda facts: private(facts, "/run/try", "exec"),
     "writable work": lambda facts: all(m.writable for path, m in facts.mounts.items() if path.endswith(WORK)),
 }
 
@@ -299,6 +310,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
         "waits for prepare": lambda facts: facts.waits_for == {"prepare:service_completed_successfully"},
         "serves": lambda facts: facts.command == ["serve"],
+        "shared memory up to the limit": lambda facts: facts.shared_memory == facts.memory,
     },
     "prepare": {
         **AT_WORK,
@@ -348,7 +360,8 @@ IMAGE: dict[str, Callable[[Inspect], bool]] = {
     "starts through the checks": lambda seen: seen["Config"]["Entrypoint"] == ["sh", "/opt/labdock/entrypoint.sh"],
     "nothing but paths and names in the environment": lambda seen: (
         {line.partition("=")[0] for line in seen["Config"]["Env"]}
-        <= {"PATH", "PYTHONPATH", "LANG", "GPG_KEY", "PYTHON_VERSION", "PYTHON_SHA256"}
+        <= {"PATH", "PYTHONPATH", "LANG", "GPG_KEY", "PYTHON_VERSION", "PYTHON_SHA256", *FOLDERS}
+        | {"BOKEH_RESOURCES", "PANEL_INLINE", "HOLOVIEWSRC", "MATPLOTLIBRC"}
     ),
 }
 

@@ -129,7 +129,9 @@ def request(folder: Path, *options: str | Path) -> None:
 def authority(folder: Path) -> Path:
     """Make a CA in `folder`. Returns its certificate."""
     ca = folder / "ca.pem"
-    is_ca = ("-addext", "basicConstraints=critical,CA:TRUE")
+    # Python 3.13 refuses a CA without these extensions.
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-addext", "subjectKeyIdentifier=hash")
+    is_ca = ("-addext", "basicConstraints=critical,CA:TRUE", *usage)
     request(folder, "-subj", "/CN=test CA", *is_ca, "-keyout", folder / "ca.key", "-out", ca)
     return ca
 
@@ -139,6 +141,7 @@ def signed(folder: Path, host: str) -> Path:
     own, key = folder / f"{host}.pem", folder / f"{host}.key"
     by_ca = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-subj", "/CN=index")
     names = ("-addext", "basicConstraints=CA:FALSE", "-addext", f"subjectAltName=DNS:{host}")
+    names += ("-addext", "authorityKeyIdentifier=keyid")
     request(folder, *by_ca, *names, "-keyout", key, "-out", own)
     own.write_text(own.read_text() + key.read_text())
     return own

@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 import websocket
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.notebook import LabClient
 
@@ -128,6 +129,11 @@ def nobody_sets_a_password(lab: LabClient) -> bool:
     return done.status_code < 500 and not enters(lab, log_in(lab, new))
 
 
+def the_login_page_names_the_tokens_file(lab: LabClient) -> bool:
+    page = requests.get(f"{lab.address}/login", timeout=30).text
+    return "cat secrets/jupyter_token" in page and "jupyter server list" not in page and "<script" not in page
+
+
 # --- files and kernels ----------------------------------------------------------------------------
 def saving_elsewhere_is_refused(lab: LabClient) -> bool:
     """Saving works in the mounts only, because a file elsewhere would be lost. So does renaming."""
@@ -163,6 +169,14 @@ def one_kernel_in_the_users_environment(lab: LabClient) -> bool:
     return list(kernels["kernelspecs"]) == ["python3"] and lab.run("import sys; print(sys.executable)") == (
         "/opt/venv/bin/python\n"
     )
+
+
+def kernels_of_notebooks_are_not_offered(lab: LabClient) -> bool:
+    """A notebook can install a kernel into home. The server starts kernels of the image only."""
+    lab.run("import os; assert os.system('python -m ipykernel install --user --name mine') == 0")
+    offered = lab.request("GET", "kernelspecs").json()["kernelspecs"]
+    lab.run("import pathlib, shutil; shutil.rmtree(pathlib.Path.home() / '.local/share/jupyter/kernels/mine')")
+    return "mine" not in offered
 
 
 def kernels_use_unix_sockets(lab: LabClient) -> bool:
@@ -215,7 +229,7 @@ def packages_extensions_come_after_the_servers(lab: LabClient) -> bool:
     return (
         len(names) == len(set(names))
         and "/opt/jupyter/share/jupyter/labextensions" in own
-        and last == "/opt/venv/share/jupyter/labextensions"
+        and last == "/opt/venv/share/jupyter/offered/labextensions"
         and all(folder.startswith(("/opt/", "/usr/")) for folder in own)
     )
 
@@ -229,6 +243,12 @@ def extensions_cannot_be_installed(lab: LabClient) -> bool:
     asked = requests.post(url, headers=token, json={"cmd": "install", "extension_name": "x"}, timeout=60)
     page = requests.get(f"{lab.address}/lab", headers=token, timeout=30).text
     return asked.status_code >= 400 and '"can_install": false' in page
+
+
+def managers_that_can_change_nothing_are_hidden(lab: LabClient) -> bool:
+    """The extension manager would ask to install extensions, and the plugin manager to turn off plugins."""
+    managers = {"@jupyterlab/extensionmanager-extension", "@jupyterlab/pluginmanager-extension"}
+    return managers <= {*page(lab)["disabledExtensions"]}
 
 
 def no_news_is_fetched(lab: LabClient) -> bool:
@@ -247,6 +267,21 @@ print(next(file.read_text().strip() for file in files if file.exists()))
     return 0 < shown["rss"] < shown["limits"]["memory"]["rss"] == int(lab.run(look))
 
 
+def exports_without_their_programs_are_not_offered(lab: LabClient) -> bool:
+    """Every export that the lab offers works. pandoc, TeX and a browser are not in the image."""
+    offered = lab.request("GET", "nbconvert").json().keys() - {"custom", "notebook"}
+    token = {"Authorization": f"token {lab.token}"}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), new_code_cell("1")], metadata=kernel)
+    lab.request("PUT", "contents/notebooks/export.ipynb", json={"type": "notebook", "content": notebook})
+    pages = {form: f"{lab.address}/nbconvert/{form}/notebooks/export.ipynb?download=true" for form in offered}
+    try:
+        works = {form: requests.get(page, headers=token, timeout=60).ok for form, page in pages.items()}
+    finally:
+        lab.request("DELETE", "contents/notebooks/export.ipynb")
+    return works == dict.fromkeys(("html", "markdown", "python", "script", "slides"), True)
+
+
 def nothing_is_counted_each_second(lab: LabClient) -> bool:
     metrics = requests.get(f"{lab.address}/metrics", headers={"Authorization": f"token {lab.token}"}, timeout=30)
     return metrics.ok and "total_memory_usage" not in metrics.text
@@ -263,10 +298,12 @@ PROBES: dict[str, Probe] = {
         websockets_ask_for_the_token,
         foreign_pages_open_no_websocket,
         nobody_sets_a_password,
+        the_login_page_names_the_tokens_file,
         saving_elsewhere_is_refused,
         deleted_is_gone,
         home_is_what_the_browser_sees,
         one_kernel_in_the_users_environment,
+        kernels_of_notebooks_are_not_offered,
         kernels_use_unix_sockets,
         terminals_work,
         pages_are_served,
@@ -274,8 +311,10 @@ PROBES: dict[str, Probe] = {
         packages_extensions_come_after_the_servers,
         language_servers_are_left_out,
         extensions_cannot_be_installed,
+        managers_that_can_change_nothing_are_hidden,
         no_news_is_fetched,
         memory_and_its_limit_are_shown,
+        exports_without_their_programs_are_not_offered,
         nothing_is_counted_each_second,
     )
 }

@@ -1,5 +1,6 @@
 """`copier update` renews the template's files. The user's files keep their edits, and deleted ones stay deleted."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -185,11 +186,28 @@ def test_an_update_brings_new_packages_of_the_server(old: Project) -> None:
     assert contents(old, *USER_FILES) == before
 
 
+def test_server_extensions_stay_and_make_up_says_that_they_no_longer_fit(old: Project) -> None:
+    """The newer release has another JupyterLab. Nothing of the template has the name of this lock."""
+    lock, check = "lab/locks/server-extensions.lock", ("sh", "-c", ". lab/commands/lib/all.sh; check_extensions")
+    (own,) = re.findall(r"^jupyterlab==\S+", old.read("lab/locks/server.lock"), re.MULTILINE)
+    (old.folder / lock).write_text(f"{own} \\\n    --hash=sha256:00\n")
+    old.commit()
+    before = old.read(lock)
+    assert old.run(*check).stdout == ""
+    update(old)
+    assert_updated(old)
+    assert old.read(lock) == before
+    (moved,) = re.findall(r"^jupyterlab==(\S+)", old.read("lab/locks/server.lock"), re.MULTILINE)
+    version = own.partition("==")[2]
+    sentence = f"{lock} does not fit the server: it has jupyterlab {version}, but the server has {moved}."
+    assert old.run(*check).stdout == f"{sentence} Run 'make extend'.\n"
+
+
 # --- the packages that the template needs ------------------------------------------------
 def needs(project: Project) -> list[str]:
-    """The lines of `make doctor` about the user's packages."""
+    """The line of `make doctor` about the packages that the lab needs."""
     said = project.make("doctor", check=False).stdout.splitlines()
-    return [line for line in said if "requirements.lock" in line]
+    return [line for line in said if re.search(r"requirements\.lock .* (which|that) the lab needs", line)]
 
 
 # Answers before the update, answers after it, and the package that the lab then needs.

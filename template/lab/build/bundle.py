@@ -3,7 +3,8 @@
     bundle.py PARTS
 
 BUNDLE_PACKAGES names Python packages. BUNDLE_SYSTEM names the Debian packages in the lab's image, as
-NAME:ARCHITECTURE=VERSION. The program downloads those that the base image lacks to PARTS/debs, a repository for apt.
+NAME:ARCHITECTURE=VERSION. The program downloads them, and those of this stage (DEBIAN_BUILD_PACKAGES), to PARTS/debs, a
+repository for apt. It leaves out those of the base image.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from pathlib import Path
 from run_and_explain import run_and_explain
 
 LOCKS = Path("/build")
+BASE = Path("/base")  # dpkg's list of the base image's packages
 
 
 def constraints(lock: str) -> str:
@@ -48,8 +50,11 @@ def build_requirements(source: Path) -> list[str]:
 def add_debs(debs: Path, installed: list[str]) -> None:
     """Download the Debian packages that the base image lacks, and write the list `Packages` for apt."""
     query = ("dpkg-query", "--show", "--showformat", "${Package}:${Architecture}=${Version}\n")
-    base = subprocess.run(query, check=True, text=True, capture_output=True).stdout.split()
-    missing = sorted({*installed} - {*base})
+    here, base = (
+        subprocess.run((*query, *option), check=True, text=True, capture_output=True).stdout.split()
+        for option in ((), ("--admindir", str(BASE)))
+    )
+    missing = sorted({*installed, *here} - {*base})
     for command in (("update", "-qq", "--error-on=any"), ("download", "-qq", *missing)):
         if status := run_and_explain("apt-get", *command):
             sys.exit(status)

@@ -4,6 +4,7 @@ The settings are the certificates, package index, Debian mirrors and proxy in .e
 command's output passes through, without credentials. If the command fails, the last line says why in one sentence.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,10 +18,39 @@ CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE; an empty file if LAB_CA
 INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL: a secret, because it may contain a password
 BUNDLE = Path("/bundle")
 SOURCES = Path("/etc/apt/sources.list.d")
+EXTENSIONS = Path("/build/server-extensions.lock")  # of the server, and only in the stage that installs the server
+# Each pattern fits a line that uv, pip or apt writes itself. uv indents the output of a package's own build. pip writes
+# this output, and the errors of an index, into its log, after the time.
 UNREACHABLE = (
-    r"could not resolve|could not connect|connection (refused|failed|reset|timed out)|timed? ?out|unreachable"
-    r"|name resolution|dns error|error sending request|failed to (establish|fetch)|unable to connect|proxy"
+    r"^  cause: (error sending request|operation timed out|dns error|tcp connect error|connection (reset|closed))"
+    r"|^\S+ Could not fetch URL \S+: connection error"
+    r"|^ERROR: Could not install packages due to an OSError: .*(Max retries exceeded|Connection broken|timed out)"
+    r"|^pip\._vendor\.urllib3\.exceptions\.(ReadTimeout|Protocol)Error"
+    r"|^E: Failed to fetch \S+ +(Could not (resolve|connect|wait)|Temporary failure resolving|Unable to connect"
+    r"|Cannot initiate|Connection (failed|timed out)|Error reading from server|Invalid response from proxy)"
 )
+STATUS = (  # an answer that is an error: its address and its HTTP status
+    r"^  cause: HTTP status \w+ error \((?P<status>\d+.*?)\) for url \((?P<url>\S+)\)",
+    r"^hint: An index.*? \((?P<url>\S+)\) .*?\b(?P<status>40[13] \w+)",
+    r"^\S+ Could not fetch URL (?P<url>\S+): (?P<status>40[137] .*?) for url",
+    r"^\S+ Could not fetch URL (?P<url>\S+): .*'too many (?P<status>\d+) error",
+    r"^E: Failed to fetch (?P<url>\S+)  (?P<status>\d{3}  .*?)(?: \[|$)",
+)
+CERTIFICATE = (
+    r"^  cause: invalid peer certificate"
+    r"|^\S+ Could not fetch URL \S+: There was a problem confirming the ssl certificate"
+    r"|^(ERROR|pip\._vendor\.urllib3\.exceptions\.\w+): .*CERTIFICATE_VERIFY_FAILED"
+    r"|^E: Failed to fetch \S+ +(Certificate verification failed|SSL connection failed: .*certificate)"
+)
+HASH = r"^  cause: Hash mismatch|^ERROR: .* DO NOT MATCH THE HASHES|^E: Failed to fetch .*Hash Sum mismatch"
+DAMAGED = r"^(?:error|  cause): Failed to extract archive: (.*)|^ERROR: Wheel '(.*)' located at .* is invalid"
+DISK_FULL = r"[:(\]] ?No space left on device\)?$|\(28: No space left on device\)|\[Errno 28\]|\(os error 28\)"
+UNMET = r"^The following packages have unmet dependencies|^E: Unable to (satisfy dependencies|correct problems)"
+MISSING = (  # a package that the source does not have
+    r"^ERROR: No matching distribution found for (.*)",
+    r"^  cause: Because (\S+) has no wheels with a matching",
+)
+MISSING_DEB = (r"^E: Unable to locate package (.*)", r"^E: Package '(.*)' has no installation candidate")
 
 
 @dataclass(frozen=True)
@@ -49,6 +79,7 @@ def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
     The first of `addresses` is the default index. pip and uv ask the other indexes before the default index.
     """
     found = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    found |= {"UV_NO_WRAP": "1"}  # `reason` reads whole lines
     if certificates.exists() and certificates.stat().st_size:
         found |= {"SSL_CERT_FILE": str(certificates), "PIP_CERT": str(certificates)}
     if addresses:
@@ -91,51 +122,128 @@ def use_mirrors(sources: Path) -> None:
     sources.write_text(text, encoding="utf-8")
 
 
+def build_error(said: str) -> tuple[str, str] | None:
+    """The package without a wheel whose own build failed, and the error of that build. None if there is none."""
+    built_by_uv = r"^error: Failed to .*?`(.*?)`\n  cause: The build backend returned an error\n"
+    if uv := re.search(built_by_uv, said, re.MULTILINE):
+        package, output = uv[1], said[uv.end() :].partition("\nhint: ")[0]
+    elif re.search(r"^error: (?:subprocess-exited|metadata-gener)\S+\n\s*× (?!pip subprocess)", said, re.MULTILINE):
+        package = (re.findall(r"^\S+ Removed (\S+) from \S", said, re.MULTILINE) or ["a package"])[-1]
+        output = re.split(r"\n\S+ +ERROR: \[", said.rpartition(" Running command ")[2])[0]
+    else:
+        return None
+    # The last error is often only the end of the chain: "command gcc failed".
+    lines = [re.sub(r"^\d{4}-\S+", "", line).strip() for line in output.splitlines()]
+    errors = [line for line in lines if re.search(r"\berror\b(?!s)", line, re.IGNORECASE)]
+    causes = [line for line in errors if re.search(r"fatal error:|error: (?!command )", line, re.IGNORECASE)]
+    return package, (causes or errors or [line for line in lines if line] or ["no error"])[-1][:200].rstrip(".")
+
+
+def bundled_files(lock: str) -> dict[str, str]:
+    """Address -> the URI of the bundle's file with the same hash, for each entry NAME @ ADDRESS of a lock."""
+    wanted = re.findall(r"^\S+ @ (\S+).*\n((?: .*\n?)+)", lock, re.MULTILINE)
+    if not wanted:
+        return {}
+    wheels = [path for path in (BUNDLE / "wheels").iterdir() if path.is_file()]
+    files = {hashlib.sha256(path.read_bytes()).hexdigest(): path.as_uri() for path in wheels}
+    hashes = [(address, each) for address, entry in wanted for each in re.findall(r"sha256:(\w+)", entry)]
+    return {address: files[each] for address, each in hashes if each in files}
+
+
+def with_bundled_files(lock: Path, folder: Path) -> str:
+    """The path of a copy of `lock` in `folder`, with the bundle's files instead of their addresses."""
+    text = lock.read_text(encoding="utf-8")
+    for address, file in bundled_files(text).items():
+        text = text.replace(f" @ {address}", f" @ {file}")
+    (folder / lock.name).write_text(text, encoding="utf-8")
+    return str(folder / lock.name)
+
+
 def reason(said: str, source: Source) -> str | None:
     """The reason why a command that uses `source` failed, read from its output `said`. None if it shows no reason."""
     name = "the bundle in lab/bundle" if restored() else source.name
-    pinned = os.environ.get("DEBIAN_PINS")
+    pinned = os.environ.get("DEBIAN_PINS") or os.environ.get("DEBIAN_BUILD_PINS")
+
+    def found(*patterns: str) -> re.Match[str] | None:
+        matches = (re.search(pattern, said, re.MULTILINE) for pattern in patterns)
+        return next((match for match in matches if match), None)
+
+    # The address of one file, for example an address in pyproject.toml. Its host may be another one than the index.
+    direct = found(r"Failed to fetch: (https?://\S+\.(?:whl|gz|zip))$", r"^error: Failed to .*?`\S+ @ (https?://\S+)`")
+    if direct and not restored():
+        name = direct[1]
     again = f"Try again. If the same error comes again, do not trust {name}."
 
-    def found(pattern: str) -> re.Match[str] | None:
-        return re.search(pattern, said, re.IGNORECASE | re.MULTILINE)
-
-    if found(r"no space left on device|os error 28"):
+    if found(DISK_FULL):
         free = shutil.disk_usage("/").free // 10**9
         return f"the disk is full ({free} GB are free). Run 'docker system prune' to free space."
-    if found(r"\b40[13] (error|client error|unauthorized|forbidden)"):
-        return f"{name} refuses your credentials ({source.setting} is '{source.address}'). Correct them in .env."
+    if failed := build_error(said):
+        package, error = failed
+        return (
+            f"{package} must be built from source, and its build failed with '{error}'. "
+            "If it needs Debian packages such as gcc, name them in DEBIAN_BUILD_PACKAGES in compose.override.yaml."
+        )
     if gone := found(r"^E: Version '(.*)' for '(.*)' was not found"):
         package = f"{gone[2]} {gone[1]}"
         if pinned and restored():
-            replace = "Replace compose.pins.yaml with the file of this name from the bundle."
-            return f"the bundle in lab/bundle lacks {package}. {replace}"
+            return (
+                f"the bundle in lab/bundle lacks {package}. "
+                "Replace compose.pins.yaml with the file of this name from the bundle."
+            )
         if pinned:
             return f"the Debian mirror no longer has the pinned {package}. Run 'make pin' to update compose.pins.yaml."
         rebuild = "Run 'docker compose build --no-cache', then 'make bundle'."
         return f"{name} no longer has {package}, which your image contains. {rebuild}"
-    if pinned and found(r"unmet dependencies|held broken packages"):
+    if pinned and found(UNMET):
         return "the versions in compose.pins.yaml do not fit together any more. Run 'make pin' to update them."
-    if damaged := found(r"Failed to extract archive: (.*)|Wheel '(.*)' located at .* is invalid"):
+    if EXTENSIONS.exists() and (two := found(r"you require (\S+)==(\S+) and \1==([^\s,]+),")):
+        both = "lab/locks/server.lock and lab/locks/server-extensions.lock"
+        return f"{both} have different versions: {two[1]} {two[2]} and {two[3]}. Run 'make extend'."
+    if damaged := found(DAMAGED):
         return f"{name} has a damaged file ({damaged[1] or damaged[2]}). {again}"
-    if found(r"certificate|self.signed|UnknownIssuer"):
+    if found(HASH):
+        return f"a downloaded file does not match its hash in the lock. {again}"
+    if restored():
+        if found(*MISSING, *MISSING_DEB, r"^(error|  cause): No solution found", r"^(E|error): Failed to (fetch|down)"):
+            return (
+                "the bundle in lab/bundle lacks a file that this step needs (see the lines above). "
+                "Make a new bundle. To build from the network, delete all files in lab/bundle except .gitkeep."
+            )
+        return None
+    if found(CERTIFICATE):
         certificates = source.certificates
         count = certificates.read_text(encoding="utf-8").count("BEGIN CERTIFICATE") if certificates.exists() else 0
         return (
             f"the certificate of {name} is not trusted (LAB_CA_BUNDLE adds {count} certificates). "
             "Set LAB_CA_BUNDLE in .env to a PEM file with your site's CA."
         )
-    if found(r"hash(es)? mismatch|do not match the hashes|hash sum mismatch"):
-        return f"a downloaded file does not match its hash in the lock. {again}"
-    if restored():
+    if answer := found(*STATUS):
+        status = " ".join(answer["status"].split())
+        if status.startswith("407"):
+            return (
+                f"your site's proxy refuses to connect to {name} ({status}). "
+                "Write your name and password into HTTP_PROXY and HTTPS_PROXY in .env."
+            )
+        if direct:
+            return f"{name} answers '{status}'. Check this address, and the credentials in PIP_INDEX_URL in .env."
+        if status.startswith(("401", "403")):
+            return f"{name} refuses your credentials ({source.setting} is '{source.address}'). Correct them in .env."
         return (
-            "the bundle in lab/bundle lacks a file that this step needs (see the lines above). "
-            "Make a new bundle. To build from the network, delete all files in lab/bundle except .gitkeep."
+            f"{name} answers '{status}' for {answer['url']}. Try again. "
+            f"If the same error comes again, correct {source.setting} in .env, which is '{source.address}'."
         )
     if found(UNREACHABLE):
-        fix = f"Set {source.setting}, or HTTP_PROXY and HTTPS_PROXY, in .env."
-        return f"{name} cannot be reached ({source.setting} is '{source.address}'). {fix}"
-    if missing := found(r"^ERROR: No matching distribution found for (.*)"):
+        if direct:
+            return f"{name} cannot be reached. Check this address, and PIP_INDEX_URL and HTTPS_PROXY in .env."
+        return (
+            f"{name} cannot be reached ({source.setting} is '{source.address}'). "
+            f"Set {source.setting}, or HTTP_PROXY and HTTPS_PROXY, in .env."
+        )
+    if insecure := found(r"^WARNING: The repository located at (\S+) is not a trusted or secure host"):
+        return f"pip refuses {insecure[1]}, because its address starts with http. Use https in PIP_INDEX_URL in .env."
+    if missing := found(*MISSING_DEB):
+        return f"{name} has no package '{missing[1]}'. Correct its name in compose.override.yaml."
+    if missing := found(*MISSING):
         look_up = "Check its name and versions in the package index."
         return f"{name} has no '{missing[1]}' for this platform and Python. {look_up}"
     return None
@@ -151,6 +259,9 @@ def run_and_explain(*command: str) -> int:
     if command[0] == "uv" and restored():
         command = (*command, "--no-index")  # uv has no variable for this
     with tempfile.TemporaryDirectory() as folder:
+        if restored():
+            own = {word for word in command if word.endswith("/requirements.lock")}
+            command = tuple(with_bundled_files(Path(word), Path(folder)) if word in own else word for word in command)
         if command[0].startswith("apt"):
             source = Source("the Debian mirror", "DEBIAN_MIRROR", masked(os.environ.get("DEBIAN_MIRROR", "")))
             environment |= apt_settings(Path(folder))
@@ -168,7 +279,7 @@ def run_and_explain(*command: str) -> int:
             said += masked(line)
             print(masked(line), end="", flush=True)
         if running.wait():
-            said += log.read_text(encoding="utf-8") if log.exists() else ""
+            said = (masked(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else "") + said
             why = reason(said, source) or f"'{masked(' '.join(command))}' failed. Read its error in the lines above."
             print(f"labdock: {why}", file=sys.stderr)
     return running.returncode

@@ -3,12 +3,15 @@
 # It holds the files that git would take, and never .env or secrets/. PKG="NAME ..." adds packages for a later `make add`.
 # WITH_DATA=yes adds the folder data/.
 set -eu
+. lab/commands/lib/lock.sh
+alone bundle
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh
 . lab/commands/lib/pins.sh
 . lab/commands/lib/sha256.sh
+. lab/commands/lib/copy_project.sh
 
-require check_engine check_buildkit check_index check_ca check_folders check_config check_sha256
+require check_engine check_buildkit check_path check_index check_ca check_folders check_config check_sha256
 
 slug=$(sed -n 's/^LAB_NAME=//p' sample.env)
 lab=$(image lab)
@@ -21,6 +24,7 @@ clean() {
     # shellcheck disable=SC2086 # names of images
     [ -z "$tags" ] || docker image rm $tags >/dev/null 2>&1 || true
     rm -rf "$work" "$file.new"
+    unlock
 }
 trap clean EXIT
 trap 'exit 130' HUP INT TERM
@@ -43,6 +47,7 @@ fi
 program compose_config.py arguments lab <"$work/config" >"$work/arguments"
 base=$(sed -n 's/^PYTHON_IMAGE=//p' "$work/arguments")
 pins=$(sed -n 's/^DEBIAN_PINS=//p' "$work/arguments")
+build_pins=$(sed -n 's/^DEBIAN_BUILD_PINS=//p' "$work/arguments")
 
 quietly "$work/log" build lab
 # shellcheck disable=SC2016 # dpkg's own variables
@@ -76,23 +81,13 @@ base=$base_image
 platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 CONTENTS
 
-# The project's files: in a git repository, all files that git does not ignore, else all files except those that find
-# leaves out here.
-if [ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-    git ls-files -z --cached --others --exclude-standard >"$work/found"
-else
-    find . \( -name .git -o -name __pycache__ -o -name .ipynb_checkpoints -o -path './.venv*' -o -path ./.bundle.new \
-        -o -path ./data -o -path './*-bundle.tar*' -o -name .DS_Store -o -path ./.sbom.new -o -path ./sbom.cdx.json \
-        -o -path ./provenance.json \) -prune -o ! -type d -print0 >"$work/found"
-fi
-[ "${WITH_DATA:-}" != yes ] || find data ! -type d -print0 >>"$work/found"
-xargs -0 -n 500 sh lab/commands/lib/copy_files.sh "$project" <"$work/found"
+copy_project "$project" "$work"
 # A restored project sets PYTHON_IMAGE to the bundle's base image. Offline, no registry can look up the digest of that
 # image, so the digest applies only if PYTHON_IMAGE is not set.
 case $base in
 *@*)
     default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)
-    pinned "\${PYTHON_IMAGE:-$default@${base#*@}}" "$pins" >"$project/compose.pins.yaml"
+    pinned "\${PYTHON_IMAGE:-$default@${base#*@}}" "$pins" "$build_pins" >"$project/compose.pins.yaml"
     ;;
 esac
 

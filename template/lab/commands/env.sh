@@ -40,6 +40,8 @@ esac
 git=
 if [ -d .git ] && [ -z "$(git_password .git)" ]; then
     git=./.git
+elif [ ! -d .git ] && git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    echo "The lab cannot show git's history here, because git's files are outside of this folder. LAB_GIT stays empty."
 fi
 number=$(checkout_number)
 name=$(default LAB_NAME)-$(printf %06x $((number % 16777216)))

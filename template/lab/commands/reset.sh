@@ -1,10 +1,14 @@
 #!/bin/sh
-# Deletes the volume with histories, JupyterLab's settings and VS Code's server, and starts the lab with an empty volume.
+# Deletes the volumes with histories, JupyterLab's settings, VS Code's server and caches, and starts the lab with empty volumes.
 set -eu
+. lab/commands/lib/lock.sh
+alone reset
 . lab/commands/lib/all.sh
 
 docker compose rm --stop --force lab
-volume=$(docker compose config --environment | sed -n 's/^COMPOSE_PROJECT_NAME=//p')_kept
-docker volume rm --force "$volume" >/dev/null ||
-    refuse "volume $volume is in use. Run 'docker ps --all --filter volume=$volume' to list its containers, remove them with 'docker rm', then run 'make reset' again."
+project=$(docker compose config --environment | sed -n 's/^COMPOSE_PROJECT_NAME=//p')
+for volume in "${project}_kept" "${project}_cache"; do
+    docker volume rm --force "$volume" >/dev/null ||
+        refuse "volume $volume is in use. Run 'docker ps --all --filter volume=$volume' to list its containers, remove them with 'docker rm', then run 'make reset' again."
+done
 exec sh lab/commands/up.sh

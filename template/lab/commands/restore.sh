@@ -1,6 +1,8 @@
 #!/bin/sh
 # Starts the lab from a bundle (`make bundle`) that was unpacked into this folder. Checks every file first. Needs no network.
 set -eu
+. lab/commands/lib/lock.sh
+alone restore
 . lab/commands/lib/all.sh
 . lab/commands/lib/sha256.sh
 
@@ -33,7 +35,7 @@ chmod -R a+rX lab/bundle # `make add` reads it as the lab's user, whatever your 
 docker load --quiet --input lab/bundle/images.tar
 [ -e .env ] || sh lab/commands/env.sh
 # The base image has another name in each bundle. All other lines of .env stay as they are.
-trap 'rm -f .env.new' EXIT
+trap 'rm -f .env.new; unlock' EXIT
 trap 'exit 130' HUP INT TERM
 cp -p .env .env.new # keeps owner and mode
 LC_ALL=C awk -v line="PYTHON_IMAGE=$(part base)" '

@@ -1,14 +1,23 @@
 #!/bin/sh
 # Replaces the token and ends every session. It stops the lab first, so the old token ends even if the start fails.
 set -eu
+. lab/commands/lib/lock.sh
 . lab/commands/lib/all.sh
 
+# stop_labs: stop every running lab of this folder.
+stop_labs() {
+    labs=$(running_labs) || refuse "the engine does not list its containers, so the old token still works. Run 'docker ps' to see the reason, then run 'make rotate' again."
+    for lab in $labs; do
+        docker stop "$lab" >/dev/null || refuse "the lab did not stop, so the old token still works. Run 'docker rm --force $lab', then 'make rotate' again."
+    done
+}
+
 require check_engine
-labs=$(running_labs) || refuse "the engine does not list its containers, so the old token still works. Run 'docker ps' to see the reason, then run 'make rotate' again."
-for lab in $labs; do
-    docker stop "$lab" >/dev/null || refuse "the lab did not stop, so the old token still works. Run 'docker rm --force $lab', then 'make rotate' again."
-done
+stop_labs
 rm -f secrets/jupyter_token || refuse "secrets/jupyter_token cannot be deleted. Run 'sudo rm secrets/jupyter_token', then 'make up'."
+# Another command may need minutes, so the old token ends first. A start that ran at the same time may still have read it.
+alone rotate
+stop_labs
 
 # An image that exists is started as it is: a build could fail.
 if docker image inspect "$(image lab)" >/dev/null 2>&1; then

@@ -8,7 +8,7 @@ require_running
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'end_run; exit 130' HUP INT TERM
-find notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC_ALL=C sort >"$work/notebooks"
+find -H notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC_ALL=C sort >"$work/notebooks"
 [ -s "$work/notebooks" ] || refuse "notebooks/ contains no notebook. Save a notebook in this folder first."
 
 # run NOTEBOOK: run it with the nbclient of the server's environment. JUPYTER_DATA_DIR is the folder with the kernels.
@@ -35,6 +35,7 @@ end_run() {
 }
 
 status=0
+ended=$(ended_by_memory)
 while IFS= read -r notebook; do
     [ ! -t 1 ] || printf 'run   %s\r' "$notebook" # the result overwrites this line
     if run "$notebook" >"$work/log" 2>&1; then
@@ -43,6 +44,10 @@ while IFS= read -r notebook; do
         status=1
         echo "FAIL  $notebook"
         tail -n 30 "$work/log"
+        before=$ended
+        ended=$(ended_by_memory)
+        problem="memory was full while $notebook ran, so Linux ended a program. LAB_MEMORY is '$(setting LAB_MEMORY)'. Load less data at once, or set LAB_MEMORY to more in .env and run 'make up'."
+        [ "$ended" = "$before" ] || echo "labdock: $problem"
     fi
 done <"$work/notebooks"
 exit $status

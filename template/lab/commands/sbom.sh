@@ -1,16 +1,18 @@
 #!/bin/sh
 # Writes the contents of the lab's image to sbom.cdx.json (CycloneDX), and the build record to provenance.json (SLSA).
 set -eu
+. lab/commands/lib/lock.sh
+alone sbom
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh
 
-require check_engine check_buildkit check_index check_ca check_config
+require check_engine check_buildkit check_path check_index check_ca check_config
 image=$(image lab)
 tools=$(image sbom)
 
 work=$(mktemp -d)
 container=
-trap '[ -z "$container" ] || docker rm --force "$container" >/dev/null; rm -rf "$work" .sbom.new' EXIT
+trap '[ -z "$container" ] || docker rm --force "$container" >/dev/null; rm -rf "$work" .sbom.new; unlock' EXIT
 trap 'exit 130' HUP INT TERM
 
 echo "Building the image and the tools that read it ..."

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Runs tests/ against the running lab, with the Python environment .venv-tests.
 set -eu
+. lab/commands/lib/lock.sh
+alone test
 . lab/commands/lib/all.sh
 
 require_running
@@ -27,4 +29,5 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
         -r tests/requirements.lock || refuse "$lacking"
     cp tests/requirements.lock .venv-tests/
 fi
+unlock # the tests do not change the project
 exec .venv-tests/bin/python -m pytest -p no:cacheprovider tests "$@"

@@ -2,16 +2,22 @@
 # Builds what changed, starts the lab, waits until the lab answers, and prints the address. With --no-build, it builds nothing. The
 # last line of the output is the error, if there is one.
 set -eu
+. lab/commands/lib/lock.sh
+alone up
 . lab/commands/lib/all.sh
 . lab/commands/lib/progress.sh
 . lab/commands/lib/start.sh
+. lab/commands/lib/mounts.sh
+. lab/commands/lib/replaced.sh
 
 engine=$(engine_kind)
-require check_merged check_engine check_compose_file check_ids check_username check_umask check_port check_ui check_limits \
-    check_index check_ca check_git check_folders check_config
+require check_merged check_engine check_compose_file
+check_env_values | sed 's/^/labdock: /' >&2 # the lab can start with such a value
+require check_path check_ids check_username check_umask check_time_zone check_port check_ui check_limits \
+    check_index check_ca check_git check_folders check_extensions check_config
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; unlock' EXIT
 trap 'exit 130' HUP INT TERM
 
 if [ "${1:-}" != --no-build ]; then
@@ -19,12 +25,31 @@ if [ "${1:-}" != --no-build ]; then
     show "$work/build" build || refuse_build "$work/build"
 fi
 
+check_list >"$work/list" & # it takes a second, and so does the start
+comparison=$!
+
 # The start makes a new token if there is none. A running server would not read it.
 [ -f secrets/jupyter_token ] || docker compose stop lab >/dev/null 2>&1 || true
 remove_refused
 
+# A start mounts the current files and folders.
+restarted=$(replaced)
+if [ -n "$restarted" ] || ! token_accepted; then
+    echo "The lab restarts, because these files or folders were replaced: ${restarted:-secrets/jupyter_token}" | tr '\n' ' ' >&2
+    echo >&2
+    docker compose stop lab >/dev/null 2>&1 || true
+fi
+
 before=$(docker compose ps --quiet --status running lab || true)
-if ! show "$work/start" start; then
+tries=1
+until show "$work/start" start; do
+    # Another `docker compose` command for this lab runs at the same time. So try again, up to five times.
+    if [ "$tries" -lt 5 ] && interrupted "$work/start"; then
+        tries=$((tries + 1))
+        echo "Another command changed the lab at the same time. Starting the lab again ..." >&2
+        sleep 1
+        continue
+    fi
     docker compose logs --no-log-prefix --tail 20 prepare lab >"$work/lab" 2>/dev/null || true
     reason=$(start_failure "$work/start" "$work/lab")
     if [ -z "$reason" ]; then
@@ -37,10 +62,12 @@ if ! show "$work/start" start; then
         failed=prepare
     fi
     # shellcheck disable=SC2086 # names of services
-    docker compose rm --stop --force $failed >/dev/null 2>&1 || true
+    interrupted "$work/start" || docker compose rm --stop --force $failed >/dev/null 2>&1 || true
     refuse "$reason"
-fi
+done
+[ -z "$restarted" ] || [ -z "$(replaced)" ] || refuse "$(unseen)"
 
-problem=$(check_packages)
-[ -z "$problem" ] || printf 'labdock: %s\n' "$problem" >&2
+wait "$comparison"
+{ check_packages && check_no_proxy && cat "$work/list"; } | sed 's/^/labdock: /' >&2
+note_read_only >&2
 sh lab/commands/url.sh

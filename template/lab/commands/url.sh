@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the lab's address and the path of its token.
+# Prints the lab's address and the path of its token. With --link on a terminal, it also prints a link that logs in.
 set -eu
 . lab/commands/lib/all.sh
 
@@ -11,4 +11,8 @@ lab) path=lab ;;
 *) path=tree ;;
 esac
 echo "Token:   in secrets/jupyter_token (the page asks for it once)"
+# The link contains the token. So it is not in the output of `make up`, which people copy, and not in a pipe or a log.
+if [ "${1:-}" = --link ] && [ -t 1 ] && token=$(cat secrets/jupyter_token) && matches "$token" '[A-Za-z0-9._~-]+'; then
+    echo "Login:   http://$address/login?next=/$path&token=$token"
+fi
 echo "Address: http://$address/$path"

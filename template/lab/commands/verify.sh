@@ -4,7 +4,7 @@ set -eu
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh
 
-require check_engine check_buildkit check_index check_ca check_config
+require check_engine check_buildkit check_path check_index check_ca check_config
 builds=${BUILDS:-2}
 whole_number "$builds" 2 99 || refuse "BUILDS is '$builds', not a number from 2 to 99. Run 'make verify BUILDS=2'."
 epoch=${SOURCE_DATE_EPOCH:-315532800} # date of every file: 1980-01-01, the earliest date in a zip archive

@@ -15,6 +15,7 @@ from pathlib import Path
 from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
 from jupyter_server.services.contents.fileio import AsyncFileManagerMixin
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from jupyter_server.utils import to_api_path
 from tornado.web import HTTPError
 from traitlets import default
 
@@ -22,19 +23,59 @@ MOUNTS = ("data", "notebooks")
 RUN = secrets.token_hex(4)  # part of each temporary file's name; a file with another value is left from a crash
 GIVEN_UP = 3600  # seconds without another piece until an upload is deleted
 OVERWRITING = "Overwriting %s directly. A crash could leave half a file. The file cannot be replaced: %s"
+# Errors of file systems that lack an operation, such as CIFS, sshfs and other FUSE file systems.
+LACKING = {errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EBADF}
+copystat = shutil.copystat
+
+
+@contextmanager
+def if_supported():
+    """Ignore an error that says that the file system lacks an operation. Others, such as a full disk, still raise."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
+
+
+def copy_properties(source, target, *, follow_symlinks=True):
+    """Copy the mode and the dates of a file, as far as the file system of `target` has them."""
+    with if_supported():
+        copystat(source, target, follow_symlinks=follow_symlinks)
+
+
+shutil.copystat = copy_properties  # shutil copies folders, and moves files between mounts, with this function
 
 
 class Replacing(AsyncFileManagerMixin):
     """Writes into the mounts only, and replaces files instead of rewriting them."""
 
     def check_mounted(self, os_path, status=400):
-        """Raise HTTP `status` unless `os_path`, every link followed, lies in a mount."""
+        """Raise HTTP `status` unless `os_path`, every link followed, lies in a mount. Raise 403 if it is read-only."""
         home = Path(self.root_dir)
         path = Path(os.path.normpath(os_path)).relative_to(home)
         if path.parts[:1] not in [(mount,) for mount in MOUNTS]:
             raise HTTPError(status, f"'{path}' would be lost when the lab stops. Save it in notebooks/ or data/.")
         if not any(Path(os_path).resolve().is_relative_to((home / mount).resolve()) for mount in MOUNTS):
             raise HTTPError(status, f"'{path}' is a link that leads out of notebooks/ and data/. Remove the link.")
+        self.check_writable(Path(os_path))
+
+    def check_writable(self, *paths):
+        """Raise HTTP 403 if one of `paths` is on a read-only mount."""
+        for path in paths:
+            if is_read_only(path):
+                raise HTTPError(403, read_only(path, self.root_dir))
+
+    @contextmanager
+    def perm_to_403(self, os_path=""):
+        """As Jupyter's own, and with a message for a read-only mount."""
+        try:
+            with super().perm_to_403(os_path):
+                yield
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            raise HTTPError(403, read_only(os_path or error.filename, self.root_dir)) from error
 
     @contextmanager
     def atomic_writing(self, os_path, text=True, encoding="utf-8", **kwargs):
@@ -45,6 +86,7 @@ class Replacing(AsyncFileManagerMixin):
         path = Path(os_path)
         if why := cannot_replace(path):
             self.log.warning(OVERWRITING, path, why)
+            self.use_atomic_writing = can_sync(path)  # Jupyter's own atomic writing needs fsync
             with super().atomic_writing(os_path, text=text, encoding=encoding, **kwargs) as file:
                 yield file
             return
@@ -61,26 +103,31 @@ class Replacing(AsyncFileManagerMixin):
     def put(self, file, path):
         """Replace `path` with `file`, which is open and written. If that fails, copy the content over."""
         file.flush()
-        if path.exists():
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
-        os.fsync(file.fileno())
         why = cannot_replace(path)
+        if path.exists():
+            with if_supported():
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+            if os.fstat(file.fileno()).st_mode != path.stat().st_mode:
+                why = "chmod failed"
+        with if_supported():
+            os.fsync(file.fileno())
         try:
             if not why:
                 Path(file.name).replace(path)
         except OSError as error:
-            if error.errno not in (errno.EBUSY, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS):
+            if error.errno not in {errno.EBUSY, errno.EXDEV, errno.EEXIST, *LACKING}:
                 raise
             why = error.strerror
         if why:
             self.log.warning(OVERWRITING, path, why)
             shutil.copyfile(file.name, path)
             return
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # or a power failure could take the rename back
-        finally:
-            os.close(folder)
+        with if_supported():  # you may lack the permission to read the folder
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # or a power failure could take the rename back
+            finally:
+                os.close(folder)
 
 
 class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
@@ -97,7 +144,7 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
 
     def unlink_link(self, path):
         """Remove `path` if it is a link. Jupyter makes no links here, and would write to the linked file."""
-        if path.is_symlink():
+        if path.is_symlink() and not is_read_only(path.parent):
             self.log.warning("Removing %s: it is a link, not a checkpoint", path)
             path.unlink()
 
@@ -143,7 +190,17 @@ class MountedContents(Replacing, AsyncLargeFileManager):
 
     async def rename_file(self, old_path, new_path):
         self.check_mounted(self._get_os_path(new_path.strip("/")))
+        self.check_removable(old_path)
         return await super().rename_file(old_path, new_path)
+
+    async def delete_file(self, path):
+        self.check_removable(path)
+        return await super().delete_file(path)
+
+    def check_removable(self, path):
+        """Raise HTTP 403 if `path` or its folder is read-only. Without this check, half a folder could be deleted."""
+        found = Path(self._get_os_path(path.strip("/")))
+        self.check_writable(found.parent, *([] if found.is_symlink() else [found]))
 
     async def _copy_dir(self, from_path, to_path_original, to_name, to_path):
         """Copy a folder, and copy each link as a link.
@@ -233,8 +290,34 @@ def beside(path):
 
 def discard(file):
     """Close a temporary file, and delete it if it has not replaced its target."""
-    Path(file.name).unlink(missing_ok=True)
-    file.close()
+    try:
+        file.close()  # first, because some file systems rename an open file that is deleted
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+def read_only(path, home):
+    """The message for a `path` on a read-only mount."""
+    path = to_api_path(str(path), home)
+    return f"'{path}' cannot be changed, because its folder is mounted read-only. Use a folder that can be changed."
+
+
+def is_read_only(path):
+    """Whether `path`, or the nearest of its parents that exists, is on a read-only mount."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return is_read_only(path.parent)
+
+
+def can_sync(path):
+    """Whether the file system of the file `path` has fsync."""
+    try:
+        with path.open("rb") as file:
+            os.fsync(file)
+    except OSError as error:
+        return error.errno not in LACKING
+    return True
 
 
 def cannot_replace(path):
@@ -250,7 +333,8 @@ def cannot_replace(path):
         return f"it belongs to {seen.st_uid}:{seen.st_gid}"
     if not os.access(path.parent, os.W_OK):
         return "its folder cannot be written"
-    # SELinux labels a new file by itself.
-    if [name for name in os.listxattr(path) if not name.startswith("security.")]:
-        return "it has extended attributes"
+    with if_supported():
+        # SELinux labels a new file by itself.
+        if [name for name in os.listxattr(path) if not name.startswith("security.")]:
+            return "it has extended attributes"
     return None

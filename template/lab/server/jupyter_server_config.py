@@ -3,14 +3,19 @@
 import os
 import secrets
 import sys
+import tempfile
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shutil import which
 
 from jupyter_core.paths import jupyter_path
 from jupyter_server.serverapp import ServerApp
 
 c = get_config()  # noqa: F821 (given by Jupyter)
-sys.path.append("/opt/labdock")  # for contents.py
+sys.path.append("/opt/labdock")  # for contents.py, kernelspecs.py, memory.py and panel_layout.py
 home = Path(os.environ["HOME"])
+tempfile.tempdir = "/tmp"  # the server uses no file of the volume to which TMPDIR leads
 
 # --- authentication -----------------------------------------------------------------------------------
 # An empty token would open the lab to everybody. So this process repeats the rule of start_checks.sh for the token.
@@ -46,35 +51,85 @@ c.ServerApp.root_dir = str(home)
 c.ServerApp.contents_manager_class = "contents.MountedContents"
 c.FileContentsManager.preferred_dir = "notebooks"
 c.FileContentsManager.delete_to_trash = False
+c.ServerApp.kernel_spec_manager_class = "kernelspecs.ImageKernelSpecs"
 c.KernelSpecManager.ensure_native_kernel = False
 c.KernelManager.transport = "ipc"  # sockets that only the lab's user can open, instead of ports
-# If memory runs out, Linux ends programs in terminals and notebooks (kernel.json) before the server. The shell is no
-# login shell, which would reset PATH.
-c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", "bash"]}
+# If a kernel ends because memory was full, the notebook and the log say so.
+c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
+c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
+# If memory runs out, Linux ends programs in terminals and notebooks (kernelspecs.py) before the server. Kernels that a
+# program in a terminal installs go to home. The shell is no login shell, which would reset PATH.
+shell = ["env", "-u", "JUPYTER_DATA_DIR", "JUPYTER_PATH=/opt/labdock", "bash"]
+c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", *shell]}
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 
 # --- front end ---------------------------------------------------------------------------------------
-# Front-end extensions of your packages, such as ipympl's. If a name exists twice, the lab uses the server's own
-# extension. The server serves no extension from home or from a mount, and loads no server extension of your packages.
-c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), "/opt/venv/share/jupyter/labextensions"]
+c.ServerApp.extra_template_paths = ["/opt/labdock/templates"]  # the login page
+# Front-end extensions of your packages that work alone, such as ipympl's (lab/build/offer.py). If a name exists twice,
+# the lab uses the server's own extension. The server serves no extension from home or from a mount, and loads no server
+# extension of your packages.
+offered = Path("/opt/venv/share/jupyter/offered")
+c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), str(offered / "labextensions")]
+
+
+def installed(name):
+    """Does the server's environment contain this package?"""
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
+for name in (offered / "left-out.txt").read_text(encoding="utf-8").split():
+    if not installed(name):
+        message = (
+            f"the front end does not load {name}, because the server's environment lacks this package. "
+            f"Run 'make extend PKG={name}'."
+        )
+        ServerApp.instance().log.warning("labdock: %s", message)
+
+# --- your server extensions (`make extend`) --------------------------------------------------------------
+# These extensions write files. By default, they would write them into folders that are read-only.
+c.BaseFileIdManager.db_path = ":memory:"
+c.SQLiteYStore.db_path = "/tmp/jupyter_ystore.db"
+# jupyter_lsp takes a second at start, and the image has no language server. Only jupyterlab-lsp needs it.
+language_servers = installed("jupyterlab-lsp")
+# Panel's front-end extension draws plots. It also adds buttons that fail without its server extension, and asks the
+# server for layouts. custom/custom.css hides the buttons, and panel_layout.py answers.
+panel_alone = (offered / "labextensions/@pyviz").exists() and not installed("panel")
+c.LabApp.custom_css = panel_alone
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": language_servers, "panel_layout": panel_alone}
+# The front end loads this plugin only with jupyterlab-lsp, and page_config.json turns it off otherwise.
+LSP = "@jupyterlab/lsp-extension"
+
+
+def page_config(handler, config):
+    """The settings of the page, which Jupyter gives to this function."""
+    disabled = config.get("disabledExtensions", [])
+    return config | {"disabledExtensions": [name for name in disabled if name != LSP]}
+
+
+if language_servers:
+    c.ServerApp.tornado_settings = {"page_config_hook": page_config}
+
+
+# --- reports -----------------------------------------------------------------------------------------
+# "Save and Export Notebook As" offers an export only if its programs are in the image.
+c.LatexExporter.enabled = which("pandoc") is not None
+c.RSTExporter.enabled = which("pandoc") is not None
+c.ASCIIDocExporter.enabled = which("pandoc") is not None
+c.PDFExporter.enabled = which("pandoc") is not None and which("xelatex") is not None
+c.WebPDFExporter.enabled = False  # needs a browser in the lab
+c.QtPDFExporter.enabled = False
+c.QtPNGExporter.enabled = False
 
 
 # --- status bar --------------------------------------------------------------------------------------
-def memory_limit():
-    """Memory limit of the container in bytes, from cgroups v2 or v1; 0 without a limit."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        file = Path("/sys/fs/cgroup", name)
-        if file.exists() and (limit := file.read_text().strip()).isdigit():
-            return int(limit) if int(limit) < 2**60 else 0  # in v1, a huge number means 'no limit'
-    return 0
-
-
-c.ResourceUseDisplay.mem_limit = memory_limit()
+c.ResourceUseDisplay.mem_limit = import_module("memory").limit()
 c.ResourceUseDisplay.enable_prometheus_metrics = False  # would cost CPU time every second, and nothing reads them
 
 # --- turned off --------------------------------------------------------------------------------------
-c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}  # takes a second at start; the image has no language server
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.extension_manager = "readonly"

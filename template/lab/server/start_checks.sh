@@ -1,4 +1,4 @@
-# Checks user name, umask, front end and token, for entrypoint.sh and for the commands in lab/commands.
+# Checks user name, umask, front end, time zone, token and mounts, for entrypoint.sh and for the commands in lab/commands.
 # Each NAME_problem prints one line that says what is wrong and how to fix it, or nothing.
 # shellcheck shell=sh
 
@@ -11,7 +11,7 @@ username_problem() {
     if matches "$1" '[0-9]+'; then
         echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. Set it to a name with at least one letter in .env."
     elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
-        echo "JUPYTER_USERNAME is '$1', not a user name. Set it in .env to a name of at most 32 letters, digits, '.', '_' or '-'. The name root is not allowed."
+        echo "JUPYTER_USERNAME is '$1', not a user name. The name root is not allowed. Set it to a name of at most 32 letters, digits, '.', '_' or '-' in .env."
     fi
 }
 
@@ -22,6 +22,41 @@ umask_problem() {
 
 front_end_problem() {
     matches "$1" 'lab|notebook' || echo "JUPYTER_UI is '$1', which is not a front end. Set it to lab or notebook in .env."
+}
+
+# time_zone_problem NAME [FOLDER]: FOLDER contains a file for each time zone.
+time_zone_problem() {
+    if ! matches "$1" '[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*' || { [ -n "${2:-}" ] && [ ! -f "$2/$1" ]; }; then
+        echo "LAB_TZ is '$1', which is not a time zone. Set it to a name such as Europe/Stockholm in .env."
+    fi
+}
+
+# mounts_below FOLDER: "OPTIONS PATH" for each mount of this container at FOLDER or below it, in the order of the paths.
+mounts_below() {
+    LC_ALL=C awk -v folder="$1" '{
+        gsub(/\\040/, " ", $2)
+        if ($2 == folder || index($2, folder "/") == 1) options[$2] = $4 # the last mount at a path counts
+    }
+    END { for (path in options) print options[path], path }' /proc/self/mounts | LC_ALL=C sort -k 2
+}
+
+# read_only FOLDER: true if FOLDER is a mount of its own that is read-only.
+read_only() {
+    case $(mounts_below "$1" | head -n 1) in ro" $1" | ro,*" $1") ;; *) return 1 ;; esac
+}
+
+# read_only_notes: one line for each read-only mount in data/ and notebooks/.
+read_only_notes() {
+    for folder in data notebooks; do
+        mounts_below "$HOME/$folder" | while read -r options path; do
+            case $options in
+            ro | ro,*) echo "${path#"$HOME/"} is mounted read-only. The lab can read the files in it, but cannot change them." ;;
+            esac
+        done
+        if read_only "$HOME/$folder" && [ -d "/workspace/$folder" ] && ! read_only "/workspace/$folder"; then
+            echo "$folder is mounted read-only, but code in the lab can change its files in /workspace/$folder. Make this mount read-only too in compose.override.yaml."
+        fi
+    done
 }
 
 # token_problem FILE: a byte order mark and white space do not count. jupyter_server_config.py repeats this check.

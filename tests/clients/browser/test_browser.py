@@ -5,10 +5,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.clients.browser.conftest import Visitor
-from tests.clients.browser.visit import Visit
+from tests.clients.browser.visit import PICTURES, Visit
 from tests.support.project import Project
 from tests.support.variants import beside
 from tests.support.waiting import until
@@ -93,12 +93,25 @@ def test_a_wrong_token_is_refused_in_words(lab: Project, visitor: Visitor) -> No
     visit = visitor(lab)
     visit.open()
     visit.log_in("0" * 64)
-    expect(visit.page.get_by_text("Invalid credentials")).to_be_visible()
+    expect(visit.page.get_by_role("alert").get_by_text("not the token of this lab")).to_be_visible()
     visit.picture("wrong token")
     visit.open()
-    expect(visit.page.get_by_label("Password or token")).to_be_visible()
+    expect(visit.page.get_by_label("Token", exact=True)).to_be_visible()
     # The console shows only the refusal.
     assert ["status of 401" in complaint for complaint in visit.complaints] == [True]
+
+
+def test_the_login_page_works_without_javascript(lab: Project, browser: Browser) -> None:
+    running = lab.client()
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{running.address}/login?next=/api/status")
+    expect(page.get_by_text("cat secrets/jupyter_token")).to_be_visible()
+    page.screenshot(path=PICTURES / "login.png")
+    page.get_by_label("Token", exact=True).fill(running.token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text('"kernels"')).to_be_visible()
+    context.close()
 
 
 def test_errors_in_a_page_are_noticed(lab: Project, visitor: Visitor) -> None:

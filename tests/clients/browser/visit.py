@@ -53,23 +53,24 @@ class Visit:
 
     def log_in(self, token: str | None = None) -> None:
         """Type the token, or another one, into the page that asks for it."""
-        self.page.get_by_label("Password or token").fill(token or self.project.client().token)
-        self.page.get_by_role("button", name="Log in").first.click()
+        self.page.get_by_label("Token", exact=True).fill(token or self.project.client().token)
+        self.page.get_by_role("button", name="Log in").click()
 
     # --- a notebook -------------------------------------------------------------------------------
     def notebook(self) -> Locator:
         """The visible notebook."""
         return self.page.locator(".jp-NotebookPanel:visible .jp-Notebook")
 
-    def run_all(self) -> None:
-        """Choose Run → Run All Cells, when the notebook is connected to its kernel.
-
-        A notebook begins as "idle" with the name "No Kernel". JupyterLab ignores Run All then.
-        """
+    def wait_for_kernel(self) -> None:
+        """Wait until the notebook is connected to its kernel. At first, it is "idle" with the name "No Kernel"."""
         panel = self.page.locator(".jp-NotebookPanel:visible")
         expect(panel.locator(".jp-KernelName")).to_have_text(re.compile(r"\w"))
         expect(panel.locator(".jp-KernelName")).not_to_have_text("No Kernel")
         expect(panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle")
+
+    def run_all(self) -> None:
+        """Choose Run → Run All Cells, when the notebook is connected to its kernel."""
+        self.wait_for_kernel()
         self.page.get_by_role("menubar").get_by_text("Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

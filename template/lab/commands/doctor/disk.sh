@@ -6,7 +6,7 @@ check_disk() {
     needed=5
     if grep -qs '^nvidia-' requirements.lock; then
         needed=30
-    elif grep -qsE '^(torch|tensorflow|pyspark)==' requirements.lock; then
+    elif grep -qsE '^(torch|tensorflow|pyspark)(==| @ )' requirements.lock; then
         needed=10
     fi
     free=$(free_space "$(engine_folder)")

@@ -26,30 +26,3 @@ check_env_name() {
         echo "LAB_NAME is '$name', which belongs to another folder, because this .env is a copy. Run '$(into_env "LAB_NAME=$own")' to set this folder's own name."
     fi
 }
-
-# env_lines: "NUMBER NAME" for each setting in .env, and "NUMBER ? WORD" for a line that Compose cannot read.
-env_lines() {
-    LC_ALL=C awk '
-        NR == 1 { sub(/^\357\273\277/, "") } # a byte order mark
-        { sub(/\r$/, "") }
-
-        # Inside a quoted value of several lines: wait for the closing quote.
-        quote != "" {
-            if (index($0, quote)) quote = ""
-            next
-        }
-        /^[ \t]*(#|$)/ { next }
-        !/^[ \t]*(export[ \t]+)?[A-Za-z_][A-Za-z0-9_.-]*[ \t]*[=:]/ {
-            print NR, "?", $1
-            next
-        }
-        {
-            sub(/^[ \t]*(export[ \t]+)?/, "")
-            name = value = $0
-            sub(/[ \t]*[=:].*/, "", name)
-            sub(/^[^=:]*[=:][ \t]*/, "", value)
-            print NR, name
-            first = substr(value, 1, 1)
-            if ((first == "\"" || first == "\047") && !index(substr(value, 2), first)) quote = first
-        }' .env
-}

@@ -1,7 +1,7 @@
 # Checks that LAB_SCRATCH is less than a third of LAB_MEMORY, for `make doctor`. Prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
-# Files in /tmp, home and /run/try count as memory. Even if all three folders are full, the server still needs memory.
+# Files in /tmp and home count as memory. Even if both folders are full, the server and a kernel still need memory.
 check_scratch() {
     scratch=$(bytes "$(setting LAB_SCRATCH)")
     memory=$(bytes "$(setting LAB_MEMORY)")

@@ -3,6 +3,7 @@
 . lab/server/start_checks.sh
 . lab/commands/lib/read_settings.sh
 . lab/commands/lib/engine.sh
+. lab/commands/lib/env_lines.sh
 . lab/commands/lib/build.sh
 . lab/commands/lib/checks/engine.sh
 . lab/commands/lib/checks/settings.sh

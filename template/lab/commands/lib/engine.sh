@@ -32,3 +32,15 @@ labs_of() {
     docker ps --quiet --filter label=com.docker.compose.service=lab \
         --filter "label=com.docker.compose.project.working_dir=$1"
 }
+
+# note_read_only: a note for each read-only mount of the running lab. The lab's own notes are in start_checks.sh.
+note_read_only() {
+    docker compose exec --no-TTY lab sh -c '. /opt/labdock/start_checks.sh && read_only_notes' 2>/dev/null </dev/null |
+        sed 's/^/note  /'
+}
+
+# ended_by_memory: how many programs of the running lab Linux has ended because memory was full (cgroups v2 or v1).
+ended_by_memory() {
+    docker compose exec --no-TTY lab cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control \
+        2>/dev/null </dev/null | sed -n 's/^oom_kill //p'
+}

@@ -32,6 +32,12 @@ default() {
     sed -n "s/^$1=//p" sample.env
 }
 
+# answers_file: the option that Copier needs if the project was made with `copier copy --answers-file`.
+answers_file() {
+    name=$(cat lab/answers-file.txt)
+    [ "$name" = .copier-answers.yml ] || printf ' --answers-file %s\n' "$name"
+}
+
 # image STAGE: the name of the image, as in compose.yaml. `docker compose config --images SERVICE` also prints the images of
 # other services, in any order.
 image() {

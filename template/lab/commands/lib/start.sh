@@ -21,18 +21,37 @@ start_with_podman() {
     return 1
 }
 
+# interrupted LOG: true if another `docker compose` command removed or renamed a container during the start.
+interrupted() {
+    grep -qE 'The container name .* is already in use|removal of container .* is already in progress|No such container|is missing dependency' "$1"
+}
+
+# unseen: print that the engine cannot use this folder, and where it can.
+unseen() {
+    echo "the engine does not see the files of this folder. Move the project to a local disk of the machine that runs the engine. On a FUSE file system, use the mount option allow_other. With Docker Desktop, share the folder in Settings, Resources, File sharing."
+}
+
 # start_failure LOG CONTAINER_LOG: print the reason. The entrypoint prints its reason after "labdock: ".
 start_failure() {
     reason=$(sed -n 's/^labdock: //p' "$2" | tail -n 1)
     port=$(setting JUPYTER_PORT)
+    case $reason in
+    *" belongs to root "*) [ -n "$(check_folders)$(check_mounts)" ] || reason=$(unseen) ;; # the engine made its own folders
+    esac
     if [ -n "$reason" ]; then
         echo "$reason"
+    elif interrupted "$1"; then
+        echo "other 'docker compose' commands change this lab at the same time. Wait until they end, then run 'make up' again."
+    elif grep -qE 'address pools have been fully subnetted|available, non-overlapping IPv4 address pool|find free subnet' "$1"; then
+        echo "the engine has no free address range for the lab's network. Run 'docker network prune' to remove unused networks. If this does not help, add a range to default-address-pools in the engine's daemon.json."
+    elif grep -qE 'error while creating mount source path|Mounts denied|bind source path does not exist|statfs .*(permission denied|no such file)' "$1"; then
+        unseen
     elif grep -qE ":$port([^0-9].*)? (port is already allocated|address already in use)" "$1"; then
         echo "port $port is in use. Set JUPYTER_PORT to another port, or to 0 for any free port, in .env."
     elif grep -q 'cannot assign requested address' "$1"; then
         echo "JUPYTER_BIND is '$(setting JUPYTER_BIND)', which is not an address of this machine. Set it to 127.0.0.1 or another address of this machine in .env."
     elif grep -q 'could not select device driver' "$1"; then
-        echo "the engine provides no GPU. Install the NVIDIA Container Toolkit, or run 'copier update --defaults --data gpu=none'."
+        echo "the engine provides no GPU. Install the NVIDIA Container Toolkit, or run 'copier update$(answers_file) --defaults --data gpu=none'."
     fi
 }
 

@@ -16,9 +16,26 @@ check_merged() {
     done
 }
 
+# check_path: the engine mounts no path with a colon. A build reads no path with a comma or a double quote, and Compose reads
+# % as the start of a code.
+check_path() {
+    bad='[:,"]|%([^0-9A-Fa-f]|.[^0-9A-Fa-f]|.?$)'
+    ! pwd | grep -qE "$bad" ||
+        echo "this folder is '$(pwd)', and the engine cannot use a path with ':', ',', '\"' or '%'. Move the project to a folder without these characters in its path."
+    for name in LAB_CA_BUNDLE LAB_GIT; do
+        ! setting "$name" | grep -qE "$bad" ||
+            echo "$name is '$(setting "$name")', and the engine cannot use a path with ':', ',', '\"' or '%'. Set it to a path without these characters in .env."
+    done
+}
+
 check_folders() {
     for folder in data notebooks secrets; do
-        [ -d "$folder" ] || echo "$folder/ is missing. Run 'mkdir $folder'."
+        [ ! -d "$folder" ] || continue
+        if [ -L "$folder" ]; then
+            echo "$folder is a link to '$(readlink "$folder")', which is not a folder. Mount its disk, or run 'rm $folder' and make a new link."
+        else
+            echo "$folder/ is missing. Run 'mkdir $folder'."
+        fi
     done
 }
 
@@ -26,15 +43,39 @@ check_folders() {
 # A line of required-packages.txt: the name in the lock, or a pattern of grep for it, and the requirement if that differs.
 check_packages() {
     missing=$(while read -r name requirement; do
-        grep -qs "^$name==" requirements.lock || echo "${requirement:-$name}"
+        grep -qsE "^$name(==| @ )" requirements.lock || echo "${requirement:-$name}"
     done <lab/locks/required-packages.txt | uniq | tr '\n' ' ')
     missing=${missing% }
     [ -z "$missing" ] ||
         echo "requirements.lock lacks $missing, which the lab needs. Run 'make add PKG=\"$missing\"'."
 }
 
+# The lock of the server's extensions repeats versions of the server's own lock. An update changes only the server's lock.
+check_extensions() {
+    extensions=lab/locks/server-extensions.lock
+    [ -f "$extensions" ] || return 0
+    awk -v extensions="$extensions" '
+        !/^[A-Za-z0-9]/ { next }
+        { split($1, part, "==") }
+        FILENAME != extensions { versions[part[1]] = versions[part[1]] " " part[2]; pinned[$1] }
+        FILENAME == extensions && part[1] in versions && !($1 in pinned) {
+            print "lab/locks/server-extensions.lock does not fit the server: it has " part[1] " " part[2] ", but the server has" versions[part[1]] ". Run \047make extend\047."
+            exit
+        }' lab/locks/server.lock "$extensions"
+}
+
+# pyproject.toml, edited by hand, and the lock. The lab's image has Python for this, and your machine may have none.
+check_list() {
+    docker image inspect "$(image lab)" >/dev/null 2>&1 || return 0
+    COPYFILE_DISABLE=1 tar -cf - pyproject.toml requirements.lock 2>/dev/null |
+        docker run --rm --interactive --network none --entrypoint /opt/jupyter/bin/python "$(image lab)" \
+            -I -c "$(cat lab/build/compare_list.py)" 2>/dev/null || true # an image of an earlier release may lack it
+}
+
 # Problems that only Compose finds: an .env that cannot be read, a wrong address, an error in compose.override.yaml.
 check_config() {
-    error=$(docker compose config --quiet 2>&1) ||
-        echo "Compose prints '$(printf '%s\n' "$error" | tail -n 1)'. Fix .env or compose.override.yaml."
+    ! error=$(docker compose config --quiet 2>&1) || return 0
+    error=$(printf '%s\n' "$error" | tail -n 1)
+    case $error in "failed to read "*) error=${error%%'"'*} ;; esac # the rest is a value of .env, which may be a password
+    echo "Compose prints '$error'. Fix .env or compose.override.yaml."
 }

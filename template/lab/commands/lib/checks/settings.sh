@@ -42,6 +42,10 @@ check_ui() {
     front_end_problem "$(setting JUPYTER_UI)"
 }
 
+check_time_zone() {
+    time_zone_problem "$(setting LAB_TZ)"
+}
+
 check_port() {
     port=$(setting JUPYTER_PORT)
     whole_number "$port" 0 65535 ||
@@ -79,6 +83,17 @@ check_cpus() {
     fi
 }
 
+# A proxy cannot reach the services next to the lab. Compose has no pattern for their names, so NO_PROXY lists them.
+check_no_proxy() {
+    [ -n "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || return 0
+    hosts=$(setting NO_PROXY)
+    missing=$(docker compose config --services 2>/dev/null | grep -vxE 'lab|prepare' | LC_ALL=C sort | while read -r service; do
+        case ,$hosts, in *,"$service",*) ;; *) printf ',%s' "$service" ;; esac
+    done)
+    [ -z "$missing" ] || [ "$hosts" = '*' ] ||
+        echo "NO_PROXY is '$hosts' and lacks ${missing#,}, so requests to these services go to the proxy. Run '$(into_env "NO_PROXY=${hosts:+$hosts,}${missing#,}")'."
+}
+
 check_ca() {
     ca=$(setting LAB_CA_BUNDLE lab/runtime/empty-ca.pem)
     { [ -f "$ca" ] && [ -r "$ca" ]; } ||
@@ -105,10 +120,14 @@ masked_index() {
 check_git() {
     git=$(setting LAB_GIT)
     [ -n "$git" ] || return 0
-    if [ ! -d "$git" ]; then
+    if [ -f "$git" ]; then
+        echo "LAB_GIT is '$git', which is a file, because this folder is a worktree or a submodule: git's files are outside of it. Leave LAB_GIT empty in .env. Git works on your machine as before."
+    elif [ ! -d "$git" ]; then
         echo "LAB_GIT is '$git', which is not a folder. Run 'git init', or leave LAB_GIT empty in .env."
     elif [ -n "$(git_password "$git")" ]; then
         echo "$git/config contains credentials ('$(git_password "$git")'), which notebooks could read. Remove the credentials, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
+    elif [ -f "$git/commondir" ]; then
+        echo "LAB_GIT is '$git', which belongs to a worktree and contains no history. Leave LAB_GIT empty in .env."
     fi
 }
 

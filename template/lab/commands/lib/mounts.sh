@@ -1,4 +1,4 @@
-# Checks that the lab can write the mounted folders and that other users cannot, for `make doctor`.
+# Checks that the lab can write the mounted folders and that other users cannot, for `make doctor` and `make up`.
 # shellcheck shell=sh
 
 check_mounts() {
@@ -10,15 +10,17 @@ check_mounts() {
         uid=$(id -u) # what uid 0 in the container is on this machine
         gid=$(id -g)
     fi
+    notes=$(note_read_only)
     for folder in data notebooks secrets; do
         [ ! -d "$folder" ] || check_mount "$folder"
     done
 }
 
-# check_mount FOLDER: ls prints mode, links, uid and gid. `stat` has other options on macOS.
+# check_mount FOLDER: ls prints mode, links, uid and gid, of a link's folder too. `stat` has other options on macOS. The
+# printed name ends with /, so that `chown -R` follows a link.
 check_mount() {
     # shellcheck disable=SC2012 # the names are known
-    ls -ldn "$1" | while read -r mode _ owner group _; do
+    ls -ldnL "$1" | while read -r mode _ owner group _; do
         if [ "$owner" = "$uid" ]; then
             access=$(echo "$mode" | cut -c 2-4)
         elif [ "$group" = "$gid" ]; then
@@ -27,13 +29,15 @@ check_mount() {
             access=$(echo "$mode" | cut -c 8-10)
         fi
         case $mode,$access in
-        ????????w*) echo "every user of this machine can write $1/. Run 'chmod o-w $1'." ;;
+        ????????w*) echo "every user of this machine can write $1/. Run 'chmod o-w $1/'." ;;
         *,rw[xst]) ;;
         *)
+            # The lab only reads this folder, and can do so.
+            case $access,$notes in r?[xst],*"note  $1 is mounted read-only"*) continue ;; esac
             if [ "$owner" = "$uid" ]; then
-                echo "the lab cannot write $1/. Run 'chmod u+rwx $1'."
+                echo "the lab cannot write $1/. Run 'chmod u+rwx $1/'."
             else
-                echo "$1/ belongs to $owner:$group, but the lab runs as $uid:$gid. Run 'sudo chown -R $uid:$gid $1'."
+                echo "$1/ belongs to $owner:$group, but the lab runs as $uid:$gid. Run 'sudo chown -R $uid:$gid $1/'."
             fi
             ;;
         esac

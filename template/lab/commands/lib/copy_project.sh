@@ -1,0 +1,34 @@
+# Copies the project's files for `make bundle`, also those behind a link to data/ or notebooks/.
+# shellcheck shell=sh
+
+# copy_project FOLDER WORK: copy the files into FOLDER, with data/ if WITH_DATA is yes. WORK is a folder for temporary files.
+copy_project() {
+    project_files >"$2/found"
+    xargs -0 -n 500 sh lab/commands/lib/copy_files.sh "$1" <"$2/found"
+    links_without_files "$1" >"$2/links"
+    while IFS= read -r link; do
+        echo "labdock: ${link#./} is a link, and the bundle contains only the link. If the other machine needs its files, replace the link with the file or folder, then run 'make bundle' again." >&2
+    done <"$2/links"
+}
+
+# project_files: in a git repository, all files that git does not ignore, else all files except those that find leaves out
+# here. Neither git nor find looks behind a link, but -H follows the link that it names.
+project_files() {
+    if [ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+        git ls-files -z --cached --others --exclude-standard
+    else
+        find . \( -name .git -o -name __pycache__ -o -name .ipynb_checkpoints -o -path './.venv*' -o -path ./.bundle.new \
+            -o -path ./data -o -path './*-bundle.tar*' -o -name .DS_Store -o -path ./.sbom.new -o -path './.lab.lock*' \
+            -o -path ./sbom.cdx.json -o -path ./provenance.json \) -prune -o ! -type d -print0
+    fi
+    [ ! -L notebooks ] || find -H notebooks \( -name .git -o -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
+        -o ! -type d -print0
+    [ "${WITH_DATA:-}" != yes ] || find -H data ! -type d -print0
+}
+
+# links_without_files FOLDER: the links in FOLDER that name a file or folder outside of it.
+links_without_files() {
+    # shellcheck disable=SC2016 # the inner shell expands them
+    (cd "$1" && find . -path ./lab/bundle -prune -o -type l -exec sh -c '
+        case $(readlink "$1") in /*) ;; *) [ ! -e "$1" ] ;; esac' sh {} \; -print)
+}

@@ -1,0 +1,53 @@
+# Finds files and folders that were replaced on this machine while the lab runs. A mount keeps the old file or folder.
+# shellcheck shell=sh
+
+# check_replaced: the problem for each file or folder, and for a token that was edited.
+check_replaced() {
+    replaced | while IFS= read -r path; do
+        echo "$path was replaced after the lab started, so the lab still uses the old one. Save your work in the lab, then run 'make up', which restarts the lab."
+    done
+    token_accepted ||
+        echo "the lab does not accept the token in secrets/jupyter_token, because this file changed after the lab started. Save your work in the lab, then run 'make up', which restarts the lab."
+}
+
+# replaced: the paths of the lab's mounts that are not the same file or folder on this machine any more.
+replaced() {
+    lab=$(docker compose ps --quiet --status running lab 2>/dev/null) && [ -n "$lab" ] || return 0
+    mounts=$(docker inspect --format \
+        '{{range .Mounts}}{{if eq .Type "bind"}}{{.Destination}}{{"\t"}}{{.Source}}{{"\n"}}{{end}}{{end}}' "$lab")
+    # shellcheck disable=SC2016 # the shell in the lab expands it
+    printf '%s\n' "$mounts" | cut -f 1 |
+        docker exec --interactive "$lab" sh -c 'while read -r path; do [ -z "$path" ] || ls -diL "$path"; done' 2>/dev/null |
+        while read -r inode inside; do
+            path=$(printf '%s\n' "$mounts" | awk -F '\t' -v inside="$inside" '$1 == inside { print $2 }')
+            path=${path#/host_mnt} # Docker Desktop's name for this machine's files
+            now=$(ls -diL "$path" 2>/dev/null) || continue
+            # shellcheck disable=SC2086 # the number and the path
+            set -- $now
+            [ "$1" = "$inode" ] || same "$lab" "$inside" "$path" </dev/null || echo "${path#"$(pwd -P)"/}"
+        done | sort -u
+}
+
+# same LAB INSIDE PATH: Docker Desktop gives files other inodes, so another inode proves nothing. Compare a file's content,
+# and look for a new file in a folder. True if this is not possible.
+same() {
+    if [ -f "$3" ]; then
+        [ ! -r "$3" ] || [ "$(cksum <"$3")" = "$(docker exec "$1" sh -c 'cksum <"$1"' sh "$2")" ]
+    elif mark=$(mktemp "$3/.labdock.XXXXXX" 2>/dev/null); then
+        missing=$(docker exec "$1" sh -c '[ -e "$1" ] || echo missing' sh "$2/${mark##*/}") || missing=
+        rm -f "$mark"
+        [ -z "$missing" ]
+    fi
+}
+
+# token_accepted: false if the server refuses the token in the file. The server reads the file only at its start.
+token_accepted() {
+    if [ ! -r secrets/jupyter_token ] || [ -n "$(token_problem secrets/jupyter_token)" ]; then return 0; fi
+    # shellcheck disable=SC2016 # the shell in the lab expands it
+    status=$(LC_ALL=C tr -cd '!-~' <secrets/jupyter_token | docker compose exec --no-TTY lab bash -c '
+        read -r token || true
+        exec 3<>/dev/tcp/127.0.0.1/8888
+        printf "GET /api/status HTTP/1.0\r\nHost: localhost\r\nAuthorization: token %s\r\n\r\n" "$token" >&3
+        read -r -t 4 _ status _ <&3 && echo "$status"' 2>/dev/null) || return 0
+    [ "$status" != 403 ]
+}

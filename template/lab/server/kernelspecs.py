@@ -1,0 +1,43 @@
+"""The kernels that the server offers: only those of the image, because a notebook can write into home and mounts."""
+
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_core.paths import jupyter_path
+
+VENV = Path("/opt/venv")
+
+
+class ImageKernelSpecs(KernelSpecManager):
+    """Kernels of the lab, of Debian packages and of /opt/venv. If a name exists twice, the first of them counts."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.named: set[Path] = set()
+
+    def _kernel_dirs_default(self) -> list[str]:
+        return [*jupyter_path("kernels"), str(VENV / "share/jupyter/kernels")]
+
+    def find_kernel_specs(self) -> dict[str, str]:
+        """Also name each kernel in home once in the log, because its user looks for it."""
+        for file in Path.home().glob(".local/share/jupyter/kernels/*/kernel.json"):
+            if file.parent not in self.named and len(self.named) < 100:
+                self.named.add(file.parent)
+                message = (
+                    f"the kernel {file.parent.name!r} in your home is not offered, because the server takes kernels "
+                    "from the image only. Run 'make add PKG=NAME' with the name of the package of this kernel."
+                )
+                self.log.warning("labdock: %s", message)
+        return super().find_kernel_specs()
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Every kernel runs your environment's Python, and ends before the server if memory runs out."""
+        spec = super().get_kernel_spec(kernel_name)
+        # Jupyter would replace these names by the server's own Python.
+        if spec.argv[0] in ("python", "python3"):
+            spec.argv[0] = str(VENV / "bin/python")
+        if spec.argv[0] != "choom":
+            spec.argv = ["choom", "-n", "1000", "--", *spec.argv]
+        # A kernel that a notebook installs goes to home, not to the server's folder, which is read-only.
+        spec.env = {"JUPYTER_DATA_DIR": "", "JUPYTER_PATH": "/opt/labdock", **spec.env}
+        return spec

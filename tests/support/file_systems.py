@@ -1,0 +1,50 @@
+"""File systems that lack something, such as extended attributes. Debian's bindfs is such a FUSE file system."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.debian import Apt
+from engine.tools import Refused
+from tests.support.requirements import lacking
+from tests.support.waiting import until
+
+# With its own C library, because this machine's may be older.
+PACKAGES = ["bindfs/testing", "libfuse3-4/testing", "libc6/testing"]
+
+
+@contextmanager
+def bindfs(folder: Path, *mounts: tuple[Path, str]) -> Iterator[None]:
+    """Mount each path of `mounts` (path, option of bindfs) so that it shows its neighbour `PATH.real`; see man bindfs.
+
+    The packages go to `folder`. All folders belong to the ids that own `folder`.
+    """
+    if os.geteuid() or not Path("/dev/fuse").exists():
+        lacking("only root can mount a FUSE file system for others")
+    packages = folder / "packages"
+    try:
+        Apt(folder).unpack(PACKAGES, packages)
+    except Refused as refused:
+        lacking(f"no bindfs to test with: {refused}")
+    loader = next(packages.glob("usr/lib/*/ld-linux-*"))
+    command = [loader, "--library-path", loader.parent, packages / "usr/bin/bindfs", "-f", "-o", "allow_other"]
+    processes = []
+    try:
+        for path, option in mounts:
+            for each in (path, real(path)):
+                each.mkdir(parents=True)
+                os.chown(each, 1000, 1000)
+            processes.append(subprocess.Popen([*command, option, real(path), path], stdin=subprocess.DEVNULL))
+            until(path.is_mount, f"{path} is mounted", 30)
+        yield
+    finally:
+        for process, (path, _) in zip(processes, mounts, strict=False):
+            subprocess.run(["umount", "--lazy", path], check=True)
+            process.wait(60)
+
+
+def real(path: Path) -> Path:
+    """The folder that bindfs shows at `path`."""
+    return path.with_name(f"{path.name}.real")
