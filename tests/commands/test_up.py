@@ -11,37 +11,24 @@ import requests
 from tests.support.project import Project
 
 
-def typed(project: Project, target: str) -> str:
-    """What a user sees who types `make TARGET` in a terminal."""
+def on_a_terminal(project: Project, target: str, piped: bool = False) -> tuple[str, str]:
+    """What `make TARGET` shows on a terminal, and its standard output if that is `piped`, else an empty string."""
     terminal, inside = os.openpty()
-    with subprocess.Popen(["make", target], cwd=project.folder, stdout=inside, stderr=inside):
-        os.close(inside)
-        shown = b""
-        with suppress(OSError):  # on Linux, reading fails after the last writer has closed the terminal
-            while data := os.read(terminal, 65536):
-                shown += data
-    os.close(terminal)
-    return shown.decode()
-
-
-def on_a_terminal(project: Project) -> tuple[str, str]:
-    """The standard output of `make up`, and its error output on a terminal."""
-    terminal, inside = os.openpty()
-    command = ("make", "--no-print-directory", "up")
-    with subprocess.Popen(command, cwd=project.folder, text=True, stdout=subprocess.PIPE, stderr=inside) as process:
+    command = ("make", "--no-print-directory", target)
+    out = subprocess.PIPE if piped else inside
+    with subprocess.Popen(command, cwd=project.folder, text=True, stdout=out, stderr=inside) as process:
         os.close(inside)
         shown = b""
         with suppress(OSError):  # on Linux, reading fails after the last writer has closed the terminal
             while data := os.read(terminal, 65536):
                 shown += data
         os.close(terminal)
-        assert process.stdout
-        return process.stdout.read(), shown.decode()
+        return shown.decode(), process.stdout.read() if process.stdout else ""
 
 
 @pytest.mark.full
 def test_up_shows_progress_on_a_terminal_and_only_the_result_in_a_pipe(lab: Project) -> None:
-    out, shown = on_a_terminal(lab)
+    shown, out = on_a_terminal(lab, "up", piped=True)
     assert "[lab " in shown and "CACHED" in shown and "Healthy" in shown
     done = lab.make("up")
     assert done.stderr == "Building what changed; the first time takes minutes ...\n"
@@ -81,7 +68,7 @@ def test_url_of_a_lab_that_runs(lab: Project) -> None:
 def test_url_on_a_terminal_prints_a_link_that_logs_in(lab: Project) -> None:
     """The link logs in, and the address of the page that opens does not contain the token."""
     running = lab.client()
-    link = re.search(r"^Login:   (\S+)\r$", typed(lab, "url"), re.MULTILINE)
+    link = re.search(r"^Login:   (\S+)\r$", on_a_terminal(lab, "url")[0], re.MULTILINE)
     assert link and link[1].endswith(running.token)
     browser = requests.Session()
     page = browser.get(link[1], timeout=30)
@@ -95,7 +82,7 @@ def test_url_prints_no_link_for_a_token_that_would_need_escapes(lab: Project) ->
     token = file.read_bytes()
     try:
         file.write_bytes(b"&" * 32)
-        assert "Login:" not in typed(lab, "url")
+        assert "Login:" not in on_a_terminal(lab, "url")[0]
     finally:
         file.write_bytes(token)
 
@@ -103,7 +90,7 @@ def test_url_prints_no_link_for_a_token_that_would_need_escapes(lab: Project) ->
 @pytest.mark.full
 def test_up_prints_no_link_on_a_terminal(lab: Project) -> None:
     """People copy the output of `make up` into reports."""
-    assert lab.client().token not in typed(lab, "up")
+    assert lab.client().token not in on_a_terminal(lab, "up")[0]
 
 
 def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:

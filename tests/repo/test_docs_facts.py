@@ -64,6 +64,13 @@ def documented(text: str) -> dict[str, Row]:
     return found
 
 
+def everywhere(page: str, dockerfile: str) -> tuple[set[str], set[str]]:
+    """The Debian packages that every environment contains: as the page says, and as the Dockerfile installs them."""
+    (said,) = re.findall(r"^Every environment also contains the Debian packages (.*?)\. The server", page, re.M | re.S)
+    (installed,) = re.findall(r"apt-get install \S+ --no-install-recommends \\\n +(.*)\{\{ debian_packages", dockerfile)
+    return set(re.split(r",\s+|\s+and\s+", said)), set(installed.split())
+
+
 def rendered() -> dict[str, Row]:
     """The same, from copier.yml and pyproject.toml.jinja."""
     settings = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
@@ -83,6 +90,15 @@ def rendered() -> dict[str, Row]:
 
 def test_the_page_lists_the_packages_of_each_environment() -> None:
     assert documented(PACKAGES.read_text(encoding="utf-8")) == rendered()
+
+
+def test_the_page_lists_the_debian_packages_of_every_environment() -> None:
+    page, dockerfile = PACKAGES.read_text(encoding="utf-8"), (ROOT / "template/Dockerfile.jinja").read_text()
+    said, installed = everywhere(page, dockerfile)
+    assert said == installed and "git" in said
+    # The controls: a package that only the page or only the Dockerfile has.
+    assert everywhere(page.replace(" less,", ""), dockerfile)[0] != installed
+    assert everywhere(page, dockerfile.replace(" less ", " "))[1] != said
 
 
 @pytest.mark.parametrize("old", ["seaborn", "nbformat | r-base", "iris.ipynb", "| `spark`"])
