@@ -17,7 +17,13 @@ TOPICS = {
     "Settings, folders and updates": ["lab/commands/lib/*", "lab/commands/doctor*"],
     "Changing packages": ["lab/build/packages.py", "lab/build/compare_list.py", "lab/commands/packages.sh"],
     "Building the image": ["lab/build/*"],
-    "Starting the lab": ["lab/commands/up.sh", "lab/commands/rotate.sh", "lab/commands/reset.sh", "lab/server/*.sh"],
+    "Starting the lab": [
+        "lab/commands/up.sh",
+        "lab/commands/rotate.sh",
+        "lab/commands/reset.sh",
+        "lab/server/*.sh",
+        "lab/server/start/*",
+    ],
     "Working in the lab": ["lab/server/*"],
     "Other commands": ["lab/*"],
 }
@@ -47,7 +53,7 @@ EXPLAINED = {
 }
 
 # In these shell files, `echo` prints a problem. In others, only `refuse` and these variables contain one.
-CHECKS = ["lab/commands/lib/*", "lab/commands/doctor*", "lab/server/*.sh"]
+CHECKS = ["lab/commands/lib/*", "lab/commands/doctor*", "lab/server/*.sh", "lab/server/start/*"]
 NAMES = "reason|fault|problem|why|message"
 
 

@@ -14,7 +14,8 @@ SETTINGS = "../lab/api/settings/@jupyterlab/apputils-extension:themes"
 FILES = (".vscode-server/extensions.json", ".bash_history", "elsewhere")
 UNSET = "fatal: unable to read config file '/home/jovyan/.gitconfig': No such file or directory\n"
 IDENTITY = "user.name=Ada Lovelace\nuser.email=ada@lab.example\n"
-ENTRYPOINT = re.compile(r'(if \[ -e .*README.md" \]) && mkdir .*; then')
+KEPT = "lab/server/start/kept.sh"
+WORKSPACES = re.compile(r'(if \[ -e .*README.md" \]) && mkdir .*; then')
 FIND = f"""
 import json, pathlib
 found = {{"history": " ".join(line for *_, line in get_ipython().history_manager.search("mark = *"))}}
@@ -76,10 +77,10 @@ def test_each_user_finds_their_own_files_until_a_reset(fresh_lab: Project) -> No
 )
 def test_a_lab_starts_despite_a_dangling_link_among_kept_files(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """A notebook replaces the folder of JupyterLab's open tabs with a link to a path that does not exist."""
-    entrypoint = lab.read("lab/server/entrypoint.sh")
-    careless = ENTRYPOINT.sub(r'\1; then\n    mkdir "$kept/lab/workspaces"', entrypoint)
-    assert careless != entrypoint
-    layer = with_server(lab, tmp_path, "entrypoint.sh", careless if spoilt else entrypoint)
+    kept = lab.read(KEPT)
+    careless = WORKSPACES.sub(r'\1; then\n    mkdir "$kept/lab/workspaces"', kept)
+    assert careless != kept
+    layer = with_server(lab, tmp_path, "start/kept.sh", careless if spoilt else kept)
     with beside(lab, tmp_path, layer) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         twin.shell("rm -rf ~/.jupyter/lab/workspaces && ln -s /nowhere ~/.jupyter/lab/workspaces")
@@ -108,11 +109,11 @@ def start_again(project: Project) -> None:
 @pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: the whole file is kept"])
 def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """An alias, a pager and an included file could run a program at the next start."""
-    entrypoint = lab.read("lab/server/entrypoint.sh")
+    kept = lab.read(KEPT)
     removal = 'rm -rf "$kept/.gitconfig" "$kept/.gitconfig.lock"\n'
-    careless = re.sub(re.escape(removal) + ".*\n", "", entrypoint)
-    assert careless != entrypoint
-    layer = with_server(lab, tmp_path, "entrypoint.sh", careless if spoilt else entrypoint)
+    careless = re.sub(re.escape(removal) + ".*\n", "", kept)
+    assert careless != kept
+    layer = with_server(lab, tmp_path, "start/kept.sh", careless if spoilt else kept)
     with beside(lab, tmp_path, layer) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         for setting in (

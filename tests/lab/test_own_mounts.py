@@ -35,14 +35,14 @@ def write(path: Path, text: str) -> str:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("part", "old", "new"),
     [
-        ("", ""),
-        pytest.param(LOOP, SKIPPED, id="the control: the folders stay root's"),
-        pytest.param(HISTORY, "ln -sfn ", id="the control: a link replaces each mount"),
+        ("mounts", "", ""),
+        pytest.param("mounts", LOOP, SKIPPED, id="the control: the folders stay root's"),
+        pytest.param("kept", HISTORY, "ln -sfn ", id="the control: a link replaces each mount"),
     ],
 )
-def test_mounts_deep_in_home(lab: Project, tmp_path: Path, old: str, new: str) -> None:
+def test_mounts_deep_in_home(lab: Project, tmp_path: Path, part: str, old: str, new: str) -> None:
     write(tmp_path / "startup/mine.py", "started = 'yes'\n")
     write(tmp_path / "history", "ls -l\n")
     write(tmp_path / "pip.conf", "[global]\n")
@@ -60,9 +60,9 @@ def test_mounts_deep_in_home(lab: Project, tmp_path: Path, old: str, new: str) -
         "inside": "projects/alpha/inside",
     }
     layer = {"services": {"lab": {"volumes": [f"{tmp_path}/{a}:/home/jovyan/{b}" for a, b in volumes.items()]}}}
-    entrypoint = lab.read("lab/server/entrypoint.sh")
-    assert old in entrypoint
-    changed = with_server(lab, tmp_path, "entrypoint.sh", entrypoint.replace(old, new) if old else entrypoint)
+    text = lab.read(f"lab/server/start/{part}.sh")
+    assert old in text
+    changed = with_server(lab, tmp_path, f"start/{part}.sh", text.replace(old, new) if old else text)
     with beside(lab, tmp_path, layer, changed) as twin:
         done = twin.compose("up", "--detach", "--wait", "--no-build", check=False)
         assert bool(done.returncode) is bool(old), twin.logs()

@@ -3,8 +3,6 @@
 set -eu
 # shellcheck source=SCRIPTDIR/start_checks.sh
 . /opt/labdock/start_checks.sh
-# shellcheck source=SCRIPTDIR/cpus.sh
-. /opt/labdock/cpus.sh
 
 mode=${1:-serve}
 token=/run/secrets/jupyter_token
@@ -95,118 +93,12 @@ require "$(token_problem "$token")"
 [ "$mode" = serve ] || exit 0
 read_only_notes | sed 's/^/note: /' >&2
 
-# --- your own mounts in home --------------------------------------------------------------------------
-# The engine makes the folders above a mount, such as .cache for a mount at .cache/huggingface. These folders belong to
-# root. So give each of them another name, make it again, and link the mount to its old path.
-for folder in "$HOME"/* "$HOME"/.[!.]*; do
-    if [ ! -d "$folder" ] || mountpoint -q "$folder" || [ "$(stat -c %u "$folder")" = "$uid" ]; then continue; fi
-    aside=$HOME/.mounted-${folder##*/}
-    mv "$folder" "$aside" 2>/dev/null ||
-        refuse "$folder belongs to another user and cannot be renamed. Remove your mount at $HOME from compose.override.yaml."
-    mounts_below "$aside" | while read -r _ path; do
-        target=$folder${path#"$aside"}
-        [ ! -e "$target" ] || continue # inside of another mount
-        mkdir -p "${target%/*}"
-        ln -s "$path" "$target"
-    done
+# --- home, certificates and variables -----------------------------------------------------------------
+# Each part is a file in start/. The part caches uses a function of kept.
+for part in mounts kept caches certificates variables; do
+    # shellcheck source=/dev/null
+    . "/opt/labdock/start/$part.sh"
 done
-
-# --- files that outlive a start -----------------------------------------------------------------------
-# own FOLDER: make this uid's folder in a volume. Another uid of the same volume could have put something else there.
-own() {
-    error=$(mkdir -m 700 "$1" 2>&1) || [ -e "$1" ] || [ -L "$1" ] ||
-        refuse "the lab cannot write its volume ($error). Free space on the disk of the container engine, then run 'make up'."
-    owner=$(stat -c %u "$1")
-    [ "$owner" = "$uid" ] ||
-        refuse "in the lab's volume, the folder for uid $uid belongs to uid $owner. Run 'make reset' to delete all folders of this volume and start again."
-    { [ -d "$1" ] && [ ! -L "$1" ] && chmod 700 "$1"; } ||
-        refuse "in the lab's volume, $1 is not a folder. Run 'make reset' to delete the volume and start again."
-}
-# Histories, the front end's settings and an editor's server are on a volume, in a folder for each uid.
-kept=/var/lib/lab/$uid
-own "$kept"
-mkdir -p "$kept/lab" "$kept/.vscode-server"
-# Of git's settings, only name and address are kept: another setting, such as an alias, could run a program after a start.
-if [ -f "$kept/.gitconfig" ] && [ ! -L "$kept/.gitconfig" ]; then
-    for key in user.name user.email; do
-        value=$(git config --file "$kept/.gitconfig" "$key") || continue
-        git config --file /run/lab/gitconfig "$key" "$value"
-    done
-fi
-rm -rf "$kept/.gitconfig" "$kept/.gitconfig.lock"
-[ ! -e /run/lab/gitconfig ] || cp /run/lab/gitconfig "$kept/.gitconfig" || true
-for path in .gitconfig .bash_history .ipython/profile_default/history.sqlite .jupyter/lab .vscode-server; do
-    parent=$(dirname "$HOME/$path")
-    # Your own mount at this path, or above it, stays as it is.
-    mkdir -p "$parent" 2>/dev/null || continue
-    [ -e "$HOME/$path" ] || [ "$(stat -c %d "$parent")" != "$(stat -c %d "$HOME")" ] || ln -s "$kept/${path##*/}" "$HOME/$path"
-done
-# On a user's first start, JupyterLab opens the README: this is the file in which it stores the open tabs.
-if [ -e "$HOME/notebooks/README.md" ] && mkdir "$kept/lab/workspaces" 2>/dev/null; then
-    cat /opt/labdock/workspace.json >"$kept/lab/workspaces/default-37a8.jupyterlab-workspace"
-fi
-
-# --- caches and temporary files, on a volume because they may be larger than the memory -----------------
-disk=/var/cache/lab/$uid
-own "$disk"
-# Delete the temporary files and the packages of `pip install` from the last start. This may take longer than the start.
-stamp=$(date +%s%N)
-for name in tmp try try.before try.before.new; do
-    mv -T "$disk/$name" "$disk/old.$name.$stamp" 2>/dev/null || true
-done
-({ find "$disk" -maxdepth 1 -name 'old.*' -type d -exec chmod -R u+rwx {} + && rm -rf "$disk"/old.*; } >/dev/null 2>&1 &)
-[ -d "$disk/cache/nltk" ] || rm -f "$disk/cache" "$disk/cache/nltk" 2>/dev/null || true # links that lead nowhere
-for name in cache tmp try; do
-    error=$(umask 077 && mkdir -p "$disk/$name" "$disk/cache/nltk" 2>&1) || # NLTK does not make its own folder
-        refuse "the lab cannot write its volume ($error). Free space on the disk of the container engine, then run 'make up'."
-    ln -s "$disk/$name" "/run/lab/$name"
-done
-# A running kernel finds new packages only in a folder that existed when the kernel started (bin/pip).
-site=$(echo /opt/venv/lib/python*/site-packages)
-mkdir -p "$disk/try/${site#/opt/venv/}"
-ln -s "${site#/opt/venv/}" "$disk/try/site"
-# Links to your own mounts in ~/.cache (see above) move to the cache on the disk.
-find "$disk/cache" -maxdepth 3 -lname '/home/*/.mounted-*' -delete # links of the last start
-if [ ! -L "$HOME/.cache" ] && ! mountpoint -q "$HOME/.cache"; then
-    find "$HOME/.cache" -type l 2>/dev/null | while read -r link; do
-        path=$disk/cache${link#"$HOME/.cache"}
-        mkdir -p "${path%/*}"
-        rm -rf "$path"
-        mv "$link" "$path"
-    done
-    rm -rf "$HOME/.cache" # only empty folders are left in it
-    ln -s "$disk/cache" "$HOME/.cache"
-fi
-
-# --- certificates -------------------------------------------------------------------------------------
-# The certificates of the image and those of your site (LAB_CA_BUNDLE). In /etc/ssl/certs, two links lead here.
-[ -f /run/ca.pem ] && [ -r /run/ca.pem ] ||
-    refuse "LAB_CA_BUNDLE names a file that uid $uid cannot read. Run 'chmod a+r FILE' with this file, or set LAB_CA_BUNDLE to another file in .env."
-{ cat /etc/ssl/certs/ca-certificates.crt.image && echo && cat /run/ca.pem; } >/run/lab/ca.pem
-if [ -e /etc/ssl/certs/java/cacerts.image ] && [ -s /run/ca.pem ]; then
-    openssl pkcs12 -export -nokeys -jdktrust anyExtendedKeyUsage -certpbe NONE -nomac -passout pass: \
-        -in /run/lab/ca.pem -out /run/lab/cacerts
-elif [ -e /etc/ssl/certs/java/cacerts.image ]; then
-    ln -s /etc/ssl/certs/java/cacerts.image /run/lab/cacerts
-fi
-
-# --- variables of kernels and terminals ---------------------------------------------------------------
-# Libraries would count the machine's CPUs. OpenBLAS and MKL follow OMP_NUM_THREADS. With variables of their own, joblib would
-# start as many threads in each of its processes.
-cpus=$(cpu_limit /sys/fs/cgroup)
-for name in OMP_NUM_THREADS NUMEXPR_MAX_THREADS LOKY_MAX_CPU_COUNT PYTHON_CPU_COUNT POLARS_MAX_THREADS RAYON_NUM_THREADS \
-    TF_NUM_INTRAOP_THREADS TF_NUM_INTEROP_THREADS; do
-    echo "$name=$cpus"
-done >/run/lab/environment
-# shellcheck source=SCRIPTDIR/environment.sh
-. /opt/labdock/environment.sh
-# Docker's client can set a proxy too.
-if [ -n "${HTTP_PROXY:-}${HTTPS_PROXY:-}${http_proxy:-}${https_proxy:-}" ]; then
-    case ,${no_proxy:-}, in
-    *,localhost,*) ;;
-    *) export no_proxy="localhost,127.0.0.1,::1${no_proxy:+,$no_proxy}" && export NO_PROXY="$no_proxy" ;;
-    esac
-fi
 
 # --- server -----------------------------------------------------------------------------------------
 # The server reads settings and code from the image only, never from home or a mount (-I: nor from the user's packages).

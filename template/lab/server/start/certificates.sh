@@ -1,0 +1,13 @@
+# Makes the lab trust your site's certificates (LAB_CA_BUNDLE).
+# shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
+
+# The certificates of the image and those of your site (LAB_CA_BUNDLE). In /etc/ssl/certs, two links lead here.
+[ -f /run/ca.pem ] && [ -r /run/ca.pem ] ||
+    refuse "LAB_CA_BUNDLE names a file that uid $uid cannot read. Run 'chmod a+r FILE' with this file, or set LAB_CA_BUNDLE to another file in .env."
+{ cat /etc/ssl/certs/ca-certificates.crt.image && echo && cat /run/ca.pem; } >/run/lab/ca.pem
+if [ -e /etc/ssl/certs/java/cacerts.image ] && [ -s /run/ca.pem ]; then
+    openssl pkcs12 -export -nokeys -jdktrust anyExtendedKeyUsage -certpbe NONE -nomac -passout pass: \
+        -in /run/lab/ca.pem -out /run/lab/cacerts
+elif [ -e /etc/ssl/certs/java/cacerts.image ]; then
+    ln -s /etc/ssl/certs/java/cacerts.image /run/lab/cacerts
+fi

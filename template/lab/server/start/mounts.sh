@@ -1,0 +1,17 @@
+# Makes folders of your own around your own mounts in home.
+# shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
+
+# The engine makes the folders above a mount, such as .cache for a mount at .cache/huggingface. These folders belong to
+# root. So give each of them another name, make it again, and link the mount to its old path.
+for folder in "$HOME"/* "$HOME"/.[!.]*; do
+    if [ ! -d "$folder" ] || mountpoint -q "$folder" || [ "$(stat -c %u "$folder")" = "$uid" ]; then continue; fi
+    aside=$HOME/.mounted-${folder##*/}
+    mv "$folder" "$aside" 2>/dev/null ||
+        refuse "$folder belongs to another user and cannot be renamed. Remove your mount at $HOME from compose.override.yaml."
+    mounts_below "$aside" | while read -r _ path; do
+        target=$folder${path#"$aside"}
+        [ ! -e "$target" ] || continue # inside of another mount
+        mkdir -p "${target%/*}"
+        ln -s "$path" "$target"
+    done
+done
