@@ -52,7 +52,7 @@ EDITS = {
     "# numbers\n": ("", ""),
     '    "numpy>=2",': ("  'NumPy >= 2' , # for plots", ""),
     '"numpy>=2"': ('"numpy>=2", "pywin32 ; sys_platform == \'win32\'"', ""),
-    "numpy>=2": ("numpy>=2.4", "it has numpy 2.3.5 instead of numpy>=2.4. Run 'make sync' to change only this, "),
+    "numpy>=2": ("numpy>=2.4", "it has numpy 2.3.5 instead of numpy>=2.4. Run 'make sync' to correct only these "),
     ",\n]": (',\n    "humanize>=4",\n]', "it lacks humanize. "),
     "dask[distributed]": ("dask", "it still has distributed. "),
     "[distributed]": ("[diagnostics]", "it lacks bokeh for dask[diagnostics], still has distributed. "),
@@ -154,7 +154,7 @@ def test_up_names_an_edit_and_the_command(lab: Project) -> None:
         lab.replace("pyproject.toml", '    "seaborn",\n', '    "humanize>=4",\n')
         said = (
             "requirements.lock does not fit pyproject.toml: it lacks humanize, still has seaborn. "
-            "Run 'make sync' to change only this, then 'make up'."
+            "Run 'make sync' to correct only these packages, then 'make up'."
         )
         assert lab.make("up").stderr.splitlines()[-1] == f"labdock: {said}"
     finally:

@@ -85,7 +85,7 @@ def sentence(project: str, lock: str, installed: dict[str, Distribution]) -> str
     if not found:
         return ""
     shown = ", ".join(found[:MOST]) + (f" and {len(found) - MOST} more" if len(found) > MOST else "")
-    return f"{LOCK} does not fit {PROJECT}: it {shown}. Run 'make sync' to change only this, then 'make up'."
+    return f"{LOCK} does not fit {PROJECT}: it {shown}. Run 'make sync' to correct only these packages, then 'make up'."
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ username_problem() {
     if matches "$1" '[0-9]+'; then
         echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. Set it to a name with at least one letter in .env."
     elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
-        echo "JUPYTER_USERNAME is '$1', not a user name. The name root is not allowed. Set it to a name of at most 32 letters, digits, '.', '_' or '-' in .env."
+        echo "JUPYTER_USERNAME is '$1', not a user name. The name 'root' is not allowed. Set JUPYTER_USERNAME to a name of at most 32 letters, digits, '.', '_' or '-' in .env."
     fi
 }
 

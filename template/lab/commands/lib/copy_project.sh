@@ -7,7 +7,7 @@ copy_project() {
     xargs -0 -n 500 sh lab/commands/lib/copy_files.sh "$1" <"$2/found"
     links_without_files "$1" >"$2/links"
     while IFS= read -r link; do
-        echo "labdock: ${link#./} is a link, and the bundle contains only the link. If the other machine needs its files, replace the link with the file or folder, then run 'make bundle' again." >&2
+        echo "labdock: ${link#./} is a link, and the bundle contains only the link. If the other machine needs the linked files, replace the link with a copy of the file or folder, then run 'make bundle' again." >&2
     done <"$2/links"
 }
 

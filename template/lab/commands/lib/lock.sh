@@ -27,7 +27,7 @@ alone() {
         if [ -n "$holder" ] && [ "$told" != "$holder" ]; then
             told=$holder
             said=${holder#* }
-            echo "labdock: 'make ${said#* }' (process ${holder%% *} on ${said%% *}) is changing this project. This command starts after it. If no such process runs, press Ctrl-C and run 'rm -rf .lab.lock*'." >&2
+            echo "labdock: 'make ${said#* }' (process ${holder%% *} on ${said%% *}) is changing this project, so this command waits. If this process no longer runs, press Ctrl-C and run 'rm -rf .lab.lock*'." >&2
         fi
         sleep 1
         # A command that ended before it could write its name leaves an empty file.

@@ -29,7 +29,7 @@ check_podman() {
     own="$(podman info --format '{{.Host.Security.Rootless}} {{.Store.GraphRoot}}' 2>/dev/null)"
     asked="true $(docker info --format '{{.DockerRootDir}}')"
     [ "$own" = "$asked" ] ||
-        echo "docker uses the Podman '$asked', but the Podman of your user is '$own'. Run 'systemctl --user start podman.socket' as yourself, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
+        echo "docker uses the Podman '$asked', but the Podman of your user is '$own'. Run 'systemctl --user start podman.socket' without sudo, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
 }
 
 # require_version PROGRAM MAJOR MINOR VERSION: print a problem if VERSION is missing or older than MAJOR.MINOR.

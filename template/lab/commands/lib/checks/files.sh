@@ -32,7 +32,7 @@ check_folders() {
     for folder in data notebooks secrets; do
         [ ! -d "$folder" ] || continue
         if [ -L "$folder" ]; then
-            echo "$folder is a link to '$(readlink "$folder")', which is not a folder. Mount its disk, or run 'rm $folder' and make a new link."
+            echo "$folder is a link to '$(readlink "$folder")', which is not a folder. Mount the disk that contains this folder, or run 'rm $folder' and make a new link."
         else
             echo "$folder/ is missing. Run 'mkdir $folder'."
         fi

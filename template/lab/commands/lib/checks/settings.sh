@@ -121,7 +121,7 @@ check_git() {
     git=$(setting LAB_GIT)
     [ -n "$git" ] || return 0
     if [ -f "$git" ]; then
-        echo "LAB_GIT is '$git', which is a file, because this folder is a worktree or a submodule: git's files are outside of it. Leave LAB_GIT empty in .env. Git works on your machine as before."
+        echo "LAB_GIT is '$git', which is a file, because this folder is a worktree or a submodule. Leave LAB_GIT empty in .env. Git works on your machine as before."
     elif [ ! -d "$git" ]; then
         echo "LAB_GIT is '$git', which is not a folder. Run 'git init', or leave LAB_GIT empty in .env."
     elif [ -n "$(git_password "$git")" ]; then
