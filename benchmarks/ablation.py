@@ -1,4 +1,4 @@
-"""What each optimization saves: labdock without it, compared with all of labdock in the same run."""
+"""Measure what each optimization saves: build labdock with all optimizations, then without one of them."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PIP = r"pip --python \1 install --quiet --no-compile --no-deps --require-hashes 
 
 @dataclass(frozen=True)
 class Measure:
-    """A change that removes one optimization: `undo` applies it to the text of `file`; `rows` are measured then."""
+    """How to remove one optimization: call `undo` with the text of `file`. `rows` are the values to measure."""
 
     what: str
     file: str

@@ -76,7 +76,7 @@ def link(packages: Path, record: Path) -> None:
 
 
 def make_link(path: Path, target: Path, record: Path) -> None:
-    """Write `path` to `record`, then link it to `target`; raises `Refused` if `path` exists."""
+    """Add a line with `path` to `record`, then make `path` a link to `target`; raises `Refused` if `path` exists."""
     if os.path.lexists(path):
         raise Refused(f"{path} exists but does not work. Remove it and run this command again.")
     path.parent.mkdir(parents=True, exist_ok=True)

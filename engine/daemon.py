@@ -22,8 +22,9 @@ NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd
 # These depend on the machine's Linux kernel and C library, so they come from its own release.
 OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
        "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
-# The build cache: its largest size, and the size to which it shrinks if the disk has less free space than minFreeSpace.
-# (Layers that images use count too, although removing them from the cache frees no space. So one limit is not enough.)
+# The largest size of the build cache. If the disk has less free space than minFreeSpace, the cache shrinks to
+# reservedSpace. maxUsedSpace alone is not enough: it also counts layers that images use, and deleting these layers
+# frees no space.
 CACHE = {"maxUsedSpace": "45GB", "reservedSpace": "10GB", "minFreeSpace": "15GB"}
 # Folders that the engine makes outside its own folder.
 TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
@@ -42,7 +43,7 @@ class Daemon:
         return self.root / "packages"
 
     def up(self) -> None:
-        """Start an engine for plain `docker`, Compose and buildx, if none works; raises `Refused`."""
+        """If no engine works, start one for plain `docker`, Compose and buildx; raises `Refused`."""
         why = client.missing(ours=bool(self.pid()))
         if not why:
             return

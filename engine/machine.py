@@ -48,7 +48,7 @@ def ca_bundle(env: Mapping[str, str]) -> str | None:
 
 
 def pip_setting(name: str, env: Mapping[str, str]) -> str | None:
-    """The setting that pip uses: its environment variable, else the last of its files that has it."""
+    """A setting of pip: from pip's environment variable, else from the last of pip's files that contains it."""
     if value := env.get("PIP_" + name.upper().replace("-", "_")):
         return value
     extra = env.get("PIP_CONFIG_FILE") or ""

@@ -1,6 +1,6 @@
 #!/bin/sh
-# mmdebstrap's customize hook. It runs on the host, with the new root file system as $1, and changes a minimal Debian
-# with Debian's Python into what a Dockerfile expects of the official slim image.
+# mmdebstrap's customize hook. It runs on the host. $1 is the new root file system: a minimal Debian with Debian's
+# Python. The hook changes it so that a Dockerfile for the official slim image also works with it.
 # Reads STANDIN_VERSION (3.13), _SUITE, _MIRROR, _SECURITY (may be empty). Writes Python's full version to
 # $STANDIN_NOTES/version.
 set -eu
@@ -26,8 +26,8 @@ chroot "$root" "$python" -c 'import platform; print(platform.python_version())' 
 find "$root/usr" -depth -name __pycache__ -exec rm -rf {} +
 find "$root/var/log" "$root/var/cache" -type f ! -name '*.dat' -delete
 
-# apt as in the official image, but with this machine's mirror. The machine's settings for the validity of the mirror's
-# dates are kept; its proxies and certificates are not.
+# Set up apt as in the official image, but with this machine's mirror. Keep this machine's apt settings that check the
+# mirror's dates. Remove its proxies and certificates.
 for keys in "$root"/usr/share/keyrings/debian-archive-keyring.*; do
     keys=${keys#"$root"}
 done

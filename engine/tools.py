@@ -19,7 +19,7 @@ def run(
     cwd: Path | None = None,
     seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; a missing program and a timeout are failures like any other."""
+    """Run a command. If the program is missing or times out, the result has a status that is not 0."""
     args = [str(part) for part in command]
     try:
         return subprocess.run(
@@ -67,7 +67,7 @@ def step(what: str) -> Iterator[None]:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Let one process at a time work on `root`: two first runs must not start two engines."""
+    """Let one process at a time work on `root`. Otherwise, two processes could start two engines."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{root}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
 """Render a project, start its lab, run its notebook: `python -m tools.demo render|up|down FOLDER`, as `make demo` does.
 
-`make demo` renders while it starts the engine. `up` does all that is not done yet.
+`make demo` runs `render` while the engine starts. Then it runs `up`, which skips each step that is already done.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The table of a project's files: what each file is, from its own first comment, and whose it is, from copier.yml."""
+"""The table of a project's files. The file's first comment says what the file is; copier.yml says whose it is."""
 
 import re
 from fnmatch import fnmatch
@@ -22,7 +22,7 @@ SILENT = {
     "lab/locks/required-packages.txt": "Names of the packages that the lab needs in your lock.",
     "lab/runtime/*.pem": "An empty certificate file. The lab uses this file if LAB_CA_BUNDLE is not set.",
     "lab/runtime/seccomp.json": "The list of the system calls that programs in the lab can make.",
-    "lab/server/custom/custom.css": "The rule that hides buttons which fail without Panel's server extension.",
+    "lab/server/custom/custom.css": "A style that hides Panel's buttons, because they need Panel's server extension.",
     "lab/server/kernels/*": "The command that starts a notebook kernel.",
     "lab/server/labextensions/labdock/package.json": "The name of the lab's front-end extension.",
     "lab/server/nbconvert/*": "The template of PDF and LaTeX exports, with fonts for more alphabets.",
@@ -60,7 +60,7 @@ def condition(source: Path) -> str:
 
 
 def sentence(path: str, text: str) -> str:
-    """The meaning of a file, from `SILENT` or the first sentence of its comment; raises `ValueError` without both."""
+    """The meaning of a file, from `SILENT` or the first sentence of its comment. Without both, raises `ValueError`."""
     for pattern, meaning in SILENT.items():
         if fnmatch(path, pattern):
             return meaning

@@ -51,13 +51,13 @@ EXPLAINED = {
     "(../explanation/reproducible.md#what-is-not-reproducible).",
 }
 
-# In these shell files, `echo` prints a problem. In others, only `refuse` and these variables contain one.
+# In the files of CHECKS, `echo` prints a problem. In other shell files, only `refuse` and the variables of NAMES do.
 CHECKS = ["lab/commands/lib/*", "lab/commands/doctor*", "lab/server/*.sh", "lab/server/start/*"]
 NAMES = "reason|fault|problem|why|message"
 
 
 def messages(template: Path) -> dict[str, list[str]]:
-    """Topic -> its messages, from the scripts below `template`. A message of two topics is listed in the first."""
+    """Topic -> its messages, from the scripts below `template`. A message is listed only in the first of its topics."""
     files: dict[str, list[str]] = {topic: [] for topic in TOPICS}
     for file in sorted((template / "lab").rglob("*")):
         path = file.relative_to(template).as_posix()
@@ -104,7 +104,7 @@ def of_shell(text: str, checks: bool = False) -> Iterator[str]:
         if command in begun or message.startswith(" "):
             continue  # half of a message
         if message.startswith("note  '"):
-            continue  # advice that fits always
+            continue  # advice, not a problem
         if command in ("echo", "print") and not message.endswith("."):
             continue  # the result of a function
         yield from (tidy(whole) for whole in expanded(message, parts) if is_sentence(whole))
@@ -207,7 +207,7 @@ def written(value: ast.expr, known: dict[str, ast.expr]) -> str:
 
 # --- both -------------------------------------------------------------------------------------------
 def is_sentence(text: str) -> bool:
-    """Whether a text has three words or more of its own."""
+    """Whether a text has three words or more, without its variable parts."""
     return len(re.findall(r"[A-Za-z]{2,}", tidy(text))) >= 3
 
 

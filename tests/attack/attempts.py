@@ -1,8 +1,8 @@
 """Run in a lab, by a notebook kernel or as a program: try what a hostile notebook would, and print the results as JSON.
 
-calls/ tries system calls that only the seccomp filter refuses, with a control of its own. Each attempt here is harmless
-if it succeeds, because the control runs all of them with all capabilities. `null` means success. A name such as "EPERM"
-is the error.
+The programs in calls/ try system calls that only the seccomp filter refuses. The control makes the same attempts in a
+privileged container, where they can succeed. So each attempt must be harmless. `null` means success. A name such as
+"EPERM" is the error.
 """
 
 import ctypes

@@ -10,7 +10,7 @@ from tests.support.project import Project
 from tests.support.variants import beside
 from tools.notebook import LabClient
 
-# Every route that answers without the token, and why. Every other and every new route has to refuse.
+# Every route that answers without the token, and why. All other routes, also new ones, have to refuse.
 PUBLIC = {
     r"/login$": "the page where you type the token",
     r"/logout$": "ends the session of this browser",
@@ -62,13 +62,15 @@ def answering(lab: LabClient, registered: list[Route], credentials: str) -> set[
     "Refused, except for [the paths below](#what-answers-without-the-token).",
 )
 @pytest.mark.parametrize("credentials", CREDENTIALS)
-def test_nothing_else_answers_without_the_token(target: LabClient, registered: list[Route], credentials: str) -> None:
+def test_only_public_paths_answer_without_the_token(
+    target: LabClient, registered: list[Route], credentials: str
+) -> None:
     assert answering(target, registered, credentials) == set(PUBLIC)
 
 
 @pytest.mark.full
 @pytest.mark.attack("Send the same requests to a lab with `JUPYTER_UI=notebook`", "Refused, except for the same paths.")
-def test_nothing_else_answers_in_the_other_front_end(lab: Project, tmp_path: Path) -> None:
+def test_only_public_paths_answer_in_the_classic_interface(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         target, registered = twin.client(), routes(twin)
@@ -83,7 +85,7 @@ def closed(lab: LabClient, registered: list[Route], *headers: tuple[str, str]) -
 
 
 def test_with_the_token_every_route_answers(target: LabClient, registered: list[Route]) -> None:
-    """The control: with the token the same requests are answered."""
+    """The control: the lab answers the same requests if they have the token."""
     assert target.token.encode() in send(target, "GET", "/lab", [bearer(target)]).body
     assert closed(target, registered, bearer(target)) == set()
 

@@ -29,7 +29,7 @@ class Browser:
     xsrf: str
 
     def sends(self, xsrf: str | None = None, **more: str) -> Headers:
-        """Cookies and `more` headers. `xsrf` replaces the XSRF cookie, as another server of the same host could."""
+        """Cookies and `more` headers. `xsrf` replaces the XSRF cookie. Another server on the same host can do this."""
         cookies = ("Cookie", f"{self.session}; _xsrf={xsrf or self.xsrf}")
         return [cookies, *((name.replace("_", "-"), value.format(own=own(self.lab))) for name, value in more.items())]
 
@@ -47,7 +47,7 @@ def browser(target: LabClient) -> Browser:
 
 @pytest.fixture(scope="module")
 def stranger(careless: LabClient) -> Browser:
-    """The same for the careless lab, which gives everyone a session."""
+    """A browser for the careless lab. It needs no cookies, because this lab asks for no login."""
     return Browser(careless, "", "")
 
 
@@ -67,7 +67,7 @@ ORIGINS = {
 
 @pytest.mark.attack("Send a POST with another Origin header. The cookies and the XSRF value are correct", "404")
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
+def test_posts_from_other_origins_are_refused(browser: Browser, origin: str) -> None:
     whole = browser.sends(Origin=ORIGINS[origin], X_XSRFToken=browser.xsrf)
     assert send(browser.lab, "POST", ACT, whole).status == 404
     # A server on another port or subdomain can set this cookie, and then knows its value.
@@ -80,7 +80,7 @@ def test_a_foreign_origin_posts_nothing(browser: Browser, origin: str) -> None:
     "404. No CORS header gives access to another origin.",
 )
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
+def test_reads_from_other_origins_are_refused(browser: Browser, origin: str) -> None:
     assert send(browser.lab, "GET", "/api/contents", browser.sends(Origin=ORIGINS[origin])).status == 404
     asks = browser.sends(
         Origin=ORIGINS[origin],
@@ -92,7 +92,7 @@ def test_a_foreign_origin_reads_nothing(browser: Browser, origin: str) -> None:
 
 @pytest.fixture(scope="module")
 def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]:
-    """The paths of one kernel's, one terminal's and the events' websocket."""
+    """The paths of three websockets: of a kernel, of a terminal, and of the server's events."""
     terminal = browser.lab.request("POST", "terminals").json()["name"]
     with running_kernel(browser.lab) as kernel:
         paths = [f"/api/kernels/{kernel}/channels", f"/terminals/websocket/{terminal}", "/api/events/subscribe"]
@@ -104,7 +104,7 @@ def websockets(browser: Browser, registered: list[Route]) -> Iterator[list[str]]
 
 @pytest.mark.attack("Open a websocket of a kernel, a terminal or the server's events with another Origin header", "403")
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[str], origin: str) -> None:
+def test_websockets_from_other_origins_are_refused(browser: Browser, websockets: list[str], origin: str) -> None:
     headers = [*browser.sends(Origin=ORIGINS[origin]), *UPGRADE]
     assert {path: send(browser.lab, "GET", path, headers).status for path in websockets} == dict.fromkeys(
         websockets, 403
@@ -112,7 +112,7 @@ def test_a_foreign_origin_opens_no_websocket(browser: Browser, websockets: list[
 
 
 def test_control_own_pages_are_answered(browser: Browser, websockets: list[str]) -> None:
-    """The control: the same requests from the lab's own Origin."""
+    """The control: the lab answers the same requests with its own Origin."""
     whole = browser.sends(Origin="http://{own}", X_XSRFToken=browser.xsrf)
     made = send(browser.lab, "POST", ACT, whole)
     browser.lab.request("DELETE", f"terminals/{made.json()['name']}")
@@ -143,16 +143,16 @@ FORGED: dict[str, dict[str, str]] = {
     "Send POST, PUT, PATCH and DELETE to every route, with the cookies but without the right XSRF value", "403 or 405"
 )
 @pytest.mark.parametrize("forged", FORGED)
-def test_cookies_alone_change_nothing(browser: Browser, registered: list[Route], forged: str) -> None:
+def test_changes_without_the_xsrf_value_are_refused(browser: Browser, registered: list[Route], forged: str) -> None:
     headers = browser.sends(**FORGED[forged])
     assert send(browser.lab, "POST", "/api/contents/data", headers, b'{"type": "file"}').status == 403
     answers = sweep(browser.lab, registered, CHANGING, headers)
-    # Redirects to routes that refuse, a browser's reports for the log, and the route that never answers.
+    # Not refused: two redirects to routes that refuse, browsers' reports, and a route that never answers.
     known = {r"/.*/$", r"/api/notebooks/?(.*)$", r"/api/security/csp-report$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, method, answer in answers if not refused(method, answer)} <= known
 
 
-def test_a_lab_without_the_value_against_xsrf_is_noticed(stranger: Browser) -> None:
+def test_a_lab_without_the_xsrf_check_is_noticed(stranger: Browser) -> None:
     """The control: the careless lab accepts a form from another page."""
     form = stranger.sends(**FORGED["as plain text"], Referer=f"{FOREIGN}/")
     assert send(stranger.lab, "POST", ACT, form, b"{}").status == 200
@@ -176,13 +176,13 @@ FILES = (
 )
 @pytest.mark.parametrize("referer", REFERERS)
 @pytest.mark.parametrize("file", FILES)
-def test_a_foreign_page_embeds_nothing(browser: Browser, file: str, referer: str) -> None:
+def test_pages_of_other_sites_cannot_embed_files(browser: Browser, file: str, referer: str) -> None:
     assert send(browser.lab, "GET", file, browser.sends(**REFERERS[referer])).status == 403
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_labs_own_pages_embed_files(browser: Browser, file: str) -> None:
-    """The control: from a page of the lab itself, the same requests are answered."""
+    """The control: the lab answers the same requests from its own pages."""
     assert send(browser.lab, "GET", file, browser.sends(Referer="http://{own}/lab")).status == 200
 
 
@@ -200,7 +200,7 @@ def test_no_page_can_be_framed(browser: Browser, registered: list[Route]) -> Non
     "The browser runs the page in a sandbox, without access to the session.",
 )
 @pytest.mark.parametrize("path", ["/files/data/hostile.html", "/files/data/hostile.svg", FILES[1]])
-def test_a_hostile_page_is_kept_apart(lab: Project, browser: Browser, path: str) -> None:
+def test_pages_in_mounts_run_in_a_sandbox(lab: Project, browser: Browser, path: str) -> None:
     files = [lab.folder / f"data/hostile.{kind}" for kind in ("html", "svg")]
     for file in files:
         file.write_text("<script>1</script>")
@@ -236,7 +236,7 @@ def local(location: str) -> bool:
     "Redirects lead only to paths of the lab.",
 )
 @pytest.mark.parametrize("place", ELSEWHERE)
-def test_nobody_is_led_away(browser: Browser, place: str) -> None:
+def test_redirects_lead_only_to_the_lab(browser: Browser, place: str) -> None:
     place = place.format(own=own(browser.lab))
     after_login = send(browser.lab, "GET", f"/login?next={quote(place, safe='')}", browser.sends())
     assert after_login.status == 302 and local(after_login.headers["Location"])
@@ -244,7 +244,7 @@ def test_nobody_is_led_away(browser: Browser, place: str) -> None:
     assert slashes.status == 302 and local(slashes.headers["Location"])
 
 
-def test_a_path_elsewhere_is_noticed() -> None:
+def test_addresses_of_other_hosts_are_noticed() -> None:
     """The control: addresses of other hosts are not local."""
     assert [local(path) for path in ("/lab", "//foreign.example", "/\\foreign.example", "http://x")] == [True] + [
         False

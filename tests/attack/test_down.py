@@ -30,7 +30,7 @@ def lab_line(lab: Project) -> str:
 
 
 @pytest.mark.attack("Kill the server from a kernel", "The server restarts with the same token. Saved files are intact.")
-def test_a_killed_server_comes_back(twin: Project) -> None:
+def test_a_killed_server_restarts(twin: Project) -> None:
     lab = twin.client()
     lab.request("PUT", "contents/data/kept.txt", json=SAVED)
     with suppress(requests.RequestException), lab.kernel() as kernel:
@@ -48,7 +48,7 @@ def test_a_killed_server_comes_back(twin: Project) -> None:
     "Freeze the server from a kernel",
     "The lab becomes unhealthy, and `make doctor` prints the fix. Nothing restarts the lab, so kernels keep working.",
 )
-def test_a_frozen_server_is_reported_and_left_alone(twin: Project) -> None:
+def test_a_frozen_server_is_reported_but_not_restarted(twin: Project) -> None:
     assert lab_line(twin).startswith("ok ")
     lab = twin.client()
     frozen = "import os; pid = os.getppid(); path = os.path.expanduser('~/data/kept.txt'); os.kill(pid, 19)"

@@ -34,7 +34,7 @@ def test_every_attempt_is_refused(results: Results) -> None:
     assert {name: result for name, result in results.items() if result not in REFUSED | {"ENOENT"}} == {}
 
 
-def test_a_missing_path_is_missing_without_protection_too(results: Results, privileged: Results) -> None:
+def test_missing_paths_are_also_missing_in_a_privileged_container(results: Results, privileged: Results) -> None:
     """A control: an error ENOENT proves no refusal, so the path must be missing in a privileged container too."""
     missing = {name for name, result in results.items() if result == "ENOENT"}
     assert missing <= {name for name, result in privileged.items() if result == "ENOENT"}
@@ -76,7 +76,7 @@ for child in children:
 
 
 @pytest.mark.attack("Start a fork bomb", "The bomb stops at the process limit. The server and other labs keep running.")
-def test_a_fork_bomb_ends_at_the_limit_and_the_server_stays(lab: Project, tmp_path: Path) -> None:
+def test_a_fork_bomb_stops_at_the_process_limit(lab: Project, tmp_path: Path) -> None:
     flag = lab.folder / "data/bombed"
     with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:
         twin.compose("up", "--detach", "--wait", "--no-build")

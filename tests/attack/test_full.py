@@ -47,7 +47,7 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
     "The server keeps running and saves files in other folders. Writes to the full folder fail until files are "
     "deleted.",
 )
-def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
+def test_a_full_folder_does_not_stop_the_server(twin: Project, folder: str) -> None:
     lab = twin.client()
     with lab.kernel() as kernel:
         printed = text(execute(kernel, f"folder = '{folder}'\n{FILL}"))
@@ -72,7 +72,7 @@ def test_what_is_full_stops_nothing_else(twin: Project, folder: str) -> None:
     "Fill all folders in memory at the same time: /tmp, home and /run/lab",
     "The server keeps running and saves files. The full folders work again after files are deleted.",
 )
-def test_all_that_lies_in_memory_is_full_at_once(lab: Project, tmp_path: Path) -> None:
+def test_full_folders_in_memory_do_not_stop_the_server(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         running = twin.client()

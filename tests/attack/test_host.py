@@ -1,6 +1,6 @@
 """Another host name points at the lab's address (DNS rebinding).
 
-Every request carries the token. So a refusal can only be about the name.
+Every request carries the token. So only the name can be the reason of a refusal.
 """
 
 import pytest
@@ -28,7 +28,7 @@ HOSTS: dict[str, list[str]] = {
     "two names in one header": ["localhost, rebound.example", "localhost rebound.example", "localhost/rebound.example"],
     "an empty header": [""],
 }
-# Headers of a proxy. There is no proxy here, so anyone can have sent them.
+# Headers that a proxy sets. The lab has no proxy, so anyone can send these headers.
 FORWARDED = ("X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Original-Host", "Forwarded")
 
 
@@ -39,7 +39,7 @@ def asked(lab: LabClient, *hosts: str, path: str = "/api/contents", headers: Hea
 
 @pytest.mark.attack("Send a Host header that is not a host name of the lab", "400 or 403")
 @pytest.mark.parametrize("kind", HOSTS)
-def test_a_foreign_host_is_refused(lab: Project, target: LabClient, kind: str) -> None:
+def test_other_host_names_are_refused(lab: Project, target: LabClient, kind: str) -> None:
     (network,) = lab.container()["NetworkSettings"]["Networks"].values()
     fill = {"address": network["IPAddress"], "port": own(target).partition(":")[2]}
     hosts = [host.format(**fill) for host in HOSTS[kind]]
@@ -56,7 +56,7 @@ def test_two_hosts_are_refused(target: LabClient) -> None:
 
 @pytest.mark.attack("Send another Host header, with localhost in X-Forwarded-Host and similar headers", "403")
 @pytest.mark.parametrize("name", FORWARDED)
-def test_a_forwarded_host_hides_nothing(target: LabClient, name: str) -> None:
+def test_headers_of_a_proxy_are_ignored(target: LabClient, name: str) -> None:
     said = [(name, "host=localhost" if name == "Forwarded" else "localhost")]
     assert asked(target, "rebound.example", headers=said) == 403
 
@@ -65,9 +65,9 @@ def test_a_forwarded_host_hides_nothing(target: LabClient, name: str) -> None:
     "Send another Host header and the token to every route and websocket",
     "403 or 405. Two routes redirect to another path, which refuses the request. `/lab/api/licenses/` never answers.",
 )
-def test_every_route_looks_at_the_host(target: LabClient, registered: list[Route]) -> None:
+def test_every_route_checks_the_host_name(target: LabClient, registered: list[Route]) -> None:
     answers = sweep(target, registered, ["GET"], [("Host", "rebound.example"), bearer(target)])
-    # Two redirects to paths of the same host, which check the Host header, and the route that never answers.
+    # Not refused: two redirects to paths that check the Host header, and a route that never answers.
     redirects = {r"/?$", r"/.*/$", r"/lab/api/licenses/(.*)$"}
     assert {route.pattern for route, _, answer in answers if answer.status not in (403, 405)} == redirects
 

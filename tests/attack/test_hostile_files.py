@@ -94,7 +94,7 @@ def test_a_notebook_cannot_mark_itself_as_trusted(lab: Project, folder: Path) ->
     "Open and convert a notebook. Its metadata names a command, and a kernel that is in the notebook's folder",
     "The server starts neither the command nor the kernel.",
 )
-def test_opening_and_converting_run_nothing(lab: Project, folder: Path) -> None:
+def test_opening_a_notebook_starts_no_command(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     spec = folder / "kernels/evil/kernel.json"
     spec.parent.mkdir(parents=True)
@@ -131,7 +131,7 @@ def convert(lab: Project, form: str) -> requests.Response:
     "Open malformed, deeply nested and huge notebooks",
     "The server opens the notebook or answers with an error message. It keeps running.",
 )
-def test_a_malformed_notebook_breaks_nothing(lab: Project, folder: Path, kind: str) -> None:
+def test_a_malformed_notebook_does_not_stop_the_server(lab: Project, folder: Path, kind: str) -> None:
     put(folder / "a.ipynb", MALFORMED[kind])
     try:
         assert seen(lab, "a.ipynb")["type"] == "notebook"
@@ -189,7 +189,7 @@ def test_a_link_as_checkpoint_folder_is_replaced(lab: Project, folder: Path, tar
 
 
 @pytest.mark.attack("Restore a checkpoint that is a link to the token", "The server restores nothing.")
-def test_a_checkpoint_brings_no_secret(lab: Project, folder: Path) -> None:
+def test_a_checkpoint_does_not_restore_the_token(lab: Project, folder: Path) -> None:
     put(folder / "a.ipynb")
     (folder / ".ipynb_checkpoints").mkdir()
     own(folder / ".ipynb_checkpoints")

@@ -1,7 +1,7 @@
 """Symbolic links and named pipes that a notebook or an archive left in a mount.
 
-The server follows a link inside the container, as a notebook kernel does. It can read what the lab's user may read
-there. It never reads the file that the path means on the host.
+The server and a notebook kernel follow a link inside the container. They can read all files in the container that the
+lab's user can read. They never read the file with this path on the host.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ HOST = ("host/file.txt", "file.txt", "sibling/jupyter_token")
     "404. The container has no such file, and the host's file does not change.",
 )
 @pytest.mark.parametrize("path", HOST)
-def test_the_host_is_not_reached(target: LabClient, links: Path, on_host: Path, path: str) -> None:
+def test_links_do_not_lead_to_files_of_the_host(target: LabClient, links: Path, on_host: Path, path: str) -> None:
     token = target.token
     assert (links / path).read_text().strip() in (SECRET, token)  # the control: on the host, the link leads there
     for page in PAGES:
@@ -65,7 +65,7 @@ def test_the_host_is_not_reached(target: LabClient, links: Path, on_host: Path, 
     "Read and save through a link to a file of the image",
     "The server sends the file, which a notebook kernel can read too. It refuses to save.",
 )
-def test_a_link_leads_no_further_than_a_kernel(target: LabClient, lab: Project, links: Path) -> None:
+def test_links_lead_only_to_files_that_a_kernel_can_read(target: LabClient, lab: Project, links: Path) -> None:
     assert contents(target, "GET", "data/links/passwd").status == 200
     assert contents(target, "GET", "data/links/etc/shadow").status == 403
     before = lab.shell("sha256sum /etc/passwd.image")
@@ -101,7 +101,7 @@ def test_jupyters_own_copy_follows_links(careless: LabClient, lab: Project, link
     "Open, list, copy and convert a named pipe with the name of a notebook",
     "The server does not wait for data from the pipe.",
 )
-def test_a_pipe_stops_nothing(target: LabClient, links: Path) -> None:
+def test_a_named_pipe_does_not_stop_the_server(target: LabClient, links: Path) -> None:
     pipe = "data/links/pipe.ipynb"
     asked = {page: send(target, "GET", page + pipe, [bearer(target)], timeout=10).status for page in PAGES}
     asked["copy"] = contents(target, "POST", "data/links", {"copy_from": pipe}).status

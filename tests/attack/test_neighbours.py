@@ -56,7 +56,7 @@ def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     "Connect to another lab: to its IP address, to its name, and to its port on the address of every gateway",
     "The connection fails.",
 )
-def test_labs_do_not_reach_each_other(lab: Project, neighbour: Project) -> None:
+def test_labs_cannot_connect_to_each_other(lab: Project, neighbour: Project) -> None:
     assert reached(lab, ways(neighbour, lab)) == []
     assert reached(neighbour, ways(lab, neighbour)) == []
 

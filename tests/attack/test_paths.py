@@ -1,7 +1,7 @@
-"""Paths in many spellings that lead out of home.
+"""Paths that lead out of home, in many spellings.
 
-Every request carries the token. A notebook kernel can read these files anyway. The tests are about a link that a user
-is tricked into opening, and about a hostile folder in a mount.
+Every request carries the token. A notebook kernel can read these files anyway. These tests try links that an attacker
+sends to a user, and a hostile folder in a mount.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,20 +51,20 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def outside(lab: Project) -> Iterator[None]:
-    """A file in the place of the token. Pages contain the token itself, so a test cannot search for it."""
+    """A file in /tmp with a known text. The tests search for this text, because some pages contain the token."""
     lab.shell(f"printf %s '{OUTSIDE['tmp/outside.txt'].decode()}' >/tmp/outside.txt")
     yield
     lab.shell("rm /tmp/outside.txt")
 
 
 def open_ended(routes: list[Route]) -> list[Route]:
-    """The routes that take any path, without the one for licences, which ignores it."""
+    """The routes that take any path, except the route for licences, which never answers."""
     return [route for route in routes if route.path("a") != route.path("b") and route.pattern != SILENT]
 
 
 @pytest.mark.attack("Read a file outside home through every route that takes a path", "The server sends no file.")
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_nothing_outside_is_read(target: LabClient, registered: list[Route], spelling: str) -> None:
+def test_no_file_outside_home_is_sent(target: LabClient, registered: list[Route], spelling: str) -> None:
     read = {
         (route.pattern, path)
         for path, held in OUTSIDE.items()
@@ -129,7 +129,7 @@ PLACES = {
 
 @pytest.mark.attack("Save, create, rename, copy and delete files outside the mounts", "400 or 404")
 @pytest.mark.parametrize("place", PLACES)
-def test_nothing_is_written_elsewhere(target: LabClient, data: Path, place: str) -> None:
+def test_no_file_outside_the_mounts_is_written(target: LabClient, data: Path, place: str) -> None:
     answers = ways(target, PLACES[place])
     assert {way: answer.status for way, answer in answers.items() if answer.status not in (400, 404)} == {}
     assert (data / "inside.txt").read_text() == (data / ".hidden.txt").read_text() == MINE
@@ -137,7 +137,7 @@ def test_nothing_is_written_elsewhere(target: LabClient, data: Path, place: str)
 
 @pytest.mark.full
 @pytest.mark.attack("Read a folder next to home whose name starts with the name of home", "404 or 403")
-def test_a_folder_named_almost_like_home_is_another_one(lab: Project, tmp_path: Path) -> None:
+def test_a_folder_with_a_similar_name_is_not_home(lab: Project, tmp_path: Path) -> None:
     almost = {"services": {"lab": {"tmpfs": ["/home/jovyan-other:mode=1777,size=1m"]}}}
     with beside(lab, tmp_path, almost) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
@@ -162,7 +162,7 @@ HIDDEN = {
     "The server sends no hidden file and lists none.",
 )
 @pytest.mark.parametrize("spelling", HIDDEN)
-def test_nothing_hidden_is_read(target: LabClient, data: Path, registered: list[Route], spelling: str) -> None:
+def test_no_hidden_file_is_sent(target: LabClient, data: Path, registered: list[Route], spelling: str) -> None:
     path = HIDDEN[spelling].format(data="data")
     answers = sweep(target, open_ended(registered), ["GET"], [bearer(target)], rest=path)
     assert {route.pattern for route, _, answer in answers if MINE.encode() in answer.body} == set()

@@ -31,7 +31,7 @@ JSON = json.dumps(
 )
 KERNEL = json.dumps({"argv": ["/bin/false"], "display_name": "Planted", "language": "python"})
 EXTENSION = json.dumps({"name": "Planted", "version": "1", "jupyterlab": {"_build": {"load": "static/remoteEntry.js"}}})
-# Planted code: it writes to the lab's log which Python has run it.
+# Planted code. If a Python runs this code, the lab's log names this Python.
 CODE = """import sys
 print("planted in", sys.prefix, file=sys.stderr, flush=True)
 """
@@ -149,7 +149,7 @@ def obeyed(project: Project) -> set[str]:
     "At its next start, the server asks for the token and uses only the settings of the image.",
 )
 @pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
-def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
+def test_the_server_uses_no_planted_file(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
     with started_over(lab, tmp_path, front_end=front_end) as next_start:
         assert obeyed(next_start) | misbehaving(next_start.client()) == set()
         assert "planted in /opt/venv" in next_start.logs()  # the control: it runs in the user's kernel
@@ -158,7 +158,9 @@ def test_nothing_planted_is_obeyed(lab: Project, plant: None, tmp_path: Path, fr
 @pytest.mark.parametrize(
     "guard", [pytest.param(guard, marks=() if guard == WORST else pytest.mark.full) for guard in GUARDS]
 )
-def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, tmp_path: Path, guard: str) -> None:
+def test_control_without_a_guard_the_server_uses_planted_files(
+    lab: Project, plant: None, tmp_path: Path, guard: str
+) -> None:
     with started_over(lab, tmp_path, guard) as next_start:
         assert GUARDS[guard] <= obeyed(next_start)
 
@@ -167,7 +169,7 @@ def test_control_without_its_guard_the_server_obeys(lab: Project, plant: None, t
     "Write the same files from a notebook kernel of the running lab, then stop the server",
     "The result is the same.",
 )
-def test_what_a_kernel_plants_is_not_obeyed(fresh_lab: Project) -> None:
+def test_the_server_uses_no_file_that_a_kernel_wrote(fresh_lab: Project) -> None:
     places = {f"/home/jovyan/{place}": files for place, files in PLACES.items()}
     places |= {
         "/run/lab/try/site": MODULES,

@@ -32,9 +32,7 @@ def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:
     "Restart the engine",
     "A running lab starts again with its token and files. A lab that refuses to start does not restart in a loop.",
 )
-def test_a_running_lab_comes_back_and_a_refusing_one_does_not_loop(
-    lab: Project, own: tuple[Daemon, Run], tmp_path: Path
-) -> None:
+def test_labs_after_a_restart_of_the_engine(lab: Project, own: tuple[Daemon, Run], tmp_path: Path) -> None:
     daemon, there = own
     running, refusing = (moved(lab, tmp_path / name, daemon) for name in ("running", "refusing"))
     (refusing.folder / "compose.override.yaml").write_text(f"services: {{lab: {{healthcheck: {QUICK}}}}}\n")

@@ -22,7 +22,7 @@ Profile = dict[str, Any]
 
 
 def expected(name: str) -> set[str]:
-    """The results with which the filter refuses: EPERM for named calls, ENOSYS for others.
+    """The results of a refused call: EPERM if the profile names the call, ENOSYS if not.
 
     32-bit and x32 calls end the program.
     """
@@ -94,7 +94,7 @@ def test_every_call_is_refused(results: Results) -> None:
 
 
 def test_calls_of_ordinary_programs_are_allowed(results: Results) -> None:
-    """This is a control too: a profile that refuses everything would pass the tests above."""
+    """A control too: a profile that refuses every call would pass the tests above, but not this one."""
     assert {name: seen for name, seen in results["work"].items() if seen} == {}
 
 
@@ -148,7 +148,7 @@ def test_an_unchanged_profile_gives_the_same(lab: Project, tmp_path: Path, resul
     [pytest.param(c, id=c[:30], marks=() if c.startswith(WORST) else pytest.mark.full) for c in RULES],
 )
 def test_a_removed_rule_is_noticed(lab: Project, tmp_path: Path, results: Results, comment: str) -> None:
-    """The control of both tests: of refused calls and of allowed calls."""
+    """The control of the tests of refused and of allowed calls: without a rule, the results differ."""
     profile = deepcopy(PROFILE)
     del profile["syscalls"][RULES[comment]]
     seen = under(lab, tmp_path, profile)
@@ -172,7 +172,7 @@ def with_domain(domain: int) -> Profile:
 
 
 def with_32_bit_calls() -> Profile:
-    """Remove the conditions on sockets, which libseccomp cannot express for these architectures."""
+    """Allow 32-bit calls. libseccomp cannot apply the rules for sockets to 32-bit calls, so they are left out."""
     rules = [rule for rule in PROFILE["syscalls"] if not {"socket", "socketpair"} & set(rule["names"])]
     return {**PROFILE, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": rules}
 

@@ -48,7 +48,7 @@ def test_a_kernel_finds_the_token_in_its_file_only(lab: Project) -> None:
 
 
 @pytest.mark.full
-def test_the_hunt_finds_what_jupyter_itself_would_write(lab: Project, tmp_path: Path) -> None:
+def test_the_search_finds_the_token_that_jupyter_writes(lab: Project, tmp_path: Path) -> None:
     """The control: without its guard, the server writes the token to a file, and an environment shows it."""
     config = lab.read(f"lab/server/{CONFIG}")
     (guard,) = [

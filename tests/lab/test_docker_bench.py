@@ -17,11 +17,11 @@ BENCH: dict[str, tuple[str, str, str]] = {
     "4.1": ("the image has a user", "test_the_image_passes_every_check", "a numeric user that is not root"),
     "4.2": ("a trusted base image", "test_the_dockerfile_uses_the_chosen_python", ""),
     "4.3": ("no unnecessary packages", "test_the_image_passes_every_check", "build tools"),
-    "4.7": ("no layer that only updates package lists", "test_no_file_holds_what_it_forbids", ""),
+    "4.7": ("no layer that only updates package lists", "test_no_file_contains_what_the_check_forbids", ""),
     "4.8": ("no setuid and setgid files", "test_the_image_passes_every_check", "setuid or setgid files"),
-    "4.9": ("COPY instead of ADD", "test_no_file_holds_what_it_forbids", ""),
-    "4.10": ("no secrets in the Dockerfile", "test_no_file_holds_what_it_forbids", ""),
-    "4.11": ("verified packages", "test_only_what_was_locked_with_its_hash_is_installed", ""),
+    "4.9": ("COPY instead of ADD", "test_no_file_contains_what_the_check_forbids", ""),
+    "4.10": ("no secrets in the Dockerfile", "test_no_file_contains_what_the_check_forbids", ""),
+    "4.11": ("verified packages", "test_only_packages_with_a_locked_hash_are_installed", ""),
     "5.2": ("AppArmor", "test_apparmor_confines_the_lab_if_the_engine_has_it", ""),
     "5.3": ("SELinux", "test_a_running_container_passes_the_check", "AppArmor and SELinux are not turned off"),
     "5.4": ("few capabilities", "test_a_running_container_passes_the_check", "no capabilities"),
@@ -45,8 +45,8 @@ BENCH: dict[str, tuple[str, str, str]] = {
     ),
     "5.21": ("not the host's UTS namespace", "test_a_running_container_passes_the_check", "no host namespaces"),
     "5.22": ("a seccomp profile", "test_a_running_container_passes_the_check", "the lab's seccomp profile"),
-    "5.23": ("no privileged docker exec", "test_no_file_holds_what_it_forbids", ""),
-    "5.24": ("no docker exec as root", "test_no_file_holds_what_it_forbids", ""),
+    "5.23": ("no privileged docker exec", "test_no_file_contains_what_the_check_forbids", ""),
+    "5.24": ("no docker exec as root", "test_no_file_contains_what_the_check_forbids", ""),
     "5.25": ("the engine's own cgroup", "test_a_running_container_passes_the_check", "the engine's own cgroup"),
     "5.26": ("no new privileges", "test_a_running_container_passes_the_check", "no new privileges"),
     "5.27": ("a health check", "test_a_running_container_passes_the_check", "a health check that connects"),
@@ -112,7 +112,7 @@ def test_the_page_shows_each_number_with_its_test_and_check() -> None:
 
 # --- what no other test answers -----------------------------------------------------------------------
 @pytest.mark.parametrize("number", FORBIDDEN)
-def test_no_file_holds_what_it_forbids(project: Project, number: str) -> None:
+def test_no_file_contains_what_the_check_forbids(project: Project, number: str) -> None:
     patterns, forbidden, example = FORBIDDEN[number]
     found = [path for pattern in patterns for path in project.folder.glob(pattern)]
     texts = [re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8")) for path in found]

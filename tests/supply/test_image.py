@@ -146,7 +146,7 @@ LOCKED = {"lab/locks/build.lock": "build", "lab/locks/server.lock": "server", "r
     [pytest.param(k, marks=pytest.mark.full if k == "requirements.lock" else pytest.mark.nightly) for k in LOCKED],
 )
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without --require-hashes"])
-def test_only_what_was_locked_with_its_hash_is_installed(mutant: Project, lock: str, checked: bool) -> None:
+def test_only_packages_with_a_locked_hash_are_installed(mutant: Project, lock: str, checked: bool) -> None:
     plain = re.sub(r" *\\\n +--hash=\S+", "", mutant.read(lock))
     assert "--hash" not in plain
     (mutant.folder / lock).write_text(plain)

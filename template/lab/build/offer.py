@@ -1,4 +1,6 @@
-"""Prepares what the server offers of your packages: kernels and front-end extensions. The build runs it in /opt/venv.
+"""Finds the kernels and front-end extensions in your packages that the server can offer.
+
+The build runs it in /opt/venv.
 
 Kernels: packages such as bash_kernel come without a kernel specification. A module of the package writes it, so this
 program runs the module.

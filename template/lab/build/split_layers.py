@@ -1,4 +1,6 @@
-"""Moves large packages out of a virtual environment: `split_layers.py ENVIRONMENT LARGE`.
+"""Moves large packages out of a virtual environment, into a separate layer of the image.
+
+Usage: `split_layers.py ENVIRONMENT LARGE`.
 
 Packages of more than 10 MB go to the same path below LARGE. The image copies LARGE as a separate layer. This layer does
 not change if you add a small package, so the engine does not compress or unpack the layer again.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the lab's address and the path of its token. With --link on a terminal, it also prints a link that logs in.
+# Prints the lab's address, the path of its token, and on a terminal a link that logs in (only with --link).
 set -eu
 . lab/commands/lib/all.sh
 

@@ -32,7 +32,7 @@ def by_the_32_bit_gate() -> None:
 
 
 def other_domains() -> None:
-    """Try every other family of sockets. Stop at the first that is allowed or that the Linux kernel itself refuses."""
+    """Try every other family of sockets. Stop at the first family that the filter allows."""
     for domain in set(range(64)) - ALLOWED:
         try:
             socket.socket(domain, socket.SOCK_DGRAM).close()

@@ -78,7 +78,7 @@ def test_what_the_host_trusts_cannot_be_written(cli: Cli, fresh_copy: Project) -
 @pytest.mark.attack(
     "Search every file of the editor's container for the content of `.env` and of other files in `secrets/`. Repeat "
     "this after the host has replaced the files",
-    "No file contains it. From `secrets/`, the container has only the token.",
+    "No file contains this content. The token is the only file of `secrets/` in the container.",
 )
 def test_settings_and_secrets_cannot_be_read(cli: Cli, hidden: Project) -> None:
     assert inside(cli, hidden, READ) == ""

@@ -1,4 +1,4 @@
-# Links the files that outlive a start, on the volume `kept`.
+# Links the files that stay after a restart, because they are on the volume `kept`.
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
 # own FOLDER: make this uid's folder in a volume. Another uid of the same volume could have put something else there.

@@ -1,4 +1,4 @@
-# Makes folders of your own around your own mounts in home.
+# Replaces the folders that the engine made above your own mounts in home. You can write the new folders.
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
 # The engine makes the folders above a mount, such as .cache for a mount at .cache/huggingface. These folders belong to
