@@ -11,7 +11,8 @@ from tests.support.isolated_engine import Run, isolated_engine
 from tests.support.project import Project
 from tests.support.waiting import becomes, until
 
-QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 2}"
+# 30 failed checks take half a minute, and make a lab unhealthy. A slow start takes less time.
+QUICK = "{interval: 1s, start_period: 1s, start_interval: 500ms, retries: 30}"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`make rotate` ends every session. Neither the old token nor an old cookie opens the lab, even if the start fails."""
 
+import pytest
 import requests
 
 from tests.support.project import Project
@@ -30,6 +31,7 @@ def test_neither_the_old_token_nor_an_old_cookie_works(fresh_lab: Project) -> No
     assert new.request("GET", "contents").status_code == 200
 
 
+@pytest.mark.full
 def test_the_old_token_ends_even_if_settings_and_build_fail(fresh_lab: Project) -> None:
     """After a leak, an error in .env, compose.override.yaml or the Dockerfile must not keep the old token alive."""
     token = fresh_lab.read("secrets/jupyter_token").strip()

@@ -95,6 +95,7 @@ def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
     fresh_lab.client().run("import os; os.mkdir('/var/lib/lab/9999')")
     done = become(fresh_lab, "9999:9999", check=False)
     assert "labdock: in the lab's volume, the folder for uid 9999 belongs to uid 1000. Run 'make reset'" in done.stderr
+    assert "is unhealthy" not in done.stderr, "make up waited for the health of a lab that had refused"
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING
 

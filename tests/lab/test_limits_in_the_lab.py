@@ -90,6 +90,7 @@ def test_libraries_count_the_cpus_of_the_lab(half: Project) -> None:
     assert half.compose(*started, "-c", python).stdout == "None\n"  # the control
 
 
+@pytest.mark.full
 def test_processes_of_joblib_share_the_cpus(lab: Project) -> None:
     """The control shows why the lab sets no variable of OpenBLAS: joblib passes it on to each process."""
     assert lab.client().run(WORKER.format(more={})) == "[[1], [1]]\n"

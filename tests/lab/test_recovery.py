@@ -16,6 +16,7 @@ DATA = ROOT / "tests/data"
 
 
 # --- a lab that runs ------------------------------------------------------------------------------
+@pytest.mark.full
 def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project) -> None:
     file = fresh_lab.folder / "secrets/jupyter_token"
     token = file.read_text().strip()

@@ -67,6 +67,7 @@ def test_a_removed_step_is_noticed(lab: Project, line: str) -> None:
 
 
 # --- after a full disk ---------------------------------------------------------------------------
+@pytest.mark.full
 def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: Project) -> None:
     override = "services: {lab: {tmpfs: ['/home/jovyan/data/small:size=8m,mode=1777']}}\n"
     (fresh_project.folder / "compose.override.yaml").write_text(override)

@@ -110,6 +110,7 @@ def test_an_upload_to_a_link_stays_a_link(lab: Project, file: Path) -> None:
 
 
 # --- after a crash, a full disk or a closed browser ---------------------------------------------
+@pytest.mark.full
 def test_a_crash_between_pieces_leaves_the_old_file(lab: Project, file: Path, tmp_path: Path) -> None:
     with running(lab, tmp_path) as twin:
         for number in (1, 2):

@@ -26,6 +26,7 @@ def folder(engine: None, tmp_path: Path):
         make("demo-down", folder)
 
 
+@pytest.mark.full
 def test_demo_shows_the_report_twice_and_cleans_up(folder: Path) -> None:
     first = make("demo", folder)
     assert first.returncode == 0, first.stdout + first.stderr

@@ -93,6 +93,7 @@ def released(runner: HostedRunner) -> dict[str, str]:
 
 
 # --- the workflow -----------------------------------------------------------------------------------------
+@pytest.mark.full
 def test_each_release_commit_is_released_once(runner: HostedRunner, tmp_path: Path) -> None:
     done = run(runner)
     assert done.returncode == 0, done.stdout
@@ -163,6 +164,7 @@ def test_a_broken_release_does_not_hold_back_a_later_one(runner: HostedRunner, t
     assert workflow.results(failing=["example"]) == {"example": "failure", "release": "success"}
 
 
+@pytest.mark.full
 def test_a_release_without_a_section_in_the_changelog_is_refused(runner: HostedRunner) -> None:
     commit(runner.workspace, "release: v0.3.0")
     done = run(runner)

@@ -1,7 +1,6 @@
 """What the image holds and leaves out; for each command that leaves something out, a build without it."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hardening import FILES, IMAGE
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.variants import copy_of, without_environments
 
 
@@ -166,19 +165,16 @@ def test_only_packages_with_a_locked_hash_are_installed(mutant: Project, lock: s
 
 # --- files of the checkout ----------------------------------------------------------------------------
 @pytest.mark.full
-def test_a_private_umask_builds_too(mutant: Project) -> None:
+def test_a_private_umask_builds_too(new_project: Render) -> None:
     """A checkout under `umask 077`: the image, `make add` and `make sbom` read what they need."""
-    for path in [mutant.folder, *mutant.folder.rglob("*")]:
+    project = new_project(environment="minimal")
+    for path in [project.folder, *project.folder.rglob("*")]:
         path.chmod(path.stat().st_mode & 0o700)
-    if os.geteuid() == 0:  # the copy is root's, unlike what `make env` left
-        for folder in (mutant.folder / name for name in ("data", "notebooks", "secrets")):
-            for path in (folder, *folder.rglob("*")):
-                os.chown(path, 1000, 1000)
-    mutant.run("make", "up")
-    mutant.run("make", "sbom")  # before `add`, which would change the image
-    mutant.run("make", "add", "PKG=humanize")
-    assert "humanize==" in mutant.read("requirements.lock")
-    assert (mutant.folder / "sbom.cdx.json").exists()
+    project.run("make", "up")
+    project.run("make", "sbom")  # before `add`, which would change the image
+    project.run("make", "add", "PKG=humanize")
+    assert "humanize==" in project.read("requirements.lock")
+    assert (project.folder / "sbom.cdx.json").exists()
 
 
 # --- the build's cache --------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ def caches(project: Project) -> list[str]:
 
 
 @pytest.mark.full
-def test_two_builds_of_the_default_are_one(fresh_project: Project) -> None:
-    assert verify(fresh_project)
+def test_two_builds_are_one(new_project: Render) -> None:
+    assert verify(new_project(environment="minimal"))
 
 
 # File -> the command that makes the file differ between two builds. Each build has another host name.

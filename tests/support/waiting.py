@@ -10,11 +10,15 @@ QUICK = {"healthcheck": {"interval": "500ms", "timeout": "5s", "retries": 2, "st
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Return once `condition` is true. After `seconds`, fail with a message that names `what`."""
-    end = time.monotonic() + seconds
+    """Return once `condition` is true. After `seconds`, fail with a message that names `what`.
+
+    The pauses grow with the wait, because most conditions start a program and the tests share the CPUs.
+    """
+    start = time.monotonic()
     while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.1)
+        waited = time.monotonic() - start
+        assert waited < seconds, f"{what}: not within {seconds:.0f} s"
+        time.sleep(min(max(0.1, waited / 5), 2))
 
 
 def becomes(lab: Project, state: str) -> None:

@@ -55,6 +55,7 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
     assert "ok    no update is unfinished" in torn.make("doctor", check=False).stdout.splitlines()
 
 
+@pytest.mark.full
 def test_an_unmerged_file_without_markers_is_named(torn: Project) -> None:
     update(torn)
     solve(torn)

@@ -35,25 +35,35 @@ def assert_updated(project: Project) -> None:
     assert project.read("Dockerfile").count(COMMENT) == 1
 
 
+def pin(project: Project) -> None:
+    """Write pins as `make pin` does, and commit."""
+    edit(project.folder, "compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@sha256:{'a' * 64}")
+    edit(project.folder, "compose.pins.yaml", '""', '"git=1:2.47.3-0+deb13u1"')
+    project.commit()
+
+
 # --- the user's files -------------------------------------------------------------------------------
 def test_edited_files_keep_every_byte(old: Project) -> None:
     edit(old.folder, "notebooks/iris.ipynb", "centimetres", "inches")
     edit(old.folder, "pyproject.toml", '    "pandas",\n', '    "pandas",\n    "polars",\n')
     edit(old.folder, "requirements.lock", "asttokens==", "mine==")
     edit(old.folder, "compose.override.yaml", "services: {}", "services: {lab: {environment: {MINE: '1'}}}")
-    old.commit()
-    before = contents(old, *USER_FILES)
+    pin(old)
+    kept = (*USER_FILES, "compose.pins.yaml")
+    before = contents(old, *kept)
     update(old)
     assert_updated(old)
-    assert contents(old, *USER_FILES) == before
+    assert contents(old, *kept) == before
 
 
-def test_unchanged_files_of_the_user_stay(old: Project) -> None:
+def test_unchanged_files_of_the_user_stay_and_the_server_gets_new_packages(old: Project) -> None:
     before, files = contents(old, *USER_FILES), old.files()
+    assert "jupyterlab==999." not in old.read("lab/locks/server.lock")
     update(old)
     assert_updated(old)
     assert contents(old, *USER_FILES) == before
     assert old.files() == files, "no new example arrives"
+    assert "jupyterlab==999." in old.read("lab/locks/server.lock")
 
 
 def test_deleted_files_stay_deleted(old: Project) -> None:
@@ -87,7 +97,7 @@ README_EDITS: dict[str, Callable[[str], str] | None] = {
     "other text": lambda text: "# Iris at our institute\n",
     "deleted": None,
 }
-IN_MAKE_TEST = ("note at the end", "deleted")
+FIRST = next(iter(RELEASES))
 
 
 def with_readme(source: Path, folder: Path, tag: str, what: str) -> Project:
@@ -106,9 +116,13 @@ def bytes_of(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
 
 
-@pytest.mark.parametrize("tag", [*RELEASES, OLD])
 @pytest.mark.parametrize(
-    "what", [pytest.param(what, marks=() if what in IN_MAKE_TEST else pytest.mark.full) for what in README_EDITS]
+    ("tag", "what"),
+    [
+        pytest.param(tag, what, marks=() if (tag, what) == (FIRST, "note at the end") else pytest.mark.full)
+        for tag in (*RELEASES, OLD)
+        for what in README_EDITS
+    ],
 )
 def test_an_update_never_changes_the_readme(
     template: Path, releases: Path, tmp_path: Path, tag: str, what: str
@@ -133,7 +147,7 @@ def test_without_its_settings_the_readme_would_change(template: Path, tmp_path: 
     (source / "copier.yml").write_text("".join(kept), encoding="utf-8")
     Project(source, {}).commit()
     git("tag", "--force", CANDIDATE, cwd=source)
-    project = with_readme(source, tmp_path / "lab", next(iter(RELEASES)), "note at the start")
+    project = with_readme(source, tmp_path / "lab", FIRST, "note at the start")
     before = bytes_of(project.folder / "README.md")
     update(project)
     assert conflicts(project) or bytes_of(project.folder / "README.md") != before
@@ -147,21 +161,6 @@ def test_a_change_of_the_same_line_is_a_conflict(old: Project) -> None:
     update(old)
     assert conflicts(old) == {"Dockerfile"}
     assert "# My own first line." in old.read("Dockerfile") and COMMENT in old.read("Dockerfile")
-
-
-def pin(project: Project) -> str:
-    """Write pins as `make pin` does. Returns the text of the file."""
-    edit(project.folder, "compose.pins.yaml", "-slim-trixie}", f"-slim-trixie}}@sha256:{'a' * 64}")
-    edit(project.folder, "compose.pins.yaml", '""', '"git=1:2.47.3-0+deb13u1"')
-    project.commit()
-    return project.read("compose.pins.yaml")
-
-
-def test_pins_survive(old: Project) -> None:
-    before = pin(old)
-    update(old)
-    assert_updated(old)
-    assert old.read("compose.pins.yaml") == before
 
 
 @pytest.mark.full
@@ -178,14 +177,7 @@ def test_without_pins_an_update_changes_the_python(old: Project) -> None:
     assert "python:3.14-slim-trixie}" in old.read("compose.pins.yaml")
 
 
-def test_an_update_brings_new_packages_of_the_server(old: Project) -> None:
-    before = contents(old, *USER_FILES)
-    assert "jupyterlab==999." not in old.read("lab/locks/server.lock")
-    update(old)
-    assert "jupyterlab==999." in old.read("lab/locks/server.lock")
-    assert contents(old, *USER_FILES) == before
-
-
+@pytest.mark.full
 def test_server_extensions_stay_and_make_up_says_that_they_no_longer_fit(old: Project) -> None:
     """The newer release has another JupyterLab. Nothing of the template has the name of this lock."""
     lock, check = "lab/locks/server-extensions.lock", ("sh", "-c", ". lab/commands/lib/all.sh; check_extensions")

@@ -140,6 +140,7 @@ def test_a_changed_workflow_needs_a_token_of_the_user_s(releases: Path, tmp_path
     assert "# newer" in proposed(runner, WORKFLOW)
 
 
+@pytest.mark.full
 def test_a_template_on_somebody_s_disk_is_a_warning(releases: Path, tmp_path: Path) -> None:
     project = start(releases, tmp_path / "lab", OLD)
     runner = checked_out(project, releases, tmp_path)

@@ -189,6 +189,7 @@ def test_what_counts_as_a_password(render: Render, tmp_path: Path, name: str, va
     assert said == "LAB_GIT is './nowhere', which is not a folder. Run 'git init', or leave LAB_GIT empty in .env.\n"
 
 
+@pytest.mark.full
 @pytest.mark.attack(
     "In a mount, create a git repository or a bare git repository. Its settings name a program that git runs",
     "`make doctor` reports it.",

@@ -6,8 +6,21 @@ start() {
     if [ "$(engine_kind)" = podman ]; then
         start_with_podman
     else
-        docker compose up --detach --wait --no-build
+        end_refused >/dev/null 2>&1 &
+        watching=$!
+        status=0
+        docker compose up --detach --wait --no-build || status=$?
+        kill "$watching" 2>/dev/null || true
+        wait "$watching" 2>/dev/null || true
+        return "$status"
     fi
+}
+
+# end_refused: end a lab that refuses to start. Otherwise `up --wait` would wait a minute and a half for its health.
+end_refused() {
+    while sleep 3 && kill -0 $$; do
+        ! refused || docker compose kill lab
+    done
 }
 
 # Podman checks health with systemd, and not every machine has systemd. So this function asks the lab itself.
@@ -55,9 +68,13 @@ start_failure() {
     fi
 }
 
-# remove_refused: remove a lab that refused to start after an engine restart and waits to be stopped (entrypoint.sh).
+# refused: true if the lab refused to start, and waits to be stopped (entrypoint.sh).
+refused() {
+    [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] &&
+        docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | grep -q '^labdock: '
+}
+
+# remove_refused: remove a lab that refused to start after an engine restart.
 remove_refused() {
-    [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] || return 0
-    docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | grep -q '^labdock: ' || return 0
-    docker compose rm --stop --force lab >/dev/null 2>&1 || true
+    ! refused || docker compose rm --stop --force lab >/dev/null 2>&1 || true
 }
