@@ -121,7 +121,7 @@ def test_make_run_says_which_notebook_used_all_memory(lab: Project, tmp_path: Pa
     assert line.startswith("labdock: memory was full while notebooks/2-hog.ipynb ran, so Linux ended a program.")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_without_the_guard_the_server_is_the_first_to_end(lab: Project, tmp_path: Path) -> None:
     """The control: with equal ranks, the largest process ends."""
     with (

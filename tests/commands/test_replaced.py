@@ -90,7 +90,7 @@ def test_a_new_token_works_after_make_up(fresh_lab: Project, way: str) -> None:
     assert answers(LabClient(fresh_lab.client().address, old.token)) == 403
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_other_inodes_alone_prove_nothing(lab: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Docker Desktop gives files other inodes. The check then looks for a new file in the folder."""
     stand_in = tmp_path / "ls"
@@ -140,7 +140,7 @@ def test_make_up_survives_plain_compose_beside_it(fresh_lab: Project) -> None:
         assert container
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_rotate_during_a_start_leaves_only_the_new_token(fresh_lab: Project) -> None:
     old = fresh_lab.client().token
     change(fresh_lab, 7)

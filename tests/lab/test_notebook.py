@@ -93,20 +93,8 @@ def test_a_notebook_that_fails_is_an_error(lab: Project) -> None:
     file.unlink()
 
 
-# Nightly: these differ little from other cases, and tests/supply checks their locks.
-RARE = ("python-3.12", "python-3.14", "minimal", "science-full", "spark")
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        *(
-            pytest.param(case, marks=pytest.mark.nightly if case in RARE else pytest.mark.full)
-            for case in IMAGE_CASES[1:]
-        ),
-        *(pytest.param(case, marks=pytest.mark.nightly) for case in LARGE_CASES),
-    ],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("case", [*IMAGE_CASES[1:], *LARGE_CASES])
 def test_the_notebook_runs_in_every_image(engine: None, new_project: Render, case: str) -> None:
     version = require_python(CASES[case])
     project = new_project(**CASES[case])

@@ -81,7 +81,7 @@ def built(project: Project, site: Site) -> tuple[Project, str]:
     return project, build(project, "lab", "packages")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_the_password_opens_the_index_and_is_seen_nowhere(built: tuple[Project, str]) -> None:
     project, log = built
     assert f"{OWN}==1.0" in log  # it was installed, and no other index has it
@@ -250,7 +250,7 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
         there.run("docker", "buildx", "prune", "--force", *mine, check=False)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_password_that_is_an_argument_is_found(built: tuple[Project, str]) -> None:
     """The negative control: an argument is in the image's history, and a deleted file is in a layer."""
     project, _ = built
