@@ -116,10 +116,7 @@ def test_doctor_finds_nothing_in_a_new_project(sound: Project) -> None:
     printed = doctor(sound)
     assert problems(sound) == printed["note"] == []
     assert len(printed["ok"]) > 15
-
-
-def test_doctor_names_the_command_that_looks_for_a_newer_template(sound: Project) -> None:
-    """Copier itself compares the versions: tests/update/test_copier.py."""
+    # Copier itself compares the versions: tests/update/test_copier.py.
     assert f"note  {UPDATE}" in sound.make("doctor").stdout.splitlines()
 
 
@@ -247,6 +244,7 @@ def test_room_on_disks(
         assert expected in line
 
 
+@pytest.mark.full
 def test_a_project_on_a_disk_that_is_nearly_full(sound: Project) -> None:
     """With the machine's own `df`."""
     if os.geteuid():

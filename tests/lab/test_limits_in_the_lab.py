@@ -76,6 +76,7 @@ def half(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
         yield twin
 
 
+@pytest.mark.full
 def test_libraries_count_the_cpus_of_the_lab(half: Project) -> None:
     """In a notebook, in a shell, and in a kernel that VS Code starts. The user's own variables stay."""
     counts = json.loads(half.client().run(COUNTS))

@@ -98,13 +98,14 @@ def wrong_base(project: Project) -> None:
     project.set_env(PYTHON_IMAGE="127.0.0.1:1/python:none")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (full_disk, ("the disk is full", "docker system prune")),
-        pytest.param(no_network, ("cannot be reached", "HTTPS_PROXY"), marks=pytest.mark.full),
-        pytest.param(wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1"), marks=pytest.mark.full),
-        pytest.param(wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE"), marks=pytest.mark.full),
+        (no_network, ("cannot be reached", "HTTPS_PROXY")),
+        (wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1")),
+        (wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE")),
     ],
     ids=["full disk", "no network", "wrong CA", "wrong base image"],
 )

@@ -26,6 +26,7 @@ def documented() -> str:
     return found[1]
 
 
+@pytest.mark.full
 def test_nbconvert_runs_in_a_terminal(lab: Project) -> None:
     """It runs the notebook's code in the kernel of the lab."""
     export = "cd ~/notebooks && jupyter nbconvert --to markdown --execute --stdout iris.ipynb"

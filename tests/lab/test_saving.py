@@ -28,7 +28,7 @@ def killed(lab: Project, times: int, *options: str) -> dict[str, int]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("times", [8, pytest.param(100, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("times", [4, pytest.param(100, marks=pytest.mark.nightly)])
 def test_a_killed_server_leaves_the_old_or_the_new_notebook(fresh_lab: Project, times: int) -> None:
     counts = killed(fresh_lab, times)
     assert counts["broken"] == 0

@@ -167,6 +167,7 @@ def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, 
 
 
 # --- names, pages, log ----------------------------------------------------------------------------
+@pytest.mark.full
 def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_HOSTS="lab.example, other.example") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
@@ -175,7 +176,9 @@ def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path
         assert {name: get(named, "/api/contents", named.token, Host=name) for name in names} == names
 
 
-@pytest.mark.parametrize(("front_end", "page"), [("lab", "/lab"), ("notebook", "/tree")])
+@pytest.mark.parametrize(
+    ("front_end", "page"), [("lab", "/lab"), pytest.param("notebook", "/tree", marks=pytest.mark.full)]
+)
 def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Path, front_end: str, page: str) -> None:
     with beside(lab, tmp_path, JUPYTER_UI=front_end) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
