@@ -36,11 +36,11 @@ or_default() {
     [ "$(setting "$name")" = "$(default "$name")" ] || echo " For the default, run '$(into_env "$line")'."
 }
 
-if ! docker compose version >/dev/null 2>&1; then
-    echo "FIX   $(check_engine)" # without Compose, no setting can be read
-    exit 1
-fi
-if [ -z "$settings" ]; then # Compose cannot read .env
+if [ -z "$settings" ]; then # without Compose, no setting can be read; or Compose cannot read .env
+    if ! docker compose version >/dev/null 2>&1; then
+        echo "FIX   $(check_engine)"
+        exit 1
+    fi
     for check in check_env_file check_env_values check_config; do
         [ -z "$($check)" ] || report "$check" ""
     done
@@ -48,6 +48,7 @@ if [ -z "$settings" ]; then # Compose cannot read .env
 fi
 
 engine=$(engine_kind)
+find_lab
 while read -r check words; do
     report "$check" "$words"
 done <<'CHECKS'

@@ -15,17 +15,17 @@ find -H notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC
 # LAB_RUN marks every process of this run.
 run() {
     # shellcheck disable=SC2016 # the shell in the lab expands it
-    docker compose exec --no-TTY --env JUPYTER_DATA_DIR=/opt/labdock --env JUPYTER_RUNTIME_DIR=/run/lab \
-        --env "LAB_RUN=${work##*/}" lab \
+    docker exec --env JUPYTER_DATA_DIR=/opt/labdock --env JUPYTER_RUNTIME_DIR=/run/lab \
+        --env "LAB_RUN=${work##*/}" "$lab" \
         sh -c 'cd && exec /opt/jupyter/bin/python -I -c "from nbclient.cli import main; main()" "$1"' sh "$1" </dev/null
 }
 
 # shellcheck disable=SC2329 # the trap calls it
-# end_run: `docker compose exec` passes no signal on. So end every process in the lab that has this run's mark.
+# end_run: `docker exec` passes no signal on. So end every process in the lab that has this run's mark.
 end_run() {
     trap '' HUP INT TERM
     # shellcheck disable=SC2016 # the shell in the lab expands it
-    docker compose exec --no-TTY lab sh -c '
+    docker exec "$lab" sh -c '
         signal=TERM
         while found=$(grep -lsxzF "LAB_RUN=$1" /proc/[0-9]*/environ | cut -d / -f 3) && [ -n "$found" ]; do
             kill -s $signal $found

@@ -38,9 +38,11 @@ if [ -n "$restarted" ] || ! token_accepted; then
     echo "The lab restarts, because these files or folders were replaced: ${restarted:-secrets/jupyter_token}" | tr '\n' ' ' >&2
     echo >&2
     docker compose stop lab >/dev/null 2>&1 || true
+    find_lab
 fi
 
-before=$(docker compose ps --quiet --status running lab || true)
+before=
+case $state in running*) before=$lab ;; esac
 tries=1
 until show "$work/start" start; do
     # Another `docker compose` command for this lab runs at the same time. So try again, up to five times.
@@ -58,13 +60,13 @@ until show "$work/start" start; do
     fi
     # Remove what did not start, with its log. Leave a lab that ran before and still runs.
     failed="prepare lab"
-    if [ -n "$before" ] && [ "$(docker compose ps --quiet --status running lab)" = "$before" ]; then
-        failed=prepare
-    fi
+    find_lab
+    case $lab,$state in "$before",running*) failed=prepare ;; esac
     # shellcheck disable=SC2086 # names of services
     interrupted "$work/start" || docker compose rm --stop --force $failed >/dev/null 2>&1 || true
     refuse "$reason"
 done
+find_lab
 [ -z "$restarted" ] || [ -z "$(replaced)" ] || refuse "$(unseen)"
 
 wait "$comparison"

@@ -4,7 +4,7 @@ set -eu
 . lab/commands/lib/all.sh
 
 require_running
-address=$(docker compose port lab 8888)
+address=$(docker port "$lab" 8888 | head -n 1)
 case $address in 0.0.0.0:* | '[::]':*) address=127.0.0.1:${address##*:} ;; esac
 case $(setting JUPYTER_UI) in
 lab) path=lab ;;

@@ -1,17 +1,16 @@
 # Checks that the running lab answers, for `make doctor`.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
 
 # This asks the lab itself. The engine reports a frozen server only after some time, and a paused server never. A
 # restart would end notebook kernels and lose unsaved work, so the user decides whether to restart.
 check_lab() {
-    state=$(docker compose ps --all --format '{{.State}} {{.Health}}' lab 2>/dev/null) || return 0 # check_config reports it
     case $state in
     paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;
     restarting*) echo "the lab stops after each start. Run 'make logs' to see the reason." && return ;;
     running\ starting | created* | exited* | '') return 0 ;;
     esac
-    ! docker compose exec --no-TTY lab timeout 5 bash /opt/labdock/healthcheck.sh >/dev/null 2>&1 || return 0
-    reason=$(docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | sed -n 's/^labdock: //p')
+    ! docker exec "$lab" timeout 5 bash /opt/labdock/healthcheck.sh >/dev/null 2>&1 || return 0
+    reason=$(docker logs --tail 1 "$lab" 2>&1 | sed -n 's/^labdock: //p')
     if [ -n "$reason" ]; then
         echo "the lab refused to start: $reason Then run 'make up'."
     else

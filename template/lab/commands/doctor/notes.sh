@@ -1,5 +1,5 @@
 # Prints the notes of `make doctor`: messages about results that need no fix.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
 
 print_notes() {
     echo "note  'copier check-update$(answers_file)' tells you if the template has a newer version."
@@ -14,7 +14,7 @@ print_notes() {
 
 # note_cache: the size of the caches, if the lab runs.
 note_cache() {
-    size=$(docker compose exec --no-TTY lab sh -c 'du -sh "/var/cache/lab/$(id -u)"' 2>/dev/null | cut -f 1)
+    size=$(docker exec "$lab" sh -c 'du -sh "/var/cache/lab/$(id -u)"' 2>/dev/null | cut -f 1)
     [ -z "$size" ] || echo "note  caches, temporary files and packages from 'pip install' take $size on the disk. To delete all caches, run 'docker compose exec lab find /run/lab/cache/ -mindepth 1 -delete'."
 }
 

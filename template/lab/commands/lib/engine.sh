@@ -16,9 +16,23 @@ engine_kind() {
     esac
 }
 
-# require_running: end the script if the lab does not run.
+# find_lab: set `lab` to the id of the lab's container, and `state` to its state and health, such as "running healthy". Both
+# are empty if there is no container. `docker exec "$lab"` is quicker than `docker compose exec lab`, which reads every file.
+lab=
+state=
+find_lab() {
+    found=$(docker compose ps --all --format '{{.ID}} {{.State}} {{.Health}}' lab 2>/dev/null) || found=
+    lab=${found%% *}
+    state=${found#* }
+}
+
+# require_running: find the lab, or end the script if the lab does not run.
 require_running() {
-    docker compose port lab 8888 >/dev/null 2>&1 || refuse "the lab is not running. Start the lab with 'make up'."
+    find_lab
+    case $state in
+    running* | paused*) ;;
+    *) refuse "the lab is not running. Start the lab with 'make up'." ;;
+    esac
 }
 
 # running_labs: the ids of this folder's lab containers. It finds them by label, so it works with a broken .env too.
@@ -35,12 +49,12 @@ labs_of() {
 
 # note_read_only: a note for each read-only mount of the running lab. The lab's own notes are in start_checks.sh.
 note_read_only() {
-    docker compose exec --no-TTY lab sh -c '. /opt/labdock/start_checks.sh && read_only_notes' 2>/dev/null </dev/null |
+    docker exec "$lab" sh -c '. /opt/labdock/start_checks.sh && read_only_notes' 2>/dev/null </dev/null |
         sed 's/^/note  /'
 }
 
 # ended_by_memory: how many programs of the running lab Linux has ended because memory was full (cgroups v2 or v1).
 ended_by_memory() {
-    docker compose exec --no-TTY lab cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control \
+    docker exec "$lab" cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control \
         2>/dev/null </dev/null | sed -n 's/^oom_kill //p'
 }

@@ -1,5 +1,5 @@
 # Finds files and folders that were replaced on this machine while the lab runs. A mount keeps the old file or folder.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
 
 # check_replaced: the problem for each file or folder, and for a token that was edited.
 check_replaced() {
@@ -12,7 +12,7 @@ check_replaced() {
 
 # replaced: the paths of the lab's mounts that are not the same file or folder on this machine any more.
 replaced() {
-    lab=$(docker compose ps --quiet --status running lab 2>/dev/null) && [ -n "$lab" ] || return 0
+    case $state in running*) ;; *) return 0 ;; esac
     mounts=$(docker inspect --format \
         '{{range .Mounts}}{{if eq .Type "bind"}}{{.Destination}}{{"\t"}}{{.Source}}{{"\n"}}{{end}}{{end}}' "$lab")
     # shellcheck disable=SC2016 # the shell in the lab expands it
@@ -44,7 +44,7 @@ same() {
 token_accepted() {
     if [ ! -r secrets/jupyter_token ] || [ -n "$(token_problem secrets/jupyter_token)" ]; then return 0; fi
     # shellcheck disable=SC2016 # the shell in the lab expands it
-    status=$(LC_ALL=C tr -cd '!-~' <secrets/jupyter_token | docker compose exec --no-TTY lab bash -c '
+    status=$(LC_ALL=C tr -cd '!-~' <secrets/jupyter_token | docker exec --interactive "$lab" bash -c '
         read -r token || true
         exec 3<>/dev/tcp/127.0.0.1/8888
         printf "GET /api/status HTTP/1.0\r\nHost: localhost\r\nAuthorization: token %s\r\n\r\n" "$token" >&3

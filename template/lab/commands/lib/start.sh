@@ -1,5 +1,5 @@
 # Starts the lab, and finds the reason if the lab does not start.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
 
 # start: start the lab and wait until it is healthy.
 start() {
@@ -70,11 +70,14 @@ start_failure() {
 
 # refused: true if the lab refused to start, and waits to be stopped (entrypoint.sh).
 refused() {
-    [ "$(docker compose ps --format '{{.Health}}' lab)" != healthy ] &&
-        docker compose logs --no-log-prefix --tail 1 lab 2>/dev/null | grep -q '^labdock: '
+    find_lab
+    case $state in '' | *" healthy") return 1 ;; esac
+    docker logs --tail 1 "$lab" 2>&1 | grep -q '^labdock: '
 }
 
 # remove_refused: remove a lab that refused to start after an engine restart.
 remove_refused() {
-    ! refused || docker compose rm --stop --force lab >/dev/null 2>&1 || true
+    refused || return 0
+    docker compose rm --stop --force lab >/dev/null 2>&1 || true
+    find_lab
 }
