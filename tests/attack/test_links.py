@@ -33,7 +33,8 @@ def links(lab: Project, on_host: Path) -> Iterator[Path]:
 mkdir ~/data/links && cd ~/data/links
 ln -s '{on_host}' host && ln -s '{on_host}/file.txt' file.txt && ln -s ../../secrets sibling
 ln -s /etc etc && ln -s /opt/labdock image && ln -s /run/secrets secrets && ln -s /etc/passwd.image passwd
-mkfifo pipe.ipynb
+mkfifo pipe.ipynb && mkfifo pipe.txt && ln pipe.txt hard.txt && ln -s pipe.txt soft.txt
+mkdir .ipynb_checkpoints && mkfifo .ipynb_checkpoints/saved-checkpoint.txt
 """
     lab.shell(script)
     yield lab.folder / "data/links"
@@ -110,3 +111,17 @@ def test_a_named_pipe_does_not_stop_the_server(target: LabClient, links: Path) -
     asked["list"] = contents(target, "GET", "data/links").status
     assert {how: status for how, status in asked.items() if not status} == {}
     assert target.request("GET", "status").status_code == 200
+
+
+@pytest.mark.attack(
+    "Save to a named pipe, or save a file whose checkpoint is a named pipe",
+    "The server does not wait for a reader of the pipe. It refuses to save to the pipe.",
+)
+def test_a_save_to_a_named_pipe_does_not_stop_the_server(target: LabClient, links: Path) -> None:
+    for name in ("pipe.txt", "hard.txt", "soft.txt"):
+        refused = contents(target, "PUT", f"data/links/{name}", TEXT)
+        assert refused.status == 403 and "is not a regular file" in refused.json()["message"]
+    for _ in range(2):
+        assert contents(target, "PUT", "data/links/saved.txt", TEXT).status in (200, 201)
+        assert contents(target, "POST", "data/links/saved.txt/checkpoints").status == 201
+    assert (links / ".ipynb_checkpoints/saved-checkpoint.txt").read_text() == TEXT["content"]

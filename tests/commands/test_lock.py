@@ -103,6 +103,16 @@ def test_without_the_lock_two_at_once_fail(project: Project) -> None:
     assert project.run("sh", "-c", SECTION.format(name="up"), check=False).returncode != 0
 
 
+def test_a_lock_that_cannot_be_removed_is_named(project: Project) -> None:
+    """A killed command left its lock, and the folder that removes locks. The next command says so and waits."""
+    (project.folder / LOCK).write_text("99999999 " + os.uname().nodename + " add\n")
+    (project.folder / f"{LOCK}.old").mkdir()
+    waiting = started(project, TAKE.format(name="up") + "echo held")
+    assert waiting.stderr and "press Ctrl-C and run 'rm -rf .lab.lock*'" in waiting.stderr.readline()
+    (project.folder / f"{LOCK}.old").rmdir()
+    assert waiting.communicate(timeout=60)[0] == "held\n"
+
+
 def test_a_lock_of_another_machine_holds(project: Project) -> None:
     """Its process cannot be seen from here. The sentence names the command that removes the lock."""
     (project.folder / LOCK).write_text(f"{ended_pid()} elsewhere pin\n")

@@ -33,6 +33,12 @@ def seen(project: Project) -> tuple[str, str]:
     return script, project.config()["services"]["lab"]["user"].split(":")[0]
 
 
+def test_a_backslash_does_not_cut_a_message(project: Project) -> None:
+    """The `echo` of some shells reads \\c as the end of the text."""
+    said = project.run("sh", "-c", r". lab/server/start_checks.sh; username_problem 'CORP\carol'").stdout
+    assert said.startswith(r"JUPYTER_USERNAME is 'CORP\carol', not a user name.") and said.endswith(" in .env.\n")
+
+
 @pytest.mark.parametrize("lines", LINES)
 def test_commands_read_what_compose_reads(engine: None, project: Project, lines: str) -> None:
     (project.folder / ".env").write_bytes(f"{lines}\n".encode())

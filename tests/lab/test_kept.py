@@ -9,6 +9,7 @@ import pytest
 from tests.lab.test_ids import become
 from tests.support.project import Project
 from tests.support.variants import beside, with_server
+from tests.support.waiting import until
 
 SETTINGS = "../lab/api/settings/@jupyterlab/apputils-extension:themes"
 FILES = (".vscode-server/extensions.json", ".bash_history", "elsewhere")
@@ -98,6 +99,25 @@ def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
     assert "is unhealthy" not in done.stderr, "make up waited for the health of a lab that had refused"
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING
+
+
+PLANTED = (
+    "rm -rf lab && touch lab",
+    "rm -rf .gitconfig && mkdir -p .gitconfig/a && touch .gitconfig/a/b && chmod 500 .gitconfig/a",
+)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("plant", PLANTED)
+def test_a_start_that_fails_waits_with_one_sentence(lab: Project, tmp_path: Path, plant: str) -> None:
+    """A notebook changed the volume. Without the trap in the entrypoint, the engine would restart the lab in a loop."""
+    with beside(lab, tmp_path) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.shell(f"cd /var/lib/lab/$(id -u) && {plant}")
+        twin.compose("rm", "--stop", "--force", "lab")
+        twin.compose("up", "--detach", "--no-build")
+        until(lambda: "labdock: a step of the start failed with the error above." in twin.logs(), "the lab refuses")
+        assert twin.container()["RestartCount"] == 0 and twin.container()["State"]["Running"]
 
 
 # --- git's settings -----------------------------------------------------------------------------------

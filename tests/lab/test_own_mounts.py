@@ -80,4 +80,4 @@ def test_mounts_deep_in_home(lab: Project, tmp_path: Path, part: str, old: str, 
         }
         assert twin.container()["RestartCount"] == 0
         assert "ln:" not in twin.logs() and "mkdir:" not in twin.logs()
-    assert sorted(path.name for path in (tmp_path / "jupyter").iterdir()) != ["lab"]
+    assert "lab" not in {path.name for path in (tmp_path / "jupyter").iterdir()}

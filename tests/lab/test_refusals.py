@@ -87,7 +87,8 @@ def fake_docker(tmp_path: Path) -> Callable[..., str]:
     def put(**versions: tuple[int, int]) -> str:
         engine, compose, buildx = (".".join(map(str, {**NEEDS, **versions}[what])) for what in NEEDS)
         (tmp_path / "docker").write_text(
-            f'#!/bin/sh\ncase "$*" in\n"version "*) echo {engine}.0+x ;;\n'
+            # Docker's client warns if it cannot read its configuration.
+            f'#!/bin/sh\necho "WARNING: no config file" >&2\ncase "$*" in\n"version "*) echo {engine}.0+x ;;\n'
             f'"compose version --short") echo v{compose}.0 ;;\n'
             f'"buildx version") echo name v{buildx}.0 commit ;;\n*) exec {shutil.which("docker")} "$@" ;;\nesac\n'
         )
@@ -209,6 +210,22 @@ def test_the_entrypoint_refuses_what_compose_accepts(lab: Project, name: str, va
     assert line.startswith(f"labdock: {name} is '{value}'") and said in line
 
 
+# --- another lab's name -----------------------------------------------------------------------------
+@pytest.mark.full
+@pytest.mark.parametrize("target", ["up", "reset"])
+def test_a_lab_of_another_folder_with_the_same_name_keeps_running(spoilt: Project, lab: Project, target: str) -> None:
+    """The folder is a copy with its .env. The printed command gives it a name of its own."""
+    before = lab.container()["Id"]
+    spoilt.set_env(LAB_NAME=lab.compose_name())
+    done = spoilt.make(target, check=False)
+    said = f"LAB_NAME is '{lab.compose_name()}', and the lab of {lab.folder} has this name too. Run '"
+    assert said in done.stderr and done.returncode != 0
+    assert lab.container()["Id"] == before
+    spoilt.run("sh", "-c", done.stderr.partition(said)[2].partition("'")[0])
+    assert spoilt.compose_name() != lab.compose_name()
+    spoilt.make("up")
+
+
 # --- mounts ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("folder", ["data", pytest.param("notebooks", marks=pytest.mark.full)])
 @pytest.mark.parametrize(
@@ -217,8 +234,9 @@ def test_the_entrypoint_refuses_what_compose_accepts(lab: Project, name: str, va
         ("4321:4322", 0o755, "Set LAB_UID=4321 and LAB_GID=4322 in .env, or run 'sudo chown -R {lab} {folder}/'"),
         ("0:0", 0o755, "Run 'sudo chown -R {lab} data notebooks secrets'"),
         ("{lab}", 0o500, "Run 'chmod u+rwx {folder}'"),
+        pytest.param("{lab}", 0o600, "Run 'chmod u+rwx {folder}'", marks=pytest.mark.full),
     ],
-    ids=["another user's", "root's", "read-only"],
+    ids=["another user's", "root's", "read-only", "no way into it"],
 )
 def test_a_mount_that_cannot_be_written(spoilt: Project, folder: str, owner: str, mode: int, fix: str) -> None:
     only_root()

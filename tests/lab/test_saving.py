@@ -14,6 +14,7 @@ import requests
 
 from tests.support.project import Project
 from tests.support.refusal import only_root
+from tests.support.server_probes import refusal
 from tests.support.variants import beside, with_server
 
 SCRIPT = Path(__file__).with_name("kill_while_saving.py").read_text(encoding="utf-8")
@@ -82,6 +83,22 @@ def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: 
     names = lab.run("import os; print(os.listdir(os.path.expanduser('~/data/small')))")
     assert names == "['kept.txt']\n"  # and no half-written file uses the space
     lab.request("PUT", "contents/data/small/kept.txt", json=TEXT)  # a smaller file fits: the lab still works
+
+
+def test_a_mount_cannot_be_moved_or_deleted(lab: Project) -> None:
+    """Jupyter would copy the files of the mount, and delete them here."""
+    running = lab.client()
+    running.request("PUT", "contents/data/kept.txt", json={"type": "file", "format": "text", "content": "kept"})
+    for method, path, model in (
+        ("PATCH", "data", {"path": "notebooks/data"}),
+        ("PATCH", "notebooks", {"path": "data/notebooks"}),
+        ("DELETE", "data", None),
+    ):
+        said = refusal(running, method, f"contents/{path}", json=model)
+        assert said == f"'{path}' is a mount and cannot be moved or deleted. Move or delete the files in it."
+    assert (lab.folder / "data/kept.txt").read_text() == "kept"
+    assert not (lab.folder / "notebooks/data").exists()
+    running.request("DELETE", "contents/data/kept.txt")
 
 
 def test_two_saves_at_once_leave_one_of_them_whole(lab: Project) -> None:

@@ -169,10 +169,11 @@ def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, 
 # --- names, pages, log ----------------------------------------------------------------------------
 @pytest.mark.full
 def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path) -> None:
-    with beside(lab, tmp_path, JUPYTER_HOSTS="lab.example, other.example") as twin:
+    with beside(lab, tmp_path, JUPYTER_HOSTS="Lab.example, other.example 192.0.2.5 2001:db8::5") as twin:
         twin.compose("up", "--detach", "--wait", "--no-build")
         named = twin.client()
         names = {"lab.example": 200, "other.example": 200, "localhost": 200, "rebound.example": 403}
+        names |= {"192.0.2.5": 200, "192.0.2.5:8888": 200, "[2001:db8::5]:8888": 200, "192.0.2.6": 403}
         assert {name: get(named, "/api/contents", named.token, Host=name) for name in names} == names
 
 

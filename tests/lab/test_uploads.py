@@ -72,7 +72,7 @@ def test_pieces_of_text_and_a_new_file(lab: Project, file: Path) -> None:
     assert file.read_text(encoding="utf-8") == "Größe: 5 µm"
 
 
-@pytest.mark.parametrize("numbers", [[1, 3], [1, 2, 2], [2], [-1], [1, "x"]], ids=str)
+@pytest.mark.parametrize("numbers", [[0], [1, 3], [1, 2, 2], [2], [-1], [1, "x"]], ids=str)
 def test_a_missing_piece_is_noticed(lab: Project, file: Path, numbers: list[Any]) -> None:
     *before, wrong = numbers
     for number in before:
@@ -89,6 +89,11 @@ def test_what_is_no_piece_is_refused(lab: Project, file: Path, wrong: dict[str, 
     with pytest.raises(requests.HTTPError, match="400"):
         lab.client().request("PUT", PATH, json=piece(1, b"a") | wrong)
     assert file.read_text() == "old" and left(file) == []
+
+
+def test_an_upload_to_a_folder_that_is_gone_says_so(lab: Project) -> None:
+    said = refusal(lab.client(), "PUT", "contents/data/gone/new.bin", json=piece(1, b"a"))
+    assert said == "'data/gone/new.bin' was not saved: No such file or directory."
 
 
 def test_an_upload_that_starts_again_clears_the_first_away(lab: Project, file: Path) -> None:

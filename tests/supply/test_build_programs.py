@@ -235,6 +235,10 @@ SOURCES = "Types: deb\nURIs: http://a.example/debian\n\nTypes: deb\nURIs: http:/
             {"DEBIAN_SECURITY_MIRROR": "http://m/s"},
             SOURCES.replace("http://a.example/debian-security\n", "http://m/s\n"),
         ),
+        (
+            {"DEBIAN_MIRROR": "http://m/d", "DEBIAN_SECURITY_MIRROR": "http://m/s"},
+            "Types: deb\nURIs: http://m/d\n\nTypes: deb\nURIs: http://m/s\n",
+        ),
     ],
 )
 def test_apt_uses_your_mirrors(

@@ -91,6 +91,16 @@ def test_a_service_that_is_built_is_refused(fresh_project: Project, service: str
     )
 
 
+def test_a_service_with_a_digest_is_refused(fresh_project: Project) -> None:
+    """Docker writes no digest into an archive."""
+    image = f"postgres:18@sha256:{'0' * 64}"
+    (fresh_project.folder / "compose.override.yaml").write_text(f"services: {{db: {{image: '{image}'}}}}\n")
+    said = fresh_project.make("bundle", check=False).stderr.splitlines()[0]
+    assert said.startswith(
+        f"labdock: a service uses the image {image}, and a bundle cannot contain its digest. Remove '@"
+    )
+
+
 @pytest.fixture(scope="module")
 def unpacked(packed: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The bundle, unpacked as on another machine. Tests that damage it repair it."""
@@ -158,15 +168,20 @@ def test_in_a_git_repository_the_bundle_has_the_files_of_git(packed: Project, tm
     (project.folder / "scratch/large.bin").write_text("x")
     project.commit()
     (project.folder / "new.md").write_text("not committed yet")
+    nested = project.folder / "notebooks/other"
+    project.run("git", "init", "--quiet", str(nested))
+    (nested / ".env").write_text("PASSWORD=1\n")
     (project.folder / "README.md").unlink()
     for folder in ("data", "notebooks"):  # links to another disk, whose files belong to the bundle
         (project.folder / folder).rename(tmp_path / folder)
         (project.folder / folder).symlink_to(tmp_path / folder)
-    project.run("make", "bundle", "PKG=humanize", "WITH_DATA=yes")
+    done = project.run("make", "bundle", "PKG=humanize", "WITH_DATA=yes")
     with tarfile.open(project.folder / FILE) as archive:
         names = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
     (project.folder / FILE).unlink()
     assert {"new.md", "data/patients.csv", "data/.hidden", "notebooks/birthdays.ipynb"} <= names
+    assert "labdock: notebooks/other/ is a git repository of its own" in done.stderr
+    assert not [name for name in names if name.startswith("notebooks/other")]
     assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config", *LEFT, *APPLE}
 
 
@@ -261,7 +276,7 @@ def test_make_test_runs_offline(restored: Project, alone: tuple[dict[str, str], 
     project = Project(restored.folder, {}, {**restored.environment, "PIP_RETRIES": "0"})
     for part, sentence in (
         ("wheels/pytest-*.whl", "lab/bundle lacks packages of tests/requirements.lock. Make a new bundle "),
-        ("SHA256SUMS", "pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL "),
+        ("SHA256SUMS", "pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, "),
     ):
         shutil.rmtree(restored.folder / ".venv-tests")
         (path,) = restored.folder.glob(f"lab/bundle/{part}")

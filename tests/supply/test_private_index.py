@@ -209,7 +209,7 @@ def test_no_message_shows_a_further_indexs_password(built: tuple[Project, str], 
             assert "for '--index <INDEX>': " in log
             assert holds(log) is shown
         for target in ("add", "up"):
-            assert f"PIP_INDEX_URL names '...@{site.address}/more/simple'" in said(project, target, f"PKG={EXTRA}")
+            assert f"PIP_INDEX_URL is '...@{site.address}/more/simple'" in said(project, target, f"PKG={EXTRA}")
         # A correct address at which no server answers.
         project.set_env(PIP_INDEX_URL=f"{site.url()} {site.url().replace(site.address, '127.0.0.1:9')}")
         both = f"cannot be reached (PIP_INDEX_URL is 'https://{site.address}/simple https://127.0.0.1:9/simple')"

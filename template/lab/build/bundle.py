@@ -17,7 +17,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from run_and_explain import run_and_explain
+from run_and_explain import restored, run_and_explain
 
 LOCKS = Path("/build")
 BASE = Path("/base")  # dpkg's list of the base image's packages
@@ -32,10 +32,26 @@ def constraints(lock: str) -> str:
 
 
 def download(wheels: Path, lock: str, names: list[str]) -> None:
-    """Download packages and their dependencies in the locked versions. If that fails, end the program."""
-    options = ("--quiet", "--prefer-binary", "--constraint", constraints(lock), "--dest", str(wheels))
-    if names and (status := run_and_explain("pip", "download", *options, "--", *names)):
-        sys.exit(status)
+    """Download packages and their dependencies in the locked versions. If that fails, end the program.
+
+    uv selects the files, because it asks your indexes in their order. pip would take a higher version from any index.
+    """
+    if not names:
+        return
+    if wrong := [name for name in names if name.startswith("-")]:
+        sys.exit(f"labdock: '{wrong[0]}' is not a package name. Write NAME or NAME>=VERSION, in quotes.")
+    folder = Path(tempfile.mkdtemp())
+    (folder / "asked.txt").write_text("\n".join(names), encoding="utf-8")
+    asked, selected = str(folder / "asked.txt"), str(folder / "selected.txt")
+    offline = ("--no-index",) if restored() else ()
+    select = ("uv", "pip", "compile", "--quiet", "--no-progress", "--generate-hashes", *offline)
+    fetch = ("pip", "download", "--quiet", "--no-deps", "--require-hashes")
+    for command in (
+        (*select, "--constraints", constraints(lock), "--output-file", selected, asked),
+        (*fetch, "--dest", str(wheels), "--requirement", selected),
+    ):
+        if status := run_and_explain(*command):
+            sys.exit(status)
 
 
 def build_requirements(source: Path) -> list[str]:

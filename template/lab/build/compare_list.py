@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
@@ -68,7 +68,7 @@ def differences(project: str, lock: str, installed: dict[str, Distribution]) -> 
         if version and name in installed:
             of_extras = {each.name for each in needs(installed[name], one.extras)}
             more = of_extras - {each.name for each in needs(installed[name], ())}
-            found += [f"lacks {more} for {one}" for more in sorted(more) if canonicalize_name(more) not in there]
+            found += [f"lacks {name} for {one}" for name in sorted(more) if canonicalize_name(name) not in there]
     # If the image was not built from this lock, it does not show which packages nothing needs.
     if all(name in installed for name in there):
         found += [f"still has {name}" for name in sorted(there.keys() - needed(listed, installed))]
@@ -79,7 +79,7 @@ def sentence(project: str, lock: str, installed: dict[str, Distribution]) -> str
     """One sentence for the user, or nothing."""
     try:
         found = differences(project, lock, installed)
-    except (ValueError, KeyError, AttributeError, InvalidRequirement) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         why = " ".join(str(error).split())
         return f"{PROJECT} or {LOCK} cannot be read ({why}). Correct the file, or run 'git checkout {PROJECT} {LOCK}'."
     if not found:

@@ -76,7 +76,7 @@ def masked(text: str) -> str:
 def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
     """Environment variables for pip and uv: the certificates, and either the bundle or the indexes.
 
-    The first of `addresses` is the default index. pip and uv ask the other indexes before the default index.
+    The first of `addresses` is the default index. uv asks the other indexes before the default index.
     """
     found = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     found |= {"UV_NO_WRAP": "1"}  # `reason` reads whole lines
@@ -115,11 +115,13 @@ def use_mirrors(sources: Path) -> None:
     """Put DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR into a copy of the base image's `sources`."""
     if not sources.exists():
         return
+
+    def mirror(line: re.Match[str]) -> str:
+        address = os.environ.get("DEBIAN_SECURITY_MIRROR" if "security" in line[0] else "DEBIAN_MIRROR")
+        return f"URIs: {address}" if address else line[0]
+
     text = sources.read_text(encoding="utf-8")
-    for uris, setting in ((r".*security.*", "DEBIAN_SECURITY_MIRROR"), (r"(?!.*security).*", "DEBIAN_MIRROR")):
-        if address := os.environ.get(setting):
-            text = re.sub(rf"^URIs: {uris}$", f"URIs: {address}", text, flags=re.MULTILINE)
-    sources.write_text(text, encoding="utf-8")
+    sources.write_text(re.sub(r"^URIs: .*$", mirror, text, flags=re.MULTILINE), encoding="utf-8")
 
 
 def build_error(said: str) -> tuple[str, str] | None:

@@ -44,6 +44,11 @@ $built
 BUILT
     refuse "service $service has a 'build:', but a bundle does not contain the files for that build. Run 'docker compose build $service', then replace this 'build:' with 'image: $image' in compose.override.yaml."
 fi
+others=$(docker compose config --images | sort -u | grep -vxF "$lab" || true)
+for image in $others; do
+    # Docker writes no digest into an archive, so the other machine could not find the image.
+    case $image in *@*) refuse "a service uses the image $image, and a bundle cannot contain its digest. Remove '@${image#*@}' from compose.override.yaml." ;; esac
+done
 program compose_config.py arguments lab <"$work/config" >"$work/arguments"
 base=$(sed -n 's/^PYTHON_IMAGE=//p' "$work/arguments")
 pins=$(sed -n 's/^DEBIAN_PINS=//p' "$work/arguments")
@@ -56,7 +61,6 @@ installed=$(docker run --rm --network none --entrypoint dpkg-query "$lab" \
 quietly "$work/log" bake --set bundle.target=bundle-files --set "bundle.output=type=local,dest=$parts" --set bundle.tags= \
     --set "bundle.args.BUNDLE_SYSTEM=$installed" --set "bundle.args.BUNDLE_PACKAGES=${PKG:-}" bundle
 
-others=$(docker compose config --images | sort -u | grep -vxF "$lab" || true)
 for image in $base $others; do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" >/dev/null ||
         refuse "image $image is not on this machine and cannot be pulled. Run 'docker pull $image' to see the reason."

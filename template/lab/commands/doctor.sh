@@ -38,7 +38,7 @@ or_default() {
 
 if [ -z "$settings" ]; then # without Compose, no setting can be read; or Compose cannot read .env
     if ! docker compose version >/dev/null 2>&1; then
-        echo "FIX   $(check_engine)"
+        report check_engine ""
         exit 1
     fi
     for check in check_env_file check_env_values check_config; do
@@ -55,6 +55,7 @@ done <<'CHECKS'
 check_merged no update is unfinished
 check_engine engine, Compose and buildx are recent enough
 check_compose_file the Compose files are those for this engine
+check_same_name no other folder's lab has the name in LAB_NAME
 check_ids LAB_UID and LAB_GID are valid
 check_username JUPYTER_USERNAME is valid
 check_umask LAB_UMASK is valid

@@ -44,7 +44,7 @@ elif [ ! -d .git ] && git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
     echo "The lab cannot show git's history here, because git's files are outside of this folder. LAB_GIT stays empty."
 fi
 number=$(checkout_number)
-name=$(default LAB_NAME)-$(printf %06x $((number % 16777216)))
+name=$(own_name)
 port=$((8888 + number % 1000))
 
 # .env appears only when it is complete.

@@ -5,6 +5,7 @@ set -eu
 alone reset
 . lab/commands/lib/all.sh
 
+require check_same_name
 docker compose rm --stop --force lab
 project=$(docker compose config --environment | sed -n 's/^COMPOSE_PROJECT_NAME=//p')
 for volume in "${project}_kept" "${project}_cache"; do

@@ -19,7 +19,11 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     [ -z "$index" ] || export PIP_INDEX_URL="$index"
     [ -z "$ca" ] || export PIP_CERT="$ca"
     offline=
-    lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL and LAB_CA_BUNDLE in .env. If your network needs a proxy, also run 'export HTTPS_PROXY=ADDRESS' in this shell."
+    for name in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        value=$(setting "$name")
+        [ -z "$value" ] || export "$name=$value"
+    done
+    lacking="pip cannot install tests/requirements.lock (see the lines above). Check PIP_INDEX_URL, LAB_CA_BUNDLE and HTTPS_PROXY in .env."
     if [ -e lab/bundle/SHA256SUMS ]; then
         offline="--no-index --find-links lab/bundle/wheels"
         lacking="lab/bundle lacks packages of tests/requirements.lock. Make a new bundle on a machine with a network."

@@ -4,7 +4,9 @@ set -eu
 . lab/commands/lib/all.sh
 
 require_running
-address=$(docker port "$lab" 8888 | head -n 1)
+address=$(docker port "$lab" 8888 2>/dev/null | head -n 1)
+[ -n "$address" ] ||
+    refuse "the lab has no port on this machine. Remove your change of 'ports' from compose.override.yaml, then run 'make up'."
 case $address in 0.0.0.0:* | '[::]':*) address=127.0.0.1:${address##*:} ;; esac
 case $(setting JUPYTER_UI) in
 lab) path=lab ;;

@@ -6,6 +6,7 @@ import base64
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import time
@@ -150,8 +151,8 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
 
     async def create_checkpoint(self, contents_mgr, path):
         old = Path(self.checkpoint_path("checkpoint", path))
-        if old.is_file() and old.stat().st_nlink > 1:
-            old.unlink()  # it is a hard link: a save would overwrite the other file too
+        if old.exists() and not old.is_dir() and (not old.is_file() or old.stat().st_nlink > 1):
+            old.unlink()  # a save would overwrite the other file of a hard link, and wait forever for a named pipe
         return await super().create_checkpoint(contents_mgr, path)
 
     async def restore_checkpoint(self, contents_mgr, checkpoint_id, path):
@@ -186,7 +187,7 @@ class MountedContents(Replacing, AsyncLargeFileManager):
     async def save(self, model, path=""):
         path = path.strip("/")
         self.check_mounted(self._get_os_path(path))
-        return await (self.save_piece if model.get("chunk") else super().save)(model, path)
+        return await (super().save if model.get("chunk") is None else self.save_piece)(model, path)
 
     async def rename_file(self, old_path, new_path):
         self.check_mounted(self._get_os_path(new_path.strip("/")))
@@ -198,9 +199,17 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         return await super().delete_file(path)
 
     def check_removable(self, path):
-        """Raise HTTP 403 if `path` or its folder is read-only. Without this check, half a folder could be deleted."""
+        """Raise HTTP 403 if `path` or its folder is read-only, or if `path` is or contains a mount.
+
+        Otherwise, half a folder could be deleted. To move a mount, Jupyter would copy its files and delete them.
+        """
         found = Path(self._get_os_path(path.strip("/")))
         self.check_writable(found.parent, *([] if found.is_symlink() else [found]))
+        for mount in [] if found.is_symlink() else mounts_in(found.resolve()):
+            mount = to_api_path(str(mount), self.root_dir)
+            raise HTTPError(
+                403, f"'{mount}' is a mount and cannot be moved or deleted. Move or delete the files in it."
+            )
 
     async def _copy_dir(self, from_path, to_path_original, to_name, to_path):
         """Copy a folder, and copy each link as a link.
@@ -231,11 +240,12 @@ class MountedContents(Replacing, AsyncLargeFileManager):
             data = model["content"].encode() if model.get("format") == "text" else base64.b64decode(model["content"])
         except ValueError as error:
             raise HTTPError(400, f"Piece {number} of '{path}' cannot be read: {error}.") from error
-        if number == 1:
-            self.run_pre_save_hooks(model=model, path=path)
-            self.begin_upload(target)
-        file, awaited = self.uploads.pop(target, (None, 1))
+        file = None
         try:
+            if number == 1:
+                self.run_pre_save_hooks(model=model, path=path)
+                self.begin_upload(target)
+            file, awaited = self.uploads.pop(target, (None, 1))
             if not file or number not in (awaited, -1):
                 wrong = f"Piece {number} of '{path}' came instead of piece {awaited}"
                 raise HTTPError(400, f"{wrong}. Upload the file again.")
@@ -310,6 +320,13 @@ def is_read_only(path):
         return is_read_only(path.parent)
 
 
+def mounts_in(folder):
+    """The mounts at and below `folder`."""
+    rows = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    points = (re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), row.split()[4]) for row in rows)
+    return [point for point in map(Path, points) if point.is_relative_to(folder)]
+
+
 def can_sync(path):
     """Whether the file system of the file `path` has fsync."""
     try:
@@ -321,7 +338,12 @@ def can_sync(path):
 
 
 def cannot_replace(path):
-    """The reason why a new file cannot replace `path` without losing something. None if it can."""
+    """The reason why a new file cannot replace `path` without losing something. None if it can.
+
+    Raises HTTP 403 if `path` is no regular file: a save to a named pipe would wait forever.
+    """
+    if path.exists() and not path.is_file():
+        raise HTTPError(403, f"'{path}' is not a regular file. Rename it or delete it.")
     if path.is_symlink():
         return "it is a symbolic link"
     if not path.exists():

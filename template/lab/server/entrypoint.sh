@@ -56,7 +56,7 @@ add_name group "$gid" "$USER:x:$gid:"
 # writable FOLDER NAME: refuse if this user cannot write FOLDER, which is NAME/ in the project. A read-only mount is
 # your decision, so reading is enough there.
 writable() {
-    [ -w "$1" ] && return
+    [ -r "$1" ] && [ -w "$1" ] && [ -x "$1" ] && return
     if read_only "$1" && [ -r "$1" ] && [ -x "$1" ]; then return; fi
     owner=$(stat -c '%u %g' "$1")
     owner_uid=${owner% *}
@@ -94,6 +94,11 @@ require "$(token_problem "$token")"
 read_only_notes | sed 's/^/note: /' >&2
 
 # --- home, certificates and variables -----------------------------------------------------------------
+# If a command below fails, wait as `refuse` does. Otherwise the engine would restart the container forever.
+failed() {
+    refuse "a step of the start failed with the error above. If a file on the lab's volumes causes the error, run 'make reset', which deletes histories, settings and caches."
+}
+trap failed EXIT
 # Each part is a file in start/. The part caches uses a function of kept.
 for part in mounts kept caches certificates variables; do
     # shellcheck source=/dev/null
@@ -101,7 +106,8 @@ for part in mounts kept caches certificates variables; do
 done
 
 # --- server -----------------------------------------------------------------------------------------
-# The server reads settings and code from the image only, never from home or a mount (-I: nor from the user's packages).
+# The server reads its settings and its code from the image only (-I: not from the user's packages). The settings that you make
+# in the front end are in home.
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
 case $JUPYTER_UI in

@@ -1,6 +1,7 @@
 """The settings of the Jupyter server. Root owns this file in the image. The server reads no settings from elsewhere."""
 
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from shutil import which
 
 from jupyter_core.paths import jupyter_path
+from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp
 
 c = get_config()  # noqa: F821 (given by Jupyter)
@@ -26,16 +28,26 @@ if len(characters) < 32 or not all(33 <= character <= 126 for character in chara
         f"labdock: secrets/jupyter_token contains {len(characters)} characters, but the server needs at least 32, all "
         "of them ASCII. Run 'make rotate' to make a new token."
     )
-c.IdentityProvider.token = token.decode()
+c.IdentityProvider.token = characters.decode()
 # By default, Jupyter writes the token into two files, so that other programs find the server. Do not write them.
 ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda self: None
 c.ServerApp.allow_unauthenticated_access = False  # also if an extension forgets to ask for the token
 c.IdentityProvider.cookie_options = {"samesite": "Strict"}
 c.PasswordIdentityProvider.allow_password_change = False
 c.ServerApp.cookie_secret = secrets.token_bytes(32)  # a restart ends every session
-# The server accepts these names in the Host header only. This stops DNS rebinding.
+# The server accepts these names and addresses in the Host header only. This stops DNS rebinding.
 c.ServerApp.allow_remote_access = False
-c.ServerApp.local_hostnames = ["localhost", *os.environ.get("JUPYTER_HOSTS", "").replace(",", " ").split()]
+hosts = ["localhost", *os.environ.get("JUPYTER_HOSTS", "").lower().replace(",", " ").split()]
+c.ServerApp.local_hostnames = hosts
+check_name = JupyterHandler.check_host  # it refuses every address, except loopback addresses
+
+
+def check_host(handler):
+    """Is the host in the request's Host header, without its port, one of `hosts`?"""
+    return re.sub(r":\d+$", "", handler.request.host).strip("[]") in hosts or check_name(handler)
+
+
+JupyterHandler.check_host = check_host
 
 # --- address -----------------------------------------------------------------------------------------
 c.ServerApp.ip = "0.0.0.0"  # inside the container; compose.yaml limits who can reach it

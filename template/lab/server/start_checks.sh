@@ -2,6 +2,11 @@
 # Each NAME_problem prints one line that says what is wrong and how to fix it, or nothing.
 # shellcheck shell=sh
 
+# The echo of dash and macOS would read \c and \n in a value.
+echo() {
+    printf '%s\n' "$*"
+}
+
 # matches VALUE REGEX: true if the whole value matches. A value of several lines never does.
 matches() {
     { printf %s "$1" | tr '\n' '\001' && echo; } | LC_ALL=C grep -qE "^($2)\$"

@@ -156,13 +156,24 @@ def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> 
     fresh_project.run("git", "remote", "add", "origin", "https://me:hunter2@forge.example/lab.git")
     fresh_project.set_env(LAB_GIT="./.git")
     done = fresh_project.make("up", check=False)
-    assert ".git/config contains credentials ('url = ...')" in done.stderr
+    assert "a file 'config' in .git contains credentials ('url = ...')" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
     before_an_editor = fresh_project.run("sh", ".devcontainer/initialize.sh", check=False)
     assert before_an_editor.returncode == 1 and before_an_editor.stderr == done.stderr.partition("make:")[0]
     (fresh_project.folder / ".env").unlink()
     fresh_project.make("env")
     assert "LAB_GIT=\n" in fresh_project.read(".env")
+
+
+def test_a_password_of_a_submodule_counts(render: Render, tmp_path: Path) -> None:
+    project = render(tmp_path / "lab")
+    project.commit()
+    module = project.folder / ".git/modules/sub"
+    module.mkdir(parents=True)
+    (module / "config").write_text('[remote "origin"]\n\turl = https://me:hunter2@forge.example/sub.git\n')
+    project.set_env(LAB_GIT="./.git")
+    said = project.run("sh", "-c", ". lab/commands/lib/all.sh && check_git").stdout
+    assert "contains credentials ('url = ...')" in said and "hunter2" not in said
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ check_env_file() {
 check_env_name() {
     name=$(setting LAB_NAME)
     slug=$(default LAB_NAME)
-    own=$slug-$(printf %06x $(($(checkout_number) % 16777216)))
-    if matches "$name" "$slug-[0-9a-f]{6}" && [ "$name" != "$own" ]; then
-        echo "LAB_NAME is '$name', which belongs to another folder, because this .env is a copy. Run '$(into_env "LAB_NAME=$own")' to set this folder's own name."
+    if matches "$name" "$slug-[0-9a-f]{6}" && [ "$name" != "$(own_name)" ]; then
+        echo "LAB_NAME is '$name', which belongs to another folder, because this .env is a copy. Run '$(into_env "LAB_NAME=$(own_name)")' to set this folder's own name."
     fi
 }

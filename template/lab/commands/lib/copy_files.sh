@@ -12,6 +12,10 @@ for file; do
     data | notebooks | secrets) continue ;; # a link: the caller names the files behind it
     .env* | secrets/* | lab/bundle/* | ._* | */._*) continue ;;
     esac
+    if [ -d "$file" ] && [ ! -L "$file" ]; then
+        echo "labdock: $file is a git repository of its own, so the bundle does not contain it. Copy it to the other machine by hand." >&2
+        continue
+    fi
     # git also lists files that were deleted.
     if [ -e "$file" ] || [ -L "$file" ]; then set -- "$@" "./${file#./}"; fi
 done

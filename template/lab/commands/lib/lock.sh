@@ -20,10 +20,7 @@ alone() {
             continue
         fi
         missing=0
-        if ended "$holder" "$machine"; then
-            forget "$holder"
-            continue
-        fi
+        if ended "$holder" "$machine" && forget "$holder"; then continue; fi
         if [ -n "$holder" ] && [ "$told" != "$holder" ]; then
             told=$holder
             said=${holder#* }
@@ -31,7 +28,10 @@ alone() {
         fi
         sleep 1
         # A command that ended before it could write its name leaves an empty file.
-        [ -n "$holder" ] || forget ""
+        if [ -z "$holder" ] && ! forget "" && [ -z "$told" ]; then
+            told=unknown
+            echo "labdock: the file .lab.lock cannot be removed, so this command waits. If no other command runs, press Ctrl-C and run 'rm -rf .lab.lock*'." >&2
+        fi
     done
     echo "$$ $machine $1" >.lab.lock || true # on a full disk, the file stays empty
 }
@@ -43,9 +43,10 @@ ended() {
     ! kill -0 "${1%% *}" 2>/dev/null && ! ps -p "${1%% *}" >/dev/null 2>&1 && [ ! -d "/proc/${1%% *}" ]
 }
 
-# forget HOLDER: remove the lock if HOLDER still has it. The folder keeps others from doing so at the same time.
+# forget HOLDER: remove the lock if HOLDER still has it. The folder keeps others from doing so at the same time. Fails if the
+# folder cannot be made.
 forget() {
-    mkdir .lab.lock.old 2>/dev/null || return 0
+    mkdir .lab.lock.old 2>/dev/null || return 1
     if holder=$(cat .lab.lock 2>/dev/null) && [ "$holder" = "$1" ]; then rm -f .lab.lock; fi
     rmdir .lab.lock.old
 }

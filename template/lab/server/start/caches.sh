@@ -19,8 +19,8 @@ done
 site=$(echo /opt/venv/lib/python*/site-packages)
 mkdir -p "$disk/try/${site#/opt/venv/}"
 ln -s "${site#/opt/venv/}" "$disk/try/site"
-# Links to your own mounts in ~/.cache (see above) move to the cache on the disk.
-find "$disk/cache" -maxdepth 3 -lname '/home/*/.mounted-*' -delete # links of the last start
+# Links to your own mounts in ~/.cache (see mounts.sh) move to the cache on the disk.
+find "$disk/cache" -maxdepth 3 -lname '/home/*/.mounted-*' -delete 2>/dev/null || true # links of the last start
 if [ ! -L "$HOME/.cache" ] && ! mountpoint -q "$HOME/.cache"; then
     find "$HOME/.cache" -type l 2>/dev/null | while read -r link; do
         path=$disk/cache${link#"$HOME/.cache"}

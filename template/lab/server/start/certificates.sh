@@ -2,6 +2,8 @@
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
 # The certificates of the image and those of your site (LAB_CA_BUNDLE). In /etc/ssl/certs, two links lead here.
+[ ! -d /run/ca.pem ] ||
+    refuse "LAB_CA_BUNDLE names a folder. Remove this folder if it is empty, and set LAB_CA_BUNDLE to a PEM file in .env."
 [ -f /run/ca.pem ] && [ -r /run/ca.pem ] ||
     refuse "LAB_CA_BUNDLE names a file that uid $uid cannot read. Run 'chmod a+r FILE' with this file, or set LAB_CA_BUNDLE to another file in .env."
 { cat /etc/ssl/certs/ca-certificates.crt.image && echo && cat /run/ca.pem; } >/run/lab/ca.pem

@@ -14,8 +14,7 @@ done >/run/lab/environment
 . /opt/labdock/environment.sh
 # Docker's client can set a proxy too.
 if [ -n "${HTTP_PROXY:-}${HTTPS_PROXY:-}${http_proxy:-}${https_proxy:-}" ]; then
-    case ,${no_proxy:-}, in
-    *,localhost,*) ;;
-    *) export no_proxy="localhost,127.0.0.1,::1${no_proxy:+,$no_proxy}" && export NO_PROXY="$no_proxy" ;;
-    esac
+    no_proxy=${no_proxy:-${NO_PROXY:-}}
+    case ,$no_proxy, in *,localhost,*) ;; *) no_proxy="localhost,127.0.0.1,::1${no_proxy:+,$no_proxy}" ;; esac
+    export no_proxy NO_PROXY="$no_proxy"
 fi

@@ -7,8 +7,8 @@ check_engine() {
         echo "docker is not found. Install Docker Engine 25 or later with its Compose and buildx plugins."
         return
     fi
-    if ! version=$(docker version --format '{{.Server.Version}}' 2>&1); then
-        case $version in
+    if ! version=$(docker version --format '{{.Server.Version}}' 2>/dev/null); then
+        case $(docker version 2>&1) in
         *"permission denied"*) echo "your user has no permission to use the Docker engine. Run 'sudo usermod -aG docker $(id -un)', then log in again." ;;
         *) echo "no Docker engine answers${DOCKER_HOST:+ at DOCKER_HOST, $DOCKER_HOST}. Start the engine. To see details, run 'docker info'." ;;
         esac

@@ -88,10 +88,27 @@ check_no_proxy() {
     [ -n "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || return 0
     hosts=$(setting NO_PROXY)
     missing=$(docker compose config --services 2>/dev/null | grep -vxE 'lab|prepare' | LC_ALL=C sort | while read -r service; do
-        case ,$hosts, in *,"$service",*) ;; *) printf ',%s' "$service" ;; esac
+        # No `case` here: bash 3.2 of macOS cannot read one inside of $(...).
+        printf ',%s,\n' "$hosts" | grep -qF ",$service," || printf ',%s' "$service"
     done)
     [ -z "$missing" ] || [ "$hosts" = '*' ] ||
         echo "NO_PROXY is '$hosts' and lacks ${missing#,}, so requests to these services go to the proxy. Run '$(into_env "NO_PROXY=${hosts:+$hosts,}${missing#,}")'."
+}
+
+# check_same_name: a start would replace the lab of another folder with this name, and end its kernels.
+check_same_name() {
+    name=$(setting LAB_NAME)
+    docker ps --all --filter label=com.docker.compose.service=lab --filter "label=com.docker.compose.project=$name" \
+        --format '{{.Label "com.docker.compose.project.working_dir"}}' 2>/dev/null | sort -u | while IFS= read -r folder; do
+        there=$(cd "$folder" 2>/dev/null && pwd -P) || continue # the folder was moved or deleted
+        [ "$there" = "$(pwd -P)" ] ||
+            echo "LAB_NAME is '$name', and the lab of $folder has this name too. Run '$(into_env "LAB_NAME=$(own_name)")' to set this folder's own name."
+    done
+}
+
+# own_name: the name that `make env` gives to a lab in this folder.
+own_name() {
+    printf '%s-%06x\n' "$(default LAB_NAME)" $(($(checkout_number) % 16777216))
 }
 
 check_ca() {
@@ -125,16 +142,17 @@ check_git() {
     elif [ ! -d "$git" ]; then
         echo "LAB_GIT is '$git', which is not a folder. Run 'git init', or leave LAB_GIT empty in .env."
     elif [ -n "$(git_password "$git")" ]; then
-        echo "$git/config contains credentials ('$(git_password "$git")'), which notebooks could read. Remove the credentials, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
+        echo "a file 'config' in $git contains credentials ('$(git_password "$git")'), which notebooks could read. Remove the credentials, for example with 'git remote set-url', or leave LAB_GIT empty in .env."
     elif [ -f "$git/commondir" ]; then
         echo "LAB_GIT is '$git', which belongs to a worktree and contains no history. Leave LAB_GIT empty in .env."
     fi
 }
 
-# git_password FOLDER: the first line of FOLDER/config with a password, without its value. A user name alone in a web
-# address counts too, because it may be a token.
+# git_password FOLDER: the first line with a password in git's configuration, also in that of a submodule or a worktree, without
+# its value. A user name alone in a web address counts too, because it may be a token.
 git_password() {
-    grep -iE '://[^/@[:space:]]*:[^/@[:space:]]*@|https?://[^/@[:space:]]*@|^[[:space:]]*extraheader' "$1/config" 2>/dev/null |
+    find "$1/" -name objects -prune -o \( -name config -o -name config.worktree \) -type f -exec \
+        grep -ihE '://[^/@[:space:]]*:[^/@[:space:]]*@|https?://[^/@[:space:]]*@|^[[:space:]]*extraheader' {} + 2>/dev/null |
         sed 's/^[[:space:]]*//; s/[[:space:]]*=.*/ = .../; q'
 }
 
