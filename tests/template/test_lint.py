@@ -126,7 +126,7 @@ def hangs_up(script: str) -> bool:
 
 
 def test_every_script_cleans_up_if_its_terminal_closes() -> None:
-    scripts = {path.name: path.read_text() for path in sorted((ROOT / "template/lab").rglob("*.sh"))}
+    scripts = {path.name: path.read_text() for path in sorted((ROOT / "template/lab/commands").rglob("*.sh"))}
     assert any(" EXIT\n" in script for script in scripts.values())
     assert [name for name, script in scripts.items() if hangs_up(script)] == []
     assert [name for name, script in scripts.items() if hangs_up(script.replace(" HUP", ""))] == [
