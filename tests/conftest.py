@@ -192,9 +192,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The first of them starts the engine and builds the image. The other workers run short tests until then.
     """
-    long = [item for item in items if "engine" in getattr(item, "fixturenames", ())]
-    short = [item for item in items if "engine" not in getattr(item, "fixturenames", ())]
-    meanwhile = len(short) // 3 if long else 0
+    from tests.support.workers import shares
+
+    needing = {item for item in items if "engine" in getattr(item, "fixturenames", ())}
+    whole = {item.path for item in needing if shares(item.path)}  # one worker runs all tests of such a file
+    long = [item for item in items if item in needing or item.path in whole]
+    short = [item for item in items if item not in needing and item.path not in whole]
+    meanwhile = len(short) // 2 if long else 0
     items[:] = [*long[:1], *short[:meanwhile], *long[1:], *short[meanwhile:]]
 
 
