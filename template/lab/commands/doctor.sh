@@ -55,7 +55,6 @@ done <<'CHECKS'
 check_merged no update is unfinished
 check_engine engine, Compose and buildx are recent enough
 check_compose_file the Compose files are those for this engine
-check_same_name no other folder's lab has the name in LAB_NAME
 check_ids LAB_UID and LAB_GID are valid
 check_username JUPYTER_USERNAME is valid
 check_umask LAB_UMASK is valid

@@ -156,7 +156,7 @@ def test_a_password_in_gits_configuration_is_refused(fresh_project: Project) -> 
     fresh_project.run("git", "remote", "add", "origin", "https://me:hunter2@forge.example/lab.git")
     fresh_project.set_env(LAB_GIT="./.git")
     done = fresh_project.make("up", check=False)
-    assert "a file 'config' in .git contains credentials ('url = ...')" in done.stderr
+    assert "a file 'config' in ./.git contains credentials ('url = ...')" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
     before_an_editor = fresh_project.run("sh", ".devcontainer/initialize.sh", check=False)
     assert before_an_editor.returncode == 1 and before_an_editor.stderr == done.stderr.partition("make:")[0]

@@ -2,8 +2,8 @@
 # shellcheck shell=sh
 
 check_env_file() {
-    [ -f .env ] || return 0
     check_env_name
+    [ -f .env ] || return 0
     env_lines | while read -r number name word; do
         case $name in
         COMPOSE_* | DOCKER_* | BUILDKIT_*) continue ;;
@@ -23,5 +23,7 @@ check_env_name() {
     slug=$(default LAB_NAME)
     if matches "$name" "$slug-[0-9a-f]{6}" && [ "$name" != "$(own_name)" ]; then
         echo "LAB_NAME is '$name', which belongs to another folder, because this .env is a copy. Run '$(into_env "LAB_NAME=$(own_name)")' to set this folder's own name."
+    else
+        check_same_name
     fi
 }
