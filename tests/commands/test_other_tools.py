@@ -101,7 +101,7 @@ def test_env_doctor_and_help_print_the_same(engine: None, project: Project, path
     assert printed[0][-1].count("'LAB_") > 0 and "contains 5 characters" in printed[0][-1]
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_lab_starts_runs_and_gets_a_new_token(fresh_project: Project, path: str) -> None:
     fresh_project.environment["PATH"] = path
     fresh_project.make("up")

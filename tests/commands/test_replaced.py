@@ -128,7 +128,7 @@ def test_two_make_up_at_once_end_with_a_running_lab(fresh_lab: Project) -> None:
         assert fresh_lab.container()["HostConfig"]["PidsLimit"] == 500 + number
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_make_up_survives_plain_compose_beside_it(fresh_lab: Project) -> None:
     """Compose itself may fail, but the lab of `make up` runs."""
     for number in range(2, 6):

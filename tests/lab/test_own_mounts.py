@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.project import Project
 from tests.support.variants import beside, with_server
+from tests.support.waiting import starts
 
 LOOP, SKIPPED = '[ "$(stat -c %u "$folder")" = "$uid" ]; then', "true; then"
 HISTORY = '[ -e "$HOME/$path" ] || [ "$(stat -c %d "$parent")" != "$(stat -c %d "$HOME")" ] || ln -s '
@@ -64,8 +65,7 @@ def test_mounts_deep_in_home(lab: Project, tmp_path: Path, part: str, old: str, 
     assert old in text
     changed = with_server(lab, tmp_path, f"start/{part}.sh", text.replace(old, new) if old else text)
     with beside(lab, tmp_path, layer, changed) as twin:
-        done = twin.compose("up", "--detach", "--wait", "--no-build", check=False)
-        assert bool(done.returncode) is bool(old), twin.logs()
+        assert starts(twin) is not bool(old), twin.logs()
         if old:
             return
         seen = json.loads(twin.client().run(SEEN))

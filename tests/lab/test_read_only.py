@@ -97,7 +97,7 @@ services:
 """
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_data_and_notebooks_that_are_read_only_and_belong_to_root(fresh_project: Project) -> None:
     """The control: in test_refusals.py, a lab that shall write such folders does not start."""
     only_root()

@@ -300,7 +300,7 @@ def test_a_projects_manual(reader: Reader) -> None:
     assert reader.run("git status --porcelain") == ""
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/update.md")
 def test_update(reader: Reader) -> None:
     reader.run("make env")

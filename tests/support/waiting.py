@@ -26,6 +26,19 @@ def becomes(lab: Project, state: str) -> None:
     until(lambda: lab.container()["State"].get("Health", {}).get("Status") == state, f"the lab is {state}")
 
 
+def starts(lab: Project) -> bool:
+    """Start the lab with Compose, and wait until it is healthy (true) or its log says that it refuses (false)."""
+    lab.compose("up", "--detach", "--no-build")
+
+    def healthy() -> bool:
+        return lab.container()["State"]["Health"]["Status"] == "healthy"
+
+    until(
+        lambda: healthy() or any(line.startswith("labdock: ") for line in lab.logs().splitlines()), "it starts or not"
+    )
+    return healthy()
+
+
 def crash(lab: Project) -> None:
     """Kill all processes of a lab that has not restarted yet, and wait until the lab is healthy again."""
     lab.compose("exec", "lab", "sh", "-c", "kill -9 -1", check=False)
