@@ -94,7 +94,7 @@ def test_env_leaves_no_half_written_file(project: Project) -> None:
 
 
 def test_env_gives_each_checkout_its_name_and_changes_nothing_else(render: Render, tmp_path: Path) -> None:
-    found = []
+    found, ports = [], set()
     for parent in ("one", "two"):
         project = render(folder=tmp_path / parent / "lab")
         project.run("make", "-C", str(project.folder), "env")
@@ -105,10 +105,11 @@ def test_env_gives_each_checkout_its_name_and_changes_nothing_else(render: Rende
             for a, b in zip(sample.splitlines(), project.read(".env").splitlines(), strict=True)
             if a != b
         }
-        assert {"LAB_NAME", "JUPYTER_PORT"} <= changed <= own
+        assert {"LAB_NAME"} <= changed <= own
         found.append(settings(project)["LAB_NAME"])
+        ports.add(settings(project)["JUPYTER_PORT"])
         assert re.fullmatch(r"iris-study-[0-9a-f]{6}", found[-1])
-    assert found[0] != found[1]
+    assert found[0] != found[1] and ports != {"8888"}  # one folder in a thousand gets this port by chance
 
 
 def test_make_works_from_another_folder(project: Project, tmp_path: Path) -> None:

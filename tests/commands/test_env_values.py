@@ -10,6 +10,8 @@ import pytest
 from tests.support.doctor import doctor
 from tests.support.project import Project
 
+pytestmark = pytest.mark.usefixtures("engine")  # the commands read .env with Compose
+
 SECRET = "s3cret"
 # Line -> the value that its writer means. Compose reads these as they are meant.
 MEANT = {

@@ -26,7 +26,7 @@ def test_the_path_of_the_folder_is_checked(project: Project, name: str) -> None:
 
 
 @pytest.mark.parametrize("setting", ["LAB_CA_BUNDLE", "LAB_GIT"])
-def test_the_path_in_a_setting_is_checked(project: Project, setting: str) -> None:
+def test_the_path_in_a_setting_is_checked(engine: None, project: Project, setting: str) -> None:
     project.environment[setting] = "/a:b"
     assert project.run("sh", "-euc", CHECK).stdout.startswith(f"{setting} is '/a:b', and the engine cannot use")
 

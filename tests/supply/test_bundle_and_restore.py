@@ -168,7 +168,7 @@ def test_in_a_git_repository_the_bundle_has_the_files_of_git(packed: Project, tm
     (project.folder / "scratch/large.bin").write_text("x")
     project.commit()
     (project.folder / "new.md").write_text("not committed yet")
-    nested = project.folder / "notebooks/other"
+    nested = project.folder / "other"
     project.run("git", "init", "--quiet", str(nested))
     (nested / ".env").write_text("PASSWORD=1\n")
     (project.folder / "README.md").unlink()
@@ -180,8 +180,8 @@ def test_in_a_git_repository_the_bundle_has_the_files_of_git(packed: Project, tm
         names = {member.name.removeprefix(f"{SLUG}/") for member in archive if member.isfile()}
     (project.folder / FILE).unlink()
     assert {"new.md", "data/patients.csv", "data/.hidden", "notebooks/birthdays.ipynb"} <= names
-    assert "labdock: notebooks/other/ is a git repository of its own" in done.stderr
-    assert not [name for name in names if name.startswith("notebooks/other")]
+    assert "labdock: other/ is a git repository of its own" in done.stderr
+    assert not [name for name in names if name.startswith("other/")]
     assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config", *LEFT, *APPLE}
 
 
