@@ -342,6 +342,7 @@ def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tupl
     )
 
 
+@pytest.mark.nightly
 def test_what_the_image_holds_is_listed_there(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
     _, there = alone
     there(restored.make, "sbom")
@@ -349,6 +350,7 @@ def test_what_the_image_holds_is_listed_there(restored: Project, alone: tuple[di
     assert {SOURCE, "jupyterlab", "git"} <= listed
 
 
+@pytest.mark.nightly
 def test_another_bundle_has_the_same_parts(
     restored: Project, members: set[str], alone: tuple[dict[str, str], Run]
 ) -> None:
