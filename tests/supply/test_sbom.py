@@ -91,7 +91,7 @@ def test_it_fits_the_schema(lab: Project, tools: str, sbom: dict[str, Any], key:
     assert (done.returncode == 0) is fits, done.stderr
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_it_is_the_same_each_time(lab: Project, tools: str) -> None:
     before = lab.read("sbom.cdx.json")
     lab.make("sbom")
@@ -122,8 +122,14 @@ def test_an_engine_without_provenance_gives_none() -> None:
     assert load("provenance").provenance(json.dumps({"lab": {"containerimage.digest": "sha256:0"}})) == ""
 
 
-@pytest.mark.full
-@pytest.mark.parametrize(("fails", "containers"), [("run *provenance.py", 0), ("export *", 1), ("run *--tmpfs*", 1)])
+@pytest.mark.parametrize(
+    ("fails", "containers"),
+    [
+        pytest.param("run *provenance.py", 0, marks=pytest.mark.nightly),
+        pytest.param("export *", 1, marks=pytest.mark.full),
+        pytest.param("run *--tmpfs*", 1, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_failure_leaves_nothing_behind(lab: Project, tools: str, tmp_path: Path, fails: str, containers: int) -> None:
     """A stand-in for `docker` fails at one step: the files are the old ones, and no container is left."""
     project = Project(lab.folder, lab.answers, dict(lab.environment))

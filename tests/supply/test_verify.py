@@ -44,8 +44,9 @@ def caches(project: Project) -> list[str]:
 
 
 @pytest.mark.full
-def test_two_builds_are_one(new_project: Render) -> None:
-    assert verify(new_project(environment="minimal"))
+def test_two_builds_are_one(system: Project) -> None:
+    """With both environments: test_eight_builds_in_two_folders_are_one."""
+    assert verify(system)
 
 
 # File -> the command that makes the file differ between two builds. Each build has another host name.
