@@ -22,7 +22,7 @@ demo-render: .venv/ready
 demo-down: .venv/ready ## Stops the demo and removes its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
 
-test: .venv/ready ## Runs the most important tests of every layer (10 minutes)
+test: .venv/ready ## Runs the most important tests of every layer (12 minutes)
 	@$(call PYTEST,1200) -m "not full and not nightly"
 
 test-full: .venv/ready ## Runs the tests of rarer cases (45 minutes more)
