@@ -36,7 +36,8 @@ EXPLAINED = {
     r"do not trust": "The file was damaged during the download, or someone changed it.",
     r"<<<<<<<": "`copier update` and you changed the same lines.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp` and home count as memory.",
-    r"belongs to another folder": "If two folders have the same LAB_NAME, a start of one lab replaces the other lab.",
+    r"belongs to another folder": "If two folders have the same LAB_NAME, 'docker compose up' in one "
+    "folder replaces the lab of the other.",
     r"refused to start": "The text after 'refused to start:' is another message on this page. "
     "First follow the fix of that message.",
     r"does not answer": "A restart ends all notebook kernels, and unsaved results are lost.",

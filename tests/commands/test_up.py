@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import requests
 
+from tests.support.build_sources import stand_in
 from tests.support.project import Project
 
 
@@ -93,6 +95,14 @@ def test_up_prints_no_link_on_a_terminal(lab: Project) -> None:
     """People copy the output of `make up` into reports."""
     shown = on_a_terminal(lab, "up")[0]
     assert "Address: " in shown and lab.client().token not in shown
+
+
+def test_url_of_a_lab_without_a_port(lab: Project, tmp_path: Path) -> None:
+    project = Project(lab.folder, lab.answers)
+    stand_in(project, tmp_path / "bin", "docker", '[ "$1" != port ] || exit 1')
+    done = project.make("url", check=False)
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.startswith("labdock: the lab has no port on this machine. ")
 
 
 def test_url_of_a_lab_that_does_not(engine: None, project: Project) -> None:

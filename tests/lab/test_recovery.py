@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.project import Project, Render
-from tests.support.refusal import answers, contents, left, name_of, refused
+from tests.support.refusal import answers, contents, left, refused
 from tests.support.repository import ROOT
 from tests.support.updates import RELEASES
 from tests.support.waiting import crash, until
@@ -70,7 +70,7 @@ def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     before = contents(fresh_lab)
     fresh_lab.make("down")
     assert [left(fresh_lab, kind) for kind in ("container", "network")] == [[], []]
-    volumes = [f"{name_of(fresh_lab)}_{volume}" for volume in ("cache", "kept")]
+    volumes = [f"{fresh_lab.compose_name()}_{volume}" for volume in ("cache", "kept")]
     assert sorted(left(fresh_lab, "volume")) == volumes  # `make reset` deletes them
     assert contents(fresh_lab) == before
 
@@ -118,7 +118,7 @@ def test_a_build_that_fails_and_then_does_not(
         monkeypatch.delenv("PIP_INDEX_URL", raising=False)
     spoil(fresh_project)
     refused(fresh_project, "the image was not built", *words)
-    image = f"{name_of(fresh_project)}-lab"
+    image = f"{fresh_project.compose_name()}-lab"
     assert fresh_project.run("docker", "image", "ls", "--quiet", image).stdout == ""
     monkeypatch.undo()
     for name, (text, *_) in whole.items():
@@ -139,7 +139,7 @@ def test_a_folder_with_spaces_and_umlauts(new_project: Render, tmp_path: Path) -
 @pytest.mark.full
 def test_two_checkouts_of_one_name_run_at_once(new_project: Render, tmp_path: Path) -> None:
     one, two = (new_project(folder=tmp_path / parent / "lab") for parent in ("here", "there"))
-    assert name_of(one) != name_of(two)
+    assert one.compose_name() != two.compose_name()
     labs = [one.up(), two.up()]
     assert [answers(lab) for lab in labs] == [200, 200]
     one.make("down")
@@ -148,7 +148,7 @@ def test_two_checkouts_of_one_name_run_at_once(new_project: Render, tmp_path: Pa
 
 @pytest.mark.parametrize("tag", RELEASES)
 def test_an_env_file_of_any_release_still_works(fresh_project: Project, render: Render, tag: str) -> None:
-    fresh_project.environment.update(LAB_NAME=name_of(fresh_project), JUPYTER_PORT="0")  # apart from other labs
+    fresh_project.environment.update(LAB_NAME=fresh_project.compose_name(), JUPYTER_PORT="0")  # apart from other labs
     (fresh_project.folder / ".env").write_text(render(ref=tag).read("sample.env"))
     fresh_project.make("doctor")
     assert answers(fresh_project.up()) == 200

@@ -17,6 +17,7 @@ from tests.support.package_index import HOST, certificates, gateway, private_ind
 from tests.support.project import Project
 from tests.support.requirements import lacking
 from tests.support.variants import beside
+from tests.support.waiting import starts
 from tools.notebook import CellError
 
 BUNDLE = "/run/lab/ca.pem"
@@ -183,6 +184,24 @@ def test_a_proxy_is_that_of_the_settings_or_of_dockers_client(lab: Project, tmp_
             assert "https_proxy" not in found
             assert "200 200" in twin.client().run(SERVE).splitlines()  # among lines of the log
             assert seen == []
+
+
+@pytest.mark.full
+def test_hosts_without_a_proxy_stay_in_either_spelling(lab: Project, tmp_path: Path) -> None:
+    """compose.override.yaml sets the upper-case names only, and programs read either."""
+    own = {"environment": {"HTTPS_PROXY": "http://proxy.example:1", "NO_PROXY": "minio"}}
+    with beside(lab, tmp_path, {"services": {"lab": own}}) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build")
+        seen = twin.client().run("import os; print(os.environ['no_proxy'], os.environ['NO_PROXY'])")
+        assert seen.split() == ["localhost,127.0.0.1,::1,minio"] * 2
+
+
+@pytest.mark.full
+def test_a_folder_in_place_of_the_certificates_is_named(lab: Project, tmp_path: Path) -> None:
+    """The engine makes a folder if the file is missing at a start."""
+    with beside(lab, tmp_path, {"services": {"lab": {"volumes": [f"{tmp_path}:/run/ca.pem:ro"]}}}) as twin:
+        assert not starts(twin)
+        assert "labdock: LAB_CA_BUNDLE names a folder. Remove this folder if it is empty," in twin.logs()
 
 
 # --- the machine --------------------------------------------------------------------------------------

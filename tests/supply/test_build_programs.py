@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tarfile
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -501,6 +502,39 @@ def test_what_builds_a_source_package_is_read_from_its_archive(program: ModuleTy
                 archive.add(tmp_path / member, member)
     assert bundle.build_requirements(tmp_path / "with.tar.gz") == ["setuptools>=80"]
     assert bundle.build_requirements(tmp_path / "without.tar.gz") == []
+
+
+def downloads(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """The commands that bundle.py runs to download packages."""
+    bundle = load("bundle")
+    (tmp_path / "x.lock").write_text("a==1 \\\n    --hash=sha256:00\n")
+    monkeypatch.setattr(bundle, "LOCKS", tmp_path)
+    ran: list[str] = []
+    monkeypatch.setattr(bundle, "run_and_explain", lambda *command: ran.append(" ".join(command)))
+    bundle.download(tmp_path / "wheels", "x.lock", [*names])
+    return ran
+
+
+def test_pip_downloads_only_files_that_uv_selected(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip alone would take the highest version of any index. Offline, uv asks no index."""
+    select, fetch = downloads(program, tmp_path, monkeypatch, "humanize")
+    assert select.startswith("uv pip compile") and "--generate-hashes" in select and "--no-index" not in select
+    assert fetch.startswith("pip download") and "--no-deps --require-hashes" in fetch
+    selected = re.findall(r"--output-file (\S+)", select)
+    assert selected and fetch.endswith(f"--requirement {selected[0]}")
+    program.BUNDLE.mkdir()
+    (program.BUNDLE / "SHA256SUMS").touch()
+    assert "--no-index" in downloads(program, tmp_path, monkeypatch, "humanize")[0]
+
+
+def test_an_option_is_no_package_of_a_bundle(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert downloads(program, tmp_path, monkeypatch) == []
+    with pytest.raises(SystemExit, match="labdock: '--index-url=evil' is not a package name"):
+        downloads(program, tmp_path, monkeypatch, "humanize", "--index-url=evil")
 
 
 def test_constraints_are_the_versions_of_a_lock(

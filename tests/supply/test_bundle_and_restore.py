@@ -15,7 +15,6 @@ from tests.support.build_sources import stand_in
 from tests.support.isolated_engine import Run, isolated_engine
 from tests.support.page_commands import blocks
 from tests.support.project import Project, Render
-from tests.support.refusal import name_of
 from tests.support.repository import ROOT
 
 pytestmark = [pytest.mark.full, pytest.mark.types("docs/how-to/closed-network.md")]
@@ -48,7 +47,7 @@ def packed(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "services: {viewer: {image: 'seen:1', init: true, command: [sleep, infinity]}}\n"
     )
     project.compose("build", "lab")
-    show = ("docker", "run", "--rm", "--network=none", "--entrypoint=dpkg-query", f"{name_of(project)}-lab")
+    show = ("docker", "run", "--rm", "--network=none", "--entrypoint=dpkg-query", f"{project.compose_name()}-lab")
     version = project.run(*show, "--show", "--showformat=${Version}", "git").stdout
     project.replace("compose.pins.yaml", 'DEBIAN_PINS: ""', f"DEBIAN_PINS: git={version}")
     project.run("make", "add", f"PKG={SOURCE}")
@@ -84,7 +83,7 @@ def test_a_service_that_is_built_is_refused(fresh_project: Project, service: str
     own = f"services:\n  viewer: {service}\n  db: {{image: postgres}}\n"
     (fresh_project.folder / "compose.override.yaml").write_text(own)
     done = fresh_project.make("bundle", check=False)
-    image = image.replace("NAME", name_of(fresh_project))
+    image = image.replace("NAME", fresh_project.compose_name())
     assert done.stderr.splitlines()[0] == (
         "labdock: service viewer has a 'build:', but a bundle does not contain the files for that build. "
         f"Run 'docker compose build viewer', then replace this 'build:' with 'image: {image}' in compose.override.yaml."
@@ -211,7 +210,7 @@ def test_a_failure_leaves_nothing_behind(packed: Project, tmp_path: Path, step: 
     during = {*(tmp_path / "during").read_text().splitlines()} - before[0]
     assert any(name.startswith(f"{SLUG}-lab:") for name in during) == (step != "gather")
     # Other tests use the engine at the same time. Their labs are called SLUG-NUMBER.
-    own = (f"{SLUG}-lab:", f"{SLUG}-base:", name_of(packed))
+    own = (f"{SLUG}-lab:", f"{SLUG}-base:", packed.compose_name())
     mine = {name for name in engine_holds(packed) - before[0] if name.startswith(own)}
     assert (mine, packed.files()) == (set(), before[1])
 
@@ -260,7 +259,7 @@ def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone:
     _, there = alone
     lab = restored.client()
     assert there(lab.run, f"import {SOURCE}; print(1)") == "1\n"
-    assert name_of(restored) != name_of(packed) and restored.container("viewer")["State"]["Running"]
+    assert restored.compose_name() != packed.compose_name() and restored.container("viewer")["State"]["Running"]
     assert len(lab.token) >= 32 and lab.token != "{}"
     assert (restored.folder / "notebooks/größer 1.ipynb").exists()
     # Offline, no registry can look up the digest, so it is not used. With an empty PYTHON_IMAGE, it is used again.

@@ -24,7 +24,6 @@ from tests.support.package_index import (
     wheel,
 )
 from tests.support.project import Project, Render
-from tests.support.refusal import name_of
 from tests.support.requirements import lacking
 from tests.support.variants import beside
 
@@ -87,7 +86,7 @@ def test_the_password_opens_the_index_and_is_seen_nowhere(built: tuple[Project, 
     assert f"{OWN}==1.0" in log  # it was installed, and no other index has it
     assert not holds(log)
     for image in ("lab", "packages"):
-        assert shown_by(project, f"{name_of(project)}-{image}") == []
+        assert shown_by(project, f"{project.compose_name()}-{image}") == []
     project.compose("--profile", "packages", "create", "--no-build")
     assert len(project.containers()) == 3
     assert not holds(json.dumps(project.containers()))
@@ -236,8 +235,8 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
     with tarfile.open(project.folder / "iris-study-bundle.tar") as archive:
         archive.extractall(tmp_path, filter="tar")
     there = Project(tmp_path / "iris-study", project.answers)
-    there.set_env(LAB_NAME=f"{name_of(project)}-there", PIP_INDEX_URL="https://127.0.0.1:9/simple")
-    cache = f"{name_of(project)}-there"  # each build gets an empty cache, since uv keeps what it built
+    there.set_env(LAB_NAME=f"{project.compose_name()}-there", PIP_INDEX_URL="https://127.0.0.1:9/simple")
+    cache = f"{project.compose_name()}-there"  # each build gets an empty cache, since uv keeps what it built
     try:
         assert f"{SOURCE}==1.0" in build(there, f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={cache}-1", "lab")
         (backend,) = there.folder.glob("lab/bundle/wheels/*_backend-*.whl")
@@ -254,7 +253,7 @@ def test_a_bundle_holds_what_builds_a_package_that_comes_as_source(built: tuple[
 def test_a_password_that_is_an_argument_is_found(built: tuple[Project, str]) -> None:
     """The negative control: an argument is in the image's history, and a deleted file is in a layer."""
     project, _ = built
-    image = f"{name_of(project)}-packages"
+    image = f"{project.compose_name()}-packages"
     leaky = f"FROM {image}\nARG PIP_INDEX_URL\nUSER root\nRUN echo $PIP_INDEX_URL >/trace\nRUN rm /trace\n"
     (project.folder / "Leaky").write_text(leaky)
     url = project.config()["secrets"]["index"]["environment"]

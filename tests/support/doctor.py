@@ -28,7 +28,12 @@ def doctor(project: Project) -> dict[str, list[str]]:
 
 def problems(project: Project) -> list[str]:
     """What doctor wants fixed, except the space on this machine's own disk, which may be low."""
-    return [line for line in doctor(project)["FIX"] if "free in the engine's folder" not in line]
+    return wanted(doctor(project))
+
+
+def wanted(printed: dict[str, list[str]]) -> list[str]:
+    """The problems in what doctor printed, as `problems` returns them."""
+    return [line for line in printed["FIX"] if "free in the engine's folder" not in line]
 
 
 def printed_command(line: str) -> str:

@@ -17,15 +17,9 @@ def contents(project: Project) -> dict[str, tuple[bytes, int, int, int]]:
 
 def left(project: Project, kind: str = "container") -> list[str]:
     """The ids of the project's containers (also stopped ones), networks or volumes that still exist."""
-    name = f"label=com.docker.compose.project={project.environment.get('LAB_NAME') or name_of(project)}"
+    name = f"label=com.docker.compose.project={project.compose_name()}"
     every = ["--all"] if kind == "container" else []
     return project.run("docker", kind, "ls", *every, "--quiet", "--filter", name).stdout.split()
-
-
-def name_of(project: Project) -> str:
-    """The last LAB_NAME in .env."""
-    lines = project.read(".env").splitlines()
-    return [line.removeprefix("LAB_NAME=") for line in lines if line.startswith("LAB_NAME=")][-1]
 
 
 def refused(project: Project, *words: str) -> str:
