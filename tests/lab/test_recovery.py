@@ -34,9 +34,12 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     assert said().count("labdock: ") == 1
     assert fresh_lab.container()["RestartCount"] == 0
     assert fresh_lab.container()["State"]["Running"]
+    refusing = fresh_lab.container()["Id"]
+    fresh_lab.run("docker", "kill", refusing)
     file.unlink()
     assert answers(fresh_lab.up()) == 200
     assert file.read_text().strip() != token
+    assert fresh_lab.container()["Id"] != refusing  # its log ends in the old refusal
 
 
 @pytest.mark.full

@@ -28,9 +28,10 @@ fi
 check_list >"$work/list" & # it takes a second, and so does the start
 comparison=$!
 
+remove_refused
+
 # The start makes a new token if there is none. A running server would not read it.
 [ -f secrets/jupyter_token ] || docker compose stop lab >/dev/null 2>&1 || true
-remove_refused
 
 # A start mounts the current files and folders.
 restarted=$(replaced)

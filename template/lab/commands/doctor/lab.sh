@@ -7,7 +7,9 @@ check_lab() {
     case $state in
     paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;
     restarting*) echo "the lab stops after each start. Run 'make logs' to see the reason." && return ;;
-    running\ starting | '') return 0 ;;
+    running\ starting) return 0 ;;
+    running*) ;;
+    *) return 0 ;; # stopped
     esac
     ! docker exec "$lab" timeout 5 bash /opt/labdock/healthcheck.sh >/dev/null 2>&1 || return 0
     reason=$(docker logs --tail 1 "$lab" 2>&1 | sed -n 's/^labdock: //p')

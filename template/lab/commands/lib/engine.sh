@@ -17,11 +17,11 @@ engine_kind() {
 }
 
 # find_lab: set `lab` to the id of the lab's container, and `state` to its state and health, such as "running healthy". Both
-# are empty if the lab is stopped. `docker exec "$lab"` is quicker than `docker compose exec lab`, which reads every file.
+# are empty if there is no container. `docker exec "$lab"` is quicker than `docker compose exec lab`, which reads every file.
 lab=
 state=
 find_lab() {
-    found=$(docker compose ps --format '{{.ID}} {{.State}} {{.Health}}' lab 2>/dev/null) || found=
+    found=$(docker compose ps --all --format '{{.ID}} {{.State}} {{.Health}}' lab 2>/dev/null) || found=
     lab=${found%% *}
     state=${found#* }
 }

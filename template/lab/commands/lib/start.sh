@@ -68,14 +68,14 @@ start_failure() {
     fi
 }
 
-# refused: true if the lab refused to start, and waits to be stopped (entrypoint.sh).
+# refused: true if the lab refused to start, and waits to be stopped (entrypoint.sh) or was stopped since.
 refused() {
     find_lab
     case $state in '' | *" healthy") return 1 ;; esac
     docker logs --tail 1 "$lab" 2>&1 | grep -q '^labdock: '
 }
 
-# remove_refused: remove a lab that refused to start after an engine restart.
+# remove_refused: remove a lab that refused to start after an engine restart. Its log would look like a new refusal.
 remove_refused() {
     refused || return 0
     docker compose rm --stop --force lab >/dev/null 2>&1 || true
