@@ -15,8 +15,6 @@ from tests.support.requirements import lacking
 from tests.support.waiting import becomes, until
 
 DATA = ROOT / "tests/data"
-# `make test` runs these, `make test-full` the others.
-USUAL = {"token"}
 
 
 def appended(line: str) -> Callable[[Project], object]:
@@ -31,62 +29,71 @@ def written(path: str, text: str) -> Callable[[Project], object]:
     return lambda project: (project.folder / path).write_text(text, encoding="utf-8")
 
 
-# The printed command fixes these.
-FIXED: dict[str, tuple[Callable[[Project], object], str]] = {
-    "name": (appended("JUPYTER_USERNAME=A B"), "JUPYTER_USERNAME is 'A B'"),
-    "port": (appended("JUPYTER_PORT=x"), "JUPYTER_PORT is 'x'"),
-    "umask": (appended("LAB_UMASK=9"), "LAB_UMASK is '9'"),
-    "time zone": (appended("LAB_TZ=Europe/Stock holm"), "LAB_TZ is 'Europe/Stock holm'"),
-    "ui": (appended("JUPYTER_UI=x"), "JUPYTER_UI is 'x'"),
-    "memory": (appended("LAB_MEMORY=much"), "LAB_MEMORY is 'much'"),
-    "no limit": (appended("LAB_MEMORY=0g"), "LAB_MEMORY is '0g'"),
-    "fraction": (appended("LAB_CPUS=1.5"), "LAB_CPUS is '1.5', not a whole number"),
-    "no line end": (
-        lambda project: appended("LAB_PIDS=1\nLAB_UMASK=022")(project) or os.truncate(env(project), size(project) - 1),
-        "LAB_PIDS is '1'",
-    ),
-    "every user": (
-        lambda project: (project.folder / "data").chmod(0o777),
-        "every user of this machine can write",
-    ),
-    "copied .env": (appended("LAB_NAME=iris-study-000000"), "belongs to another folder, because this .env is a copy"),
-    "unknown setting": (appended("LAB_UDI=5"), "LAB_UDI in .env is not a setting"),
-    "unknown, exported": (appended(" export LAB_UDI = 5"), "LAB_UDI in .env is not a setting"),
-    "colon": (appended("LAB_UDI: 5"), "LAB_UDI in .env is not a setting"),
-    "two words": (appended("two words"), "'two ...', is not NAME=VALUE"),
-    "name alone": (appended("LAB_UID"), "'LAB_UID ...', is not NAME=VALUE"),
-    "no folder": (lambda project: shutil.rmtree(project.folder / "data"), "data/ is missing"),
-    "owner": (lambda project: os.chown(project.folder / "data", 77, 77), "data/ belongs to 77:77"),
-    "mode": (lambda project: (project.folder / "notebooks").chmod(0o500), "the lab cannot write notebooks/"),
-    "neighbour behind the proxy": (
-        lambda project: (
-            appended("HTTPS_PROXY=http://proxy.example:1\nNO_PROXY=.example")(project),
-            written("compose.override.yaml", "services: {db: {image: postgres}, lab: {}}")(project),
+Fault = tuple[Callable[[Project], object], str]  # what goes wrong, and the words of doctor's line about it
+
+# The printed commands fix these. The faults of a group are there at once, so that doctor runs once for all of them.
+FIXED: dict[str, list[Fault]] = {
+    "settings": [
+        (appended("JUPYTER_USERNAME=A B"), "JUPYTER_USERNAME is 'A B'"),
+        (appended("JUPYTER_PORT=x"), "JUPYTER_PORT is 'x'"),
+        (appended("LAB_UMASK=9"), "LAB_UMASK is '9'"),
+        (appended("LAB_TZ=Europe/Stock holm"), "LAB_TZ is 'Europe/Stock holm'"),
+        (appended("JUPYTER_UI=x"), "JUPYTER_UI is 'x'"),
+        (appended("LAB_MEMORY=much"), "LAB_MEMORY is 'much'"),
+        (appended("LAB_CPUS=1.5"), "LAB_CPUS is '1.5', not a whole number"),
+    ],
+    "more settings": [
+        (appended("LAB_MEMORY=0g"), "LAB_MEMORY is '0g'"),
+        (appended("LAB_NAME=iris-study-000000"), "belongs to another folder, because this .env is a copy"),
+        (
+            lambda project: (
+                appended("HTTPS_PROXY=http://proxy.example:1\nNO_PROXY=.example")(project),
+                written("compose.override.yaml", "services: {db: {image: postgres}, lab: {}}")(project),
+            ),
+            "NO_PROXY is '.example' and lacks db, so requests to these services go to the proxy. Run ",
         ),
-        "NO_PROXY is '.example' and lacks db, so requests to these services go to the proxy. Run ",
-    ),
-    "token": (written("secrets/jupyter_token", "\ufeffshort\r\n"), "contains 5 characters"),
+        (
+            lambda project: (
+                appended("LAB_PIDS=1\nLAB_UMASK=022")(project) or os.truncate(env(project), size(project) - 1)
+            ),
+            "LAB_PIDS is '1'",  # and the last line has no end
+        ),
+    ],
+    "lines": [
+        (appended("LAB_UDI=5"), "LAB_UDI in .env is not a setting"),
+        (appended(" export LAB_UDJ = 5"), "LAB_UDJ in .env is not a setting"),
+        (appended("LAB_UDK: 5"), "LAB_UDK in .env is not a setting"),
+        (appended("two words"), "'two ...', is not NAME=VALUE"),
+        (appended("LAB_UID"), "'LAB_UID ...', is not NAME=VALUE"),
+    ],
+    "folders": [
+        (lambda project: os.chown(project.folder / "data", 77, 77), "data/ belongs to 77:77"),
+        (lambda project: (project.folder / "notebooks").chmod(0o777), "every user of this machine can write"),
+    ],
+    "folders and token": [
+        (lambda project: shutil.rmtree(project.folder / "data"), "data/ is missing"),
+        (lambda project: (project.folder / "notebooks").chmod(0o500), "the lab cannot write notebooks/"),
+        (written("secrets/jupyter_token", "\ufeffshort\r\n"), "contains 5 characters"),
+    ],
 }
 # No printed command fixes these, or not in seconds. The line says what to do.
-FOUND: dict[str, tuple[Callable[[Project], object], str]] = {
-    "ids": (appended("LAB_UID=root"), "LAB_UID is 'root', not a number"),
-    "packages": (written("requirements.lock", ""), "Run 'make add PKG=\"ipykernel\"'"),
-    "scratch": (
-        appended("LAB_MEMORY=3g"),
-        "LAB_SCRATCH is '1g' and LAB_MEMORY is '3g'",
-    ),
-    "no address": (appended("PIP_INDEX_URL=https://a:b@one/simple https://a:b/c@two"), "PIP_INDEX_URL is '...@two'"),
-    "no scheme": (
-        appended("PIP_INDEX_URL=one/simple"),
-        "PIP_INDEX_URL is 'one/simple', which is not the address of a package index",
-    ),
-    "space in a password": (
-        appended("PIP_INDEX_URL='https://a:b c@one/simple'"),
-        "PIP_INDEX_URL is 'https://a:...'",
-    ),
-    "no CA": (appended("LAB_CA_BUNDLE=/nowhere.pem"), "LAB_CA_BUNDLE is '/nowhere.pem'"),
-    "override": (written("compose.override.yaml", "services: []"), "Compose prints"),
-}
+FOUND: list[list[Fault]] = [
+    [
+        (appended("LAB_UID=root"), "LAB_UID is 'root', not a number"),
+        (written("requirements.lock", ""), "Run 'make add PKG=\"ipykernel\"'"),
+        (appended("LAB_MEMORY=3g"), "LAB_SCRATCH is '1g' and LAB_MEMORY is '3g'"),
+        (appended("PIP_INDEX_URL=https://a:b@one/simple https://a:b/c@two"), "PIP_INDEX_URL is '...@two'"),
+        (appended("LAB_CA_BUNDLE=/nowhere.pem"), "LAB_CA_BUNDLE is '/nowhere.pem'"),
+    ],
+    [
+        (
+            appended("PIP_INDEX_URL=one/simple"),
+            "PIP_INDEX_URL is 'one/simple', which is not the address of a package index",
+        ),
+        (written("compose.override.yaml", "services: []"), "Compose prints"),
+    ],
+    [(appended("PIP_INDEX_URL='https://a:b c@one/simple'"), "PIP_INDEX_URL is 'https://a:...'")],
+]
 
 
 def env(project: Project) -> Path:
@@ -120,23 +127,32 @@ def test_doctor_finds_nothing_in_a_new_project(sound: Project) -> None:
     assert f"note  {UPDATE}" in sound.make("doctor").stdout.splitlines()
 
 
-@pytest.mark.parametrize("fault", [f if f in USUAL else pytest.param(f, marks=pytest.mark.full) for f in FIXED])
-def test_the_printed_command_fixes_the_problem(sound: Project, sudo: None, fault: str) -> None:
-    spoil, words = FIXED[fault]
-    spoil(sound)
-    (line,) = (line for line in problems(sound) if words in line)
-    fix(sound, line)
-    for further in problems(sound):  # a folder that root makes belongs to root
-        fix(sound, further)
-    assert problems(sound) == []
+@pytest.mark.parametrize(
+    "group", [g if g == "folders and token" else pytest.param(g, marks=pytest.mark.full) for g in FIXED]
+)
+def test_the_printed_commands_fix_the_problems(sound: Project, sudo: None, group: str) -> None:
+    for line in spoiled(sound, FIXED[group]):
+        fix(sound, line)
+    if further := problems(sound):  # a folder that root makes belongs to root
+        for line in further:
+            fix(sound, line)
+        assert problems(sound) == []
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("fault", FOUND)
-def test_doctor_finds(sound: Project, fault: str) -> None:
-    spoil, words = FOUND[fault]
-    spoil(sound)
-    assert words in "".join(problems(sound))
+@pytest.mark.parametrize("faults", FOUND)
+def test_doctor_finds(sound: Project, faults: list[Fault]) -> None:
+    spoiled(sound, faults)
+
+
+def spoiled(project: Project, faults: list[Fault]) -> list[str]:
+    """Make each fault in the project, and return doctor's lines: exactly one line about each fault."""
+    for spoil, _ in faults:
+        spoil(project)
+    found = problems(project)
+    about = [[line for line in found if words in line] for _, words in faults]
+    assert [len(lines) for lines in about] == [1] * len(faults), found
+    return [line for (line,) in about]
 
 
 @pytest.mark.full

@@ -134,19 +134,36 @@ WRONG = [
 ]
 
 
-# The first wrong value of each setting. The others run in `make test-full`.
-FIRST = {row[0]: row for row in reversed(WRONG)}.values()
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "fix"),
-    [pytest.param(*row, marks=() if row in FIRST else pytest.mark.full) for row in WRONG],
-)
+@pytest.mark.parametrize(("name", "value", "fix"), {row[0]: row for row in reversed(WRONG)}.values())
 def test_a_wrong_setting(spoilt: Project, name: str, value: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first wrong value of each setting."""
     monkeypatch.delenv(name, raising=False)  # this machine may need a CA
     spoilt.set_env(**{name: value})
     # Compose checks the address, and does not name the setting.
     refused(spoilt, value, fix, ".env", *([] if name == "JUPYTER_BIND" else [name]))
+
+
+CHECKS = "check_ids check_username check_umask check_time_zone check_port check_ui check_limits check_ca"
+
+
+@pytest.mark.parametrize("checks", [CHECKS, "check_index"])
+def test_each_wrong_value_has_its_message(project: Project, checks: str) -> None:
+    """The checks of `make up` in one shell, with all values. The control: another check finds nothing."""
+    rows = [row for row in WRONG if row[1] not in ("everywhere", "Europe/Nowhere")]  # Compose and the lab refuse these
+    done = project.run(
+        "sh",
+        "-c",
+        f"""
+        . lab/commands/lib/all.sh
+        engine=docker
+        while IFS= read -r settings; do
+            for check in {checks}; do $check; done | tr '\n' ' '
+            echo
+        done""",
+        input="".join(f"{name}={value}\n" for name, value, _ in rows),
+    )
+    for (name, value, fix), said in zip(rows, done.stdout.splitlines(), strict=True):
+        assert all(words in said for words in (f"{name} is '{value}'", fix)) is (checks == CHECKS), (name, value, said)
 
 
 def test_an_env_file_that_cannot_be_read(spoilt: Project) -> None:
