@@ -48,6 +48,8 @@ if [ -z "$settings" ]; then # without Compose, no setting can be read; or Compos
 fi
 
 engine=$(engine_kind)
+# The folder in which the engine keeps its images. It may be on another machine.
+engine_folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || engine_folder=
 find_lab
 while read -r check words; do
     report "$check" "$words"

@@ -7,7 +7,7 @@ alone reset
 
 require check_same_name
 docker compose rm --stop --force lab
-project=$(docker compose config --environment | sed -n 's/^COMPOSE_PROJECT_NAME=//p')
+project=$(setting COMPOSE_PROJECT_NAME)
 for volume in "${project}_kept" "${project}_cache"; do
     docker volume rm --force "$volume" >/dev/null ||
         refuse "volume $volume is in use. Run 'docker ps --all --filter volume=$volume' to list its containers, remove them with 'docker rm', then run 'make reset' again."

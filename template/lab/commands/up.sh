@@ -9,6 +9,7 @@ alone up
 . lab/commands/lib/start.sh
 . lab/commands/lib/mounts.sh
 . lab/commands/lib/replaced.sh
+. lab/commands/lib/address.sh
 
 engine=$(engine_kind)
 require check_merged check_engine check_compose_file
@@ -31,14 +32,14 @@ comparison=$!
 remove_refused
 
 # The start makes a new token if there is none. A running server would not read it.
-[ -f secrets/jupyter_token ] || docker compose stop lab >/dev/null 2>&1 || true
+[ -f secrets/jupyter_token ] || stop_lab
 
 # A start mounts the current files and folders.
 restarted=$(replaced)
 if [ -n "$restarted" ] || ! token_accepted; then
     echo "The lab restarts, because these files or folders were replaced: ${restarted:-secrets/jupyter_token}" | tr '\n' ' ' >&2
     echo >&2
-    docker compose stop lab >/dev/null 2>&1 || true
+    stop_lab
     find_lab
 fi
 
@@ -73,4 +74,5 @@ find_lab
 wait "$comparison"
 { check_packages && check_no_proxy && cat "$work/list"; } | sed 's/^/labdock: /' >&2
 note_read_only >&2
-sh lab/commands/url.sh
+require_running
+print_address

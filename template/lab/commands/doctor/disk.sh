@@ -1,5 +1,5 @@
 # Checks the free disk space, for `make doctor`.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # doctor.sh sets engine_folder
 
 # A build takes about four times the size of its image: the stages, the image and the cache of packages.
 check_disk() {
@@ -9,17 +9,12 @@ check_disk() {
     elif grep -qsE '^(torch|tensorflow|pyspark)(==| @ )' requirements.lock; then
         needed=10
     fi
-    free=$(free_space "$(engine_folder)")
+    free=$(free_space "$engine_folder")
     [ "${free:-$needed}" -ge "$needed" ] ||
-        echo "$free GB are free in the engine's folder $(engine_folder), but a build needs up to $needed GB. Run 'docker builder prune' or 'docker image prune --all' to free space."
+        echo "$free GB are free in the engine's folder $engine_folder, but a build needs up to $needed GB. Run 'docker builder prune' or 'docker image prune --all' to free space."
     free=$(free_space .)
     [ "${free:-1}" -ge 1 ] ||
         echo "less than 1 GB is free for data/ and notebooks/. Move large files to another disk. To list them, run 'du -ah . | sort -rh | head'."
-}
-
-# engine_folder: the folder in which the engine keeps its images. The folder may be on another machine.
-engine_folder() {
-    docker info --format '{{.DockerRootDir}}' 2>/dev/null || true
 }
 
 # free_space FOLDER: in whole gigabytes; nothing if this machine does not have the folder (Docker Desktop, DOCKER_HOST).

@@ -1,5 +1,5 @@
 # Prints the notes of `make doctor`: messages about results that need no fix.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state, and doctor.sh sets engine_folder
 
 print_notes() {
     echo "note  'copier check-update$(answers_file)' tells you if the template has a newer version."
@@ -70,9 +70,8 @@ note_override() {
 }
 
 note_engine() {
-    folder=$(engine_folder)
-    [ -z "$folder" ] || [ -n "$(free_space "$folder")" ] ||
-        echo "note  the engine keeps its images on another machine or disk ($folder). To see their size, run 'docker system df'."
+    [ -z "$engine_folder" ] || [ -n "$(free_space "$engine_folder")" ] ||
+        echo "note  the engine keeps its images on another machine or disk ($engine_folder). To see their size, run 'docker system df'."
     [ "$(engine_kind)" != docker ] || return 0
     case $(docker info --format '{{.CgroupVersion}}:{{.CgroupDriver}}') in
     1:* | *:none) echo "note  the limits for memory, CPUs and processes have no effect. For these limits, an engine without root needs a machine with cgroups v2 and systemd." ;;

@@ -17,13 +17,20 @@ engine_kind() {
 }
 
 # find_lab: set `lab` to the id of the lab's container, and `state` to its state and health, such as "running healthy". Both
-# are empty if there is no container. `docker exec "$lab"` is quicker than `docker compose exec lab`, which reads every file.
+# are empty if there is no container. `docker` is quicker than `docker compose ps` and `exec`, which read every file.
 lab=
 state=
 find_lab() {
-    found=$(docker compose ps --all --format '{{.ID}} {{.State}} {{.Health}}' lab 2>/dev/null) || found=
-    lab=${found%% *}
-    state=${found#* }
+    lab=$(docker ps --all --quiet --filter label=com.docker.compose.service=lab --filter label=com.docker.compose.oneoff=False \
+        --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" 2>/dev/null | head -n 1)
+    state=
+    [ -z "$lab" ] ||
+        state=$(docker inspect --format '{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}' "$lab" 2>/dev/null) || lab=
+}
+
+# stop_lab: stop the lab that `find_lab` found.
+stop_lab() {
+    [ -z "$lab" ] || docker stop "$lab" >/dev/null 2>&1 || true
 }
 
 # require_running: find the lab, or end the script if the lab does not run.

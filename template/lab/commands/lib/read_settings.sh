@@ -15,9 +15,9 @@ require() {
     done
 }
 
-# Compose itself reads the variables of the shell and .env, with quotes, comments and line ends. `settings` is empty if
-# Compose cannot read .env.
-settings=$(echo 'services: {any: {image: any}}' |
+# Compose itself reads the variables of the shell and .env, with quotes, comments and line ends. COMPOSE_PROJECT_NAME is
+# the project's name in any case. `settings` is empty if Compose cannot read .env.
+settings=$({ grep '^name:' compose.yaml && echo 'services: {any: {image: any}}'; } |
     docker compose --project-directory . --file - config --environment 2>/dev/null) || settings=
 
 # setting NAME [FALLBACK]: its value; if it is empty, the default in sample.env; if that is empty too, FALLBACK.
