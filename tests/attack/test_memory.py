@@ -58,7 +58,9 @@ def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path)
         said = "memory was full, so Linux ended {}. LAB_MEMORY is 512m. Load less data at once"
         assert said.format("this notebook kernel") in restarts(hog)[cell]
         assert re.search(said.format("the notebook kernel [0-9a-f-]{36}"), twin.logs())
-        note = "note  memory was full: since the lab's start, Linux ended 1 of its programs. LAB_MEMORY is '512m'."
+        note = (
+            "note  memory was full: since the lab started, Linux ended 1 of the lab's programs. LAB_MEMORY is '512m'."
+        )
         assert note in twin.make("doctor", check=False).stdout
         assert text(execute(hog, "print('held' in globals())")) == "False\n"
         assert text(execute(other, "print(kept)")) == "42\n"

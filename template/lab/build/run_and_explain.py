@@ -232,7 +232,7 @@ def reason(said: str, source: Source) -> str | None:
             return f"{name} refuses your credentials ({source.setting} is '{source.address}'). Correct them in .env."
         return (
             f"{name} answers '{status}' for {answer['url']}. Try again. "
-            f"If the same error comes again, correct {source.setting} in .env, which is '{source.address}'."
+            f"If the same error comes again, correct {source.setting} in .env. It is '{source.address}' now."
         )
     if found(UNREACHABLE):
         if direct:

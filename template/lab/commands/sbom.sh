@@ -27,7 +27,7 @@ mv .sbom.new sbom.cdx.json
 echo "Wrote sbom.cdx.json: what $image contains."
 if [ -s "$work/provenance" ]; then
     cp "$work/provenance" provenance.json
-    echo "Wrote provenance.json: its base image, build arguments and stages."
+    echo "Wrote provenance.json: the base image, build arguments and stages of $image."
 else
     rm -f provenance.json
     echo "This engine does not record how it built the image, so there is no provenance.json."

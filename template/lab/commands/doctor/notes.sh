@@ -85,5 +85,5 @@ note_engine() {
 note_memory() {
     ended=$(ended_by_memory)
     [ "${ended:-0}" = 0 ] ||
-        echo "note  memory was full: since the lab's start, Linux ended $ended of its programs. LAB_MEMORY is '$(setting LAB_MEMORY)'. Load less data at once, or set LAB_MEMORY to more in .env and run 'make up'."
+        echo "note  memory was full: since the lab started, Linux ended $ended of the lab's programs. LAB_MEMORY is '$(setting LAB_MEMORY)'. Load less data at once, or set LAB_MEMORY to more in .env and run 'make up'."
 }
