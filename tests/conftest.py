@@ -16,8 +16,8 @@ from engine import machine
 from engine.tools import Refused
 from tests.cases import CASES, RARER_CASES
 from tests.support import shared
-from tests.support.jinja_cache import compile_once
 from tests.support.project import Project, Render
+from tests.support.quick_copier import quicken
 from tests.support.repository import CANDIDATE, ROOT, clone_with_candidate
 from tests.support.requirements import lacking
 
@@ -42,7 +42,7 @@ def isolated_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # What this machine needs for a build: its own CA, mirrors, proxy.
         for name, value in machine.settings().items():
             patch.setenv(name, value)
-        compile_once(patch)
+        quicken(patch)
         yield
 
 
