@@ -41,6 +41,6 @@ def careless(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A server with the shared lab's folder and image, but without labdock's protection."""
     folder = tmp_path_factory.mktemp("careless")
     layer = with_server(lab, folder, CONFIG, lab.read(f"lab/server/{CONFIG}") + CARELESS)
-    with beside(lab, folder, layer, COMPOSE_PROJECT_NAME=f"{lab.config()['name']}-careless") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+    with beside(lab, folder, layer, COMPOSE_PROJECT_NAME=f"{lab.compose_name()}-careless") as twin:
+        twin.serve()
         yield twin.client()

@@ -72,7 +72,7 @@ def test_only_public_paths_answer_without_the_token(
 @pytest.mark.attack("Send the same requests to a lab with `JUPYTER_UI=notebook`", "Refused, except for the same paths.")
 def test_only_public_paths_answer_in_the_classic_interface(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         target, registered = twin.client(), routes(twin)
         found = {credentials: answering(target, registered, credentials) for credentials in CREDENTIALS}
     assert found == {credentials: set(PUBLIC) for credentials in CREDENTIALS}

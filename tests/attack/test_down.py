@@ -18,7 +18,7 @@ SAVED = {"type": "file", "format": "text", "content": "kept"}
 def twin(lab: Project, tmp_path: Path) -> Iterator[Project]:
     """A lab that a test may stop."""
     with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
     (lab.folder / "data/kept.txt").unlink(missing_ok=True)
 

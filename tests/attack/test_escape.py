@@ -79,7 +79,7 @@ for child in children:
 def test_a_fork_bomb_stops_at_the_process_limit(lab: Project, tmp_path: Path) -> None:
     flag = lab.folder / "data/bombed"
     with beside(lab, tmp_path) as twin, ThreadPoolExecutor() as pool:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         bombed = pool.submit(twin.client().run, BOMB)
         try:
             until(flag.exists, "the bomb reached the limit")

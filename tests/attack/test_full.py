@@ -35,7 +35,7 @@ TEXT = {"type": "file", "format": "text", "content": "kept"}
 def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     small = [{"type": "tmpfs", "target": path, "tmpfs": {"size": "8m", "mode": 0o1777}} for path in (DISK, KEPT, CACHE)]
     with beside(lab, tmp_path_factory.mktemp("full"), {"services": {"lab": {"volumes": small}}}) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
     (lab.folder / "data/disk").rmdir()
 
@@ -74,7 +74,7 @@ def test_a_full_folder_does_not_stop_the_server(twin: Project, folder: str) -> N
 )
 def test_full_folders_in_memory_do_not_stop_the_server(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         running = twin.client()
         with running.kernel() as kernel:
             for folder in IN_MEMORY:
@@ -91,7 +91,7 @@ def test_full_folders_in_memory_do_not_stop_the_server(lab: Project, tmp_path: P
 def test_more_than_the_memory_ends_the_kernel(lab: Project, tmp_path: Path) -> None:
     """The control: files in these folders use memory. With less memory, not even a new kernel has room."""
     with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         ended = False
         with suppress(requests.RequestException), twin.client().kernel() as kernel:  # its shutdown fails then
             kernel.execute(f"folder = '/tmp'\n{FILL}")

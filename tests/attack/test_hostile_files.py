@@ -229,6 +229,6 @@ def test_jupyters_own_checkpoints_overwrite_another_file(lab: Project, folder: P
     with beside(
         lab, tmp_path, with_server(lab, tmp_path, "jupyter_server_config.py", config.replace(line, ""))
     ) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         save_and_restore(twin)
     assert (folder / "results.csv").read_text() != "kept"

@@ -41,7 +41,7 @@ def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]
     assert GUARD in kernel
     layers = [] if guarded else [with_server(lab, folder, KERNEL, kernel.replace(GUARD, GUARD.replace("1000", "0")))]
     with beside(lab, folder, *layers, LAB_MEMORY="512m") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
 
 

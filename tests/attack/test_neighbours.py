@@ -48,7 +48,7 @@ def reached(lab: Project, addresses: list[Any]) -> list[Any]:
 def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Another lab on the same host, with its own network, as every project has."""
     with beside(lab, tmp_path_factory.mktemp("neighbour")) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
 
 
@@ -70,7 +70,7 @@ def test_control_a_neighbour_on_one_network_is_reached(lab: Project, neighbour: 
     own = [[each, 8888] for each in (networks(neighbour)[0]["IPAddress"], name)]
     assert str(own) in lab.run(*command, input=f"addresses = {own}\n{REACH}").stdout
     with beside(neighbour, tmp_path, JUPYTER_BIND="0.0.0.0") as opened:
-        opened.compose("up", "--detach", "--wait", "--no-build")
+        opened.serve()
         assert reached(lab, ways(opened, lab)) != []
 
 

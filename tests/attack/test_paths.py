@@ -140,7 +140,7 @@ def test_no_file_outside_the_mounts_is_written(target: LabClient, data: Path, pl
 def test_a_folder_with_a_similar_name_is_not_home(lab: Project, tmp_path: Path) -> None:
     almost = {"services": {"lab": {"tmpfs": ["/home/jovyan-other:mode=1777,size=1m"]}}}
     with beside(lab, tmp_path, almost) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert twin.shell(f"echo '{MINE}' >/home/jovyan-other/file && cat ~/../jovyan-other/file").strip() == MINE
         for page in ("/api/contents/", "/files/", "/view/"):
             answer = send(twin.client(), "GET", f"{page}../jovyan-other/file", [bearer(twin.client())])

@@ -56,7 +56,7 @@ def test_the_search_finds_the_token_that_jupyter_writes(lab: Project, tmp_path: 
     ]
     leak = {"services": {"lab": {"environment": {"LEAK": (lab.folder / "secrets/jupyter_token").read_text()}}}}
     with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, config.replace(guard, "")), leak) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         found = twin.client().run(HUNT)
     assert "/run/lab/jpserver-" in found and "environ of 1" in found
 

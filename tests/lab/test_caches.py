@@ -70,7 +70,7 @@ def test_caches_survive_a_restart_until_a_reset(fresh_lab: Project) -> None:
     fresh_lab.client().run(LEAVE)
     assert found(fresh_lab) == list(MARKS)  # the control
     fresh_lab.compose("restart", "--timeout", "2", "lab")
-    fresh_lab.compose("up", "--detach", "--wait", "--no-build")
+    fresh_lab.serve()
     assert found(fresh_lab) == list(MARKS[:1])
     until(lambda: not left_over(fresh_lab), "the files of the last start are deleted")
     assert (
@@ -93,9 +93,9 @@ def test_a_lab_starts_despite_links_among_its_caches(lab: Project, tmp_path: Pat
         "ln -s ~/data tmp && ln -s /nowhere try && ln -s ~/data old.planted && chmod 500 ."
     )
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         twin.shell(plant)
-        twin.compose("up", "--detach", "--wait", "--no-build", "--force-recreate", "lab")
+        twin.serve_again()
         assert twin.shell("cd /run/lab && stat -L -c %F cache tmp try") == "directory\n" * 3
         until(lambda: not left_over(twin), "the links of the last start are deleted")
         assert twin.shell("cat ~/data/mine && rm ~/data/mine") == "mine\n"
@@ -119,11 +119,11 @@ def test_a_mount_below_the_caches_is_used(lab: Project, tmp_path: Path) -> None:
     mount = {"services": {"lab": {"volumes": [f"{tmp_path}/models:/home/jovyan/.cache/huggingface:z"]}}}
     read = "from pathlib import Path; print((Path.home() / '.cache/huggingface/weights').read_text())"
     with beside(lab, tmp_path, mount) as twin, beside(lab, tmp_path) as without:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert twin.client().run(read) == "shared\n"
         assert json.loads(twin.client().run(CHOSEN))["matplotlib"].startswith(VOLUME)
         assert twin.shell("cat ~/.cache/huggingface/weights") == "shared"
-        without.compose("up", "--detach", "--wait", "--no-build")  # on the same volume
+        without.serve()  # on the same volume
         without.client().run("import pathlib; (pathlib.Path.home() / '.cache/huggingface').mkdir()")
 
 
@@ -147,7 +147,7 @@ def test_a_package_without_room_leaves_nothing(lab: Project, tmp_path: Path, spo
     """The download of sympy fits, and so does its dependency mpmath. The unpacked sympy does not."""
     layer = pip_that(lab, tmp_path, '[ ! -e "$before" ] || restore\' EXIT', "' EXIT") if spoilt else {}
     with beside(lab, tmp_path, SMALL, layer) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         twin.client().run("%pip install --quiet humanize")
         before = twin.shell(STATE)
         said = twin.client().run("%pip install sympy")
@@ -163,7 +163,7 @@ def test_a_package_without_room_leaves_nothing(lab: Project, tmp_path: Path, spo
 @pytest.mark.full
 def test_an_install_that_was_killed_is_undone_by_the_next(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         twin.shell("folder=$(readlink -f /run/lab/try) && cp -a $folder $folder.before && mkdir $folder/half")
         twin.shell("pip list")
         assert twin.shell("ls /run/lab/try | grep -c half || true") == "0\n"

@@ -86,7 +86,7 @@ def test_work_on_file_systems_that_lack_something(
     if spoilt:
         layers.append(with_server(lab, tmp_path, "contents.py", contents.replace(LACKING, "LACKING = set() and {")))
     with beside(lab, tmp_path, *layers) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         for option, path in odd.items():
             for left in real(path).iterdir():
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -136,7 +136,7 @@ def test_a_missing_fsync_is_ignored_but_a_failed_one_is_not(
     lab: Project, tmp_path: Path, number: int, saves: bool
 ) -> None:
     with beside(lab, tmp_path, without_fsync(tmp_path, number)) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         folder = lab.folder / "data"
         for name in ("link.txt", "a.txt"):
             (folder / name).unlink(missing_ok=True)
@@ -171,6 +171,6 @@ def test_a_folder_that_the_lab_can_write_but_not_list(lab: Project, closed: Path
 def test_control_without_the_rule_saving_in_that_folder_fails(lab: Project, closed: Path, tmp_path: Path) -> None:
     contents = lab.read("lab/server/contents.py").replace(LACKING, "LACKING = set() and {")
     with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents)) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         with pytest.raises(requests.HTTPError, match="403"):
             twin.client().request("PUT", "contents/data/closed/a.txt", json=TEXT)

@@ -21,7 +21,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 def test_a_server_that_hangs_is_unhealthy(lab: Project, tmp_path: Path) -> None:
     """Its port still listens and its process still runs: only a real request tells."""
     with beside(lab, tmp_path, {"services": {"lab": QUICK}}) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         becomes(twin, "healthy")
         for number, state in (("19", "unhealthy"), ("18", "healthy")):  # SIGSTOP, SIGCONT
             twin.compose("exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-c", SIGNAL, number)

@@ -83,7 +83,7 @@ def test_a_lab_starts_despite_a_dangling_link_among_kept_files(lab: Project, tmp
     assert careless != kept
     layer = with_server(lab, tmp_path, "start/kept.sh", careless if spoilt else kept)
     with beside(lab, tmp_path, layer) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         twin.shell("rm -rf ~/.jupyter/lab/workspaces && ln -s /nowhere ~/.jupyter/lab/workspaces")
         twin.compose("rm", "--stop", "--force", "lab")
         assert starts(twin) is not spoilt
@@ -111,7 +111,7 @@ PLANTED = (
 def test_a_start_that_fails_waits_with_one_sentence(lab: Project, tmp_path: Path, plant: str) -> None:
     """A notebook changed the volume. Without the trap in the entrypoint, the engine would restart the lab in a loop."""
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         twin.shell(f"cd /var/lib/lab/$(id -u) && {plant}")
         twin.compose("rm", "--stop", "--force", "lab")
         twin.compose("up", "--detach", "--no-build")
@@ -120,11 +120,6 @@ def test_a_start_that_fails_waits_with_one_sentence(lab: Project, tmp_path: Path
 
 
 # --- git's settings -----------------------------------------------------------------------------------
-def start_again(project: Project) -> None:
-    project.compose("rm", "--stop", "--force", "lab")
-    project.compose("up", "--detach", "--wait", "--no-build")
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: the whole file is kept"])
 def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path: Path, spoilt: bool) -> None:
@@ -135,7 +130,7 @@ def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path:
     assert careless != kept
     layer = with_server(lab, tmp_path, "start/kept.sh", careless if spoilt else kept)
     with beside(lab, tmp_path, layer) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         for setting in (
             "user.name 'Ada Lovelace'",
             "user.email ada@lab.example",
@@ -144,8 +139,8 @@ def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path:
             "include.path /home/jovyan/notebooks/more",
         ):
             twin.shell(f"git config --global {setting}")
-        start_again(twin)
-        start_again(twin)  # what was kept once is kept again
+        twin.serve_again()
+        twin.serve_again()  # what was kept once is kept again
         assert (twin.shell("git config --global --list") == IDENTITY) is not spoilt
 
 
@@ -153,12 +148,12 @@ def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path:
 def test_the_lab_starts_whatever_is_left_in_place_of_gits_settings(lab: Project, tmp_path: Path) -> None:
     """A named pipe would block a reader, and a link could lead to an endless file. After that, git keeps a name."""
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         file = "/var/lib/lab/$(id -u)/.gitconfig"
         for planted in ("mkfifo F", "ln -s /dev/zero F", "mkdir F", "echo [ >F; echo >F.lock"):
             twin.shell(f"rm -rf {file}; {planted.replace('F', file)}")
-            start_again(twin)
+            twin.serve_again()
             assert twin.shell("git config --global --list 2>&1 || true") == UNSET, planted
         twin.shell("git config --global user.name Ada")
-        start_again(twin)
+        twin.serve_again()
         assert twin.shell("git config --global user.name") == "Ada\n"

@@ -72,7 +72,7 @@ def half(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
     """A lab with half a CPU, whose user sets one of the variables."""
     own = {"services": {"lab": {"environment": {"POLARS_MAX_THREADS": "3"}}}}
     with beside(lab, tmp_path_factory.mktemp("half"), own, LAB_CPU_PERCENT="50") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
 
 
@@ -106,7 +106,7 @@ def test_programs_share_large_arrays(lab: Project) -> None:
 @pytest.mark.full
 def test_too_much_shared_memory_ends_the_kernel_only(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, LAB_MEMORY="512m") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         with suppress(requests.RequestException), twin.client().kernel() as kernel:  # its shutdown fails then
             kernel.execute(SHARED.format(size=500 << 20))
             ends(kernel)

@@ -93,7 +93,7 @@ RARE = ("Ada.L", "_x-1", "a" * 32, "www-data")  # unusual names, the longest nam
 @pytest.mark.parametrize("name", ["ada", *RARE])
 def test_home_has_the_users_name(lab: Project, tmp_path: Path, name: str) -> None:
     with beside(lab, tmp_path, JUPYTER_USERNAME=name) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         ask = "import os; print(os.path.expanduser('~'), os.environ['USER'], *sorted(os.listdir('..')))"
         home, user, *entries = twin.client().run(ask).split()
         assert (home, user) == (f"/home/{name}", name)

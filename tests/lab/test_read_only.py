@@ -72,7 +72,7 @@ def test_a_read_only_folder_in_data(lab: Project, tmp_path: Path, spoilt: bool) 
             contents = contents.replace(old, new)
         layers.append(with_server(lab, tmp_path, "contents.py", contents))
     with beside(lab, tmp_path, *layers) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert f"note: {NOTE.format('data/raw')}" in twin.logs()
         failed = accepted(twin.client(), "data/raw")
         assert len(failed) > 5 if spoilt else failed == {}

@@ -212,7 +212,7 @@ class TestWhatAFileIs:
         """A mounted file cannot be replaced. The server learns this only when the attempt fails."""
         alone, layer = mounted(file, tmp_path)
         with beside(lab, tmp_path, layer) as twin:
-            twin.compose("up", "--detach", "--wait", "--no-build")
+            twin.serve()
             self.save(twin, "mounted.txt")
             assert alone.read_text() == "new"
             assert self.in_place(twin)
@@ -229,7 +229,7 @@ class TestWhatAFileIs:
             contents = contents.replace(old, new)
         alone, layer = mounted(file, tmp_path)
         with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents), layer) as twin:
-            twin.compose("up", "--detach", "--wait", "--no-build")
+            twin.serve()
             os.link(file, other := file.with_name("other.txt"))
             self.save(twin)
             assert (file.read_text(), other.read_text()) == ("new", "old")

@@ -126,7 +126,7 @@ def noticed(lab: Project, folder: Path, config: str) -> set[str]:
 def test_without_the_settings_of_the_page_the_managers_are_shown(lab: Project, tmp_path: Path) -> None:
     """The control of a probe that no setting of the server decides."""
     with beside(lab, tmp_path, with_server(lab, tmp_path, "labconfig/page_config.json", "{}")) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert "managers that can change nothing are hidden" in misbehaving(twin.client())
 
 
@@ -138,7 +138,7 @@ def test_a_kernel_that_a_notebook_installs_is_named_in_the_log(lab: Project) -> 
 @pytest.mark.full
 def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_UI="notebook") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert misbehaving(twin.client()) == set()
 
 
@@ -170,7 +170,7 @@ def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, 
 @pytest.mark.full
 def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path, JUPYTER_HOSTS="Lab.example, other.example 192.0.2.5 2001:db8::5") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         named = twin.client()
         names = {"lab.example": 200, "other.example": 200, "localhost": 200, "rebound.example": 403}
         names |= {"192.0.2.5": 200, "192.0.2.5:8888": 200, "[2001:db8::5]:8888": 200, "192.0.2.6": 403}
@@ -182,7 +182,7 @@ def test_further_host_names_are_answered_when_named(lab: Project, tmp_path: Path
 )
 def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Path, front_end: str, page: str) -> None:
     with beside(lab, tmp_path, JUPYTER_UI=front_end) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         log, running = twin.logs(), twin.client()
         assert "is running at" in log
         assert ALARM.search(log) is None
@@ -205,7 +205,7 @@ def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) 
     constant = config.replace(own, "c.ServerApp.cookie_secret = bytes(32)")
     layers = [with_server(lab, tmp_path, CONFIG, constant)] if kept else []
     with beside(lab, tmp_path, *layers) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         browser = log_in(twin.client())
         # The cookie's name contains the port, and this lab gets another port at a restart. So send the old address.
         same = {
@@ -214,5 +214,5 @@ def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) 
         }
         assert get(twin.client(), "/api/contents", **same) == 200
         twin.compose("restart", "--timeout", "2", "lab")
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert get(twin.client(), "/api/contents", **same) == (200 if kept else 403)

@@ -76,7 +76,7 @@ def sited(lab: Project, server: tuple[str, Path], tmp_path_factory: pytest.TempP
     """A lab with the CA and a time zone. India has no summer time."""
     settings = {"LAB_CA_BUNDLE": str(server[1]), "LAB_TZ": "Asia/Kolkata"}
     with beside(lab, tmp_path_factory.mktemp("site"), known(lab), **settings) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
 
 
@@ -112,7 +112,7 @@ def test_control_without_the_setting_no_program_trusts_them(
     lab: Project, server: tuple[str, Path], tmp_path: Path
 ) -> None:
     with beside(lab, tmp_path, known(lab), LAB_CA_BUNDLE="") as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         with pytest.raises(CellError, match="CERTIFICATE_VERIFY_FAILED"):
             twin.client().run(IN_PYTHON.format(url=f"{server[0]}/hello.txt"))
         assert trusting(twin, server[0]) == dict.fromkeys(("git", "pip", "variables"), False)
@@ -178,7 +178,7 @@ def test_a_proxy_is_that_of_the_settings_or_of_dockers_client(lab: Project, tmp_
         given = {"HTTP_PROXY": url if setting == "setting" else "", "HTTPS_PROXY": "", "NO_PROXY": ""}
         given |= {"DOCKER_CONFIG": str(tmp_path)} if setting == "client" else {}
         with beside(lab, tmp_path, **given) as twin:
-            twin.compose("up", "--detach", "--wait", "--no-build")
+            twin.serve()
             found = proxies(twin)
             assert found.get("http_proxy") == found.get("HTTP_PROXY") == (None if setting == "none" else url)
             assert "https_proxy" not in found
@@ -191,7 +191,7 @@ def test_hosts_without_a_proxy_stay_in_either_spelling(lab: Project, tmp_path: P
     """compose.override.yaml sets the upper-case names only, and programs read either."""
     own = {"environment": {"HTTPS_PROXY": "http://proxy.example:1", "NO_PROXY": "minio"}}
     with beside(lab, tmp_path, {"services": {"lab": own}}) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         seen = twin.client().run("import os; print(os.environ['no_proxy'], os.environ['NO_PROXY'])")
         assert seen.split() == ["localhost,127.0.0.1,::1,minio"] * 2
 
@@ -211,5 +211,5 @@ def test_the_machine_has_a_name_if_the_user_asks_for_it(lab: Project, tmp_path: 
     named = {"services": {"lab": {"extra_hosts": ["host.docker.internal:host-gateway"]}}}
     ask = "getent hosts host.docker.internal | cut -d ' ' -f 1"
     with beside(lab, tmp_path, named) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert twin.shell(ask) == f"{gateway(lab)}\n"

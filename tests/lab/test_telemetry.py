@@ -40,7 +40,7 @@ def test_the_server_asks_nobody_for_news(lab: Project, tmp_path: Path, delivered
                    if delivered or not line.startswith(LINES))  # fmt: skip
     layers = [{"services": {"lab": {"extra_hosts": hosts}}}, with_server(lab, tmp_path, CONFIG, text)]
     with beside(lab, tmp_path, *layers) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         twin.compose("exec", "--detach", *python[1:], SENTINEL)
 
         def seen() -> str | None:

@@ -25,7 +25,7 @@ def shown(lab: LabClient, code: str) -> str:
 
 def test_a_package_works_at_once_and_is_gone_at_the_next_start(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         code = "%pip install humanize\nimport humanize; print(humanize.intcomma(1234567))"
         assert shown(twin.client(), code).endswith(NOTE.format("humanize") + "1,234,567\n")
         assert (
@@ -35,7 +35,7 @@ def test_a_package_works_at_once_and_is_gone_at_the_next_start(lab: Project, tmp
         code = "import sys\n!{sys.executable} -m pip install toolz\nimport toolz; print(toolz.__file__)"
         assert shown(twin.client(), code).endswith(NOTE.format("toolz") + "/run/lab/try/site/toolz/__init__.py\n")
         twin.compose("restart", "--timeout", "2", "lab")
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         with pytest.raises(CellError, match="No module named 'humanize'"):
             twin.client().run("import humanize")
 
@@ -63,7 +63,7 @@ def test_every_spelling_of_pip_does_the_same(lab: Project, tmp_path: Path) -> No
     """Each package works in the same cell. The control: no package is there before."""
     pythons = "print(*sorted(p.name for p in pathlib.Path('/usr/local/bin').glob('pip3*')))"
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         client = twin.client()
         spellings = dict(SPELLINGS)
         (exact,) = [name for name in client.run(f"import pathlib; {pythons}").split() if "." in name]
@@ -120,7 +120,7 @@ def test_a_failed_install_prints_no_note(lab: Project) -> None:
 @pytest.mark.full
 def test_another_version_is_found_before_the_labs_own(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         version = "import seaborn; print(seaborn.__version__)"
         locked = twin.client().run(version)
         assert locked != "0.13.1\n"

@@ -48,7 +48,7 @@ def file(lab: Project) -> Iterator[Path]:
 @contextmanager
 def running(lab: Project, folder: Path, *layers: dict[str, Any]) -> Iterator[Project]:
     with beside(lab, folder, *layers) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         yield twin
 
 

@@ -324,7 +324,7 @@ def test_pip_in_the_lab_has_an_index_of_its_own(lab: Project, site: Site, tmp_pa
     settings = {"LAB_PIP_INDEX_URL": index, "PIP_INDEX_URL": site.url(), "LAB_CA_BUNDLE": str(site.bundle)}
     known = {"services": {"lab": {"extra_hosts": [f"{HOST}:{gateway(lab)}"]}}}
     with beside(lab, tmp_path, known, **settings) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         assert "site/labdock_test_own.py" in twin.client().run(
             f"%pip install --quiet {OWN}\nimport labdock_test_own; print(labdock_test_own.__file__)"
         )

@@ -100,6 +100,15 @@ class Project:
         self.compose("up", "--detach", "--wait", "--build")
         return self.client()
 
+    def serve(self) -> None:
+        """Start the lab with the image and the token that exist, without `prepare`. This is quicker than `start`."""
+        self.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "lab")
+
+    def serve_again(self) -> None:
+        """As `serve`, in a new container."""
+        self.run("docker", "rm", "--force", *self.ids("service=lab"))
+        self.serve()
+
     def compose_name(self) -> str:
         """The project's name for Compose: a variable's value, else the last LAB_NAME in .env, else the slug."""
         for variable in ("COMPOSE_PROJECT_NAME", "LAB_NAME"):

@@ -37,12 +37,12 @@ def beside(project: Project, folder: Path, *layers: dict[str, Any], **environmen
     for number, layer in enumerate(layers):
         files.append(folder / f"layer-{number}.yaml")
         files[-1].write_text(yaml.safe_dump(layer))
-    settings = {"COMPOSE_FILE": ":".join(map(str, files)), "COMPOSE_PROJECT_NAME": f"{project.config()['name']}-beside"}
+    settings = {"COMPOSE_FILE": ":".join(map(str, files)), "COMPOSE_PROJECT_NAME": f"{project.compose_name()}-beside"}
     twin = Project(project.folder, project.answers, {**project.environment, **settings, **environment})
     try:
         yield twin
     finally:
-        twin.compose("down", "--volumes", "--timeout", "2", check=False)
+        twin.compose("down", "--volumes", "--timeout", "0", check=False)
 
 
 def with_server(project: Project, folder: Path, file: str, text: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_a_restart_is_named_and_the_page_connects_again(
         keep_port(twin)
         twin.compose("stop", "lab")
         expect(dialog(visit.page, "The lab does not answer")).to_be_visible()
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         expect(dialog(visit.page, "The lab does not answer")).to_have_count(0)
         write(visit, " # after the restart")
         visit.save()
@@ -131,7 +131,7 @@ def test_run_all_waits_for_the_kernel(
     """The browser holds the request for a kernel until Run All was clicked. Without the extension, no cell runs."""
     held: list[Route] = []
     with beside(lab, tmp_path, *([] if extension else [WITHOUT]), JUPYTER_UI=interface) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         visit = visitor(twin)
         visit.context.route(
             re.compile(r"/api/sessions\b"),

@@ -109,7 +109,7 @@ def test_a_lab_that_mounts_the_project_is_noticed(hidden: Project, tmp_path: Pat
     before = fingerprints(hidden.folder)
     saved = {name: (hidden.folder / name).read_bytes() for name in before}
     with beside(hidden, tmp_path, EVERYTHING) as twin:
-        twin.compose("up", "--detach", "--wait", "--no-build")
+        twin.serve()
         found = twin.shell(READ).splitlines()
         twin.compose("exec", "--no-TTY", "lab", "sh", "-c", WRITE, "sh", "Makefile", ".git/config")
         after = fingerprints(hidden.folder)
