@@ -26,7 +26,8 @@ with open(f"{folder}/ballast", "wb", buffering=0) as file:
             full = os.strerror(error.errno)
 print(full)
 """
-IN_MEMORY = ["/tmp", "/home/jovyan", "/run/lab"]
+HOME = "/home/jovyan"
+IN_MEMORY = ["/tmp", HOME, "/run/lab"]
 NO_ROOM = "No space left on device"
 TEXT = {"type": "file", "format": "text", "content": "kept"}
 
@@ -41,7 +42,9 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("folder", [*IN_MEMORY, KEPT, CACHE, DISK])
+@pytest.mark.parametrize(
+    "folder", ["/run/lab", CACHE, DISK, *(pytest.param(f, marks=pytest.mark.nightly) for f in ("/tmp", HOME, KEPT))]
+)
 @pytest.mark.attack(
     "Fill /tmp, home, /run/lab, /var/lib/lab, /var/cache/lab or the disk to the last byte",
     "The server keeps running and saves files in other folders. Writes to the full folder fail until files are "

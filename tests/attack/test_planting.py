@@ -148,7 +148,7 @@ def obeyed(project: Project) -> set[str]:
     "folders and in the server's working folder",
     "At its next start, the server asks for the token and uses only the settings of the image.",
 )
-@pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
+@pytest.mark.parametrize("front_end", ["lab", pytest.param("notebook", marks=pytest.mark.nightly)])
 def test_the_server_uses_no_planted_file(lab: Project, plant: None, tmp_path: Path, front_end: str) -> None:
     with started_over(lab, tmp_path, front_end=front_end) as next_start:
         assert obeyed(next_start) | misbehaving(next_start.client()) == set()

@@ -129,8 +129,11 @@ def without_fsync(folder: Path, number: int) -> dict[str, Any]:
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("number", "saves"),
-    [(errno.EINVAL, True), (errno.EIO, False), (errno.ENOSPC, False)],
-    ids=["no fsync", "a broken disk", "a full disk"],
+    [
+        pytest.param(errno.EINVAL, True, id="no fsync"),
+        pytest.param(errno.EIO, False, id="a broken disk", marks=pytest.mark.nightly),
+        pytest.param(errno.ENOSPC, False, id="a full disk"),
+    ],
 )
 def test_a_missing_fsync_is_ignored_but_a_failed_one_is_not(
     lab: Project, tmp_path: Path, number: int, saves: bool

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.lab.test_ids import become
+from tests.lab.test_ids import own
 from tests.support.package_index import HOST, certificates, gateway, private_index, proxy
 from tests.support.project import Project
 from tests.support.requirements import lacking
@@ -126,7 +126,8 @@ def test_a_file_that_the_lab_cannot_read_is_refused(fresh_project: Project) -> N
     file.chmod(0o600)
     fresh_project.environment["LAB_CA_BUNDLE"] = str(file)
     uid = 4321 if file.stat().st_uid != 4321 else 4322
-    done = become(fresh_project, f"{uid}:{uid}", check=False)
+    own(fresh_project, f"{uid}:{uid}")
+    done = fresh_project.make("up", check=False)
     assert f"labdock: LAB_CA_BUNDLE names a file that uid {uid} cannot read. Run 'chmod a+r FILE'" in done.stderr
     file.chmod(0o644)
     assert fresh_project.up().run("print(1)") == "1\n"

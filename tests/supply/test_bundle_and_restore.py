@@ -199,7 +199,9 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step", [s if s == "write the archive" else pytest.param(s, marks=pytest.mark.nightly) for s in STEPS]
+)
 def test_a_failure_leaves_nothing_behind(packed: Project, tmp_path: Path, step: str) -> None:
     program, words = STEPS[step]
     project = Project(packed.folder, packed.answers, dict(packed.environment))
@@ -285,6 +287,7 @@ def test_make_test_runs_offline(restored: Project, alone: tuple[dict[str, str], 
         assert done.stderr.splitlines()[-2].startswith(f"labdock: {sentence}")
 
 
+@pytest.mark.nightly
 def test_a_second_restore_keeps_your_settings(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
     """.env does not change, except the base image, which has another name in each bundle. The next test builds."""
     _, there = alone

@@ -43,9 +43,9 @@ def caches(project: Project) -> list[str]:
     return re.findall(r"cached mount .*verify-.*", used)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_two_builds_are_one(system: Project) -> None:
-    """With both environments: test_eight_builds_in_two_folders_are_one."""
+    """With both environments: test_eight_builds_in_two_folders_are_one. In `make test-full`: the next test's report."""
     assert verify(system)
 
 

@@ -25,7 +25,7 @@ print(done.returncode, done.stdout, done.stderr)
 """
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_dbt_finds_its_own_tests(new_project: Render) -> None:
     project = new_project(environment="minimal")
     # Later versions download a program from elsewhere when they are built.

@@ -62,7 +62,7 @@ def write(visit: Visit, words: str) -> None:
     visit.page.keyboard.type(words)
 
 
-@pytest.mark.parametrize("interface", ["lab", "notebook"])
+@pytest.mark.parametrize("interface", ["lab", pytest.param("notebook", marks=pytest.mark.nightly)])
 def test_after_a_new_token_an_open_page_leads_to_the_login_page(
     lab: Project, file: Path, tmp_path: Path, visitor: Visitor, interface: str
 ) -> None:
@@ -123,7 +123,12 @@ def test_without_the_extension_the_page_only_speaks_of_the_network(
 
 # --- Run All before the kernel is connected -----------------------------------------------------------
 @pytest.mark.parametrize(
-    ("interface", "extension"), [("lab", True), ("notebook", True), ("lab", False)], ids=["lab", "classic", "control"]
+    ("interface", "extension"),
+    [
+        pytest.param("lab", True, id="lab"),
+        pytest.param("notebook", True, id="classic", marks=pytest.mark.nightly),
+        pytest.param("lab", False, id="control"),
+    ],
 )
 def test_run_all_waits_for_the_kernel(
     lab: Project, file: Path, tmp_path: Path, visitor: Visitor, interface: str, extension: bool

@@ -22,6 +22,7 @@ CALLERS = {
     "root, in its own folder": ("0:0", "0:0", "1000:1000"),
     "root, in a user's folder": ("0:0", "4321:4321", "4321:4321"),
 }
+USUAL = {"501:20", "root, in a user's folder"}
 # `devcontainer` asks `id` for the user's name. These uids have no names, so this stand-in for `id` prints one.
 NAMED = """#!/bin/sh
 case "$*" in "-u -n" | "-un") echo caller ;; *) exec /usr/bin/id "$@" ;; esac
@@ -47,7 +48,7 @@ def place(engine: None, cli: Cli) -> Iterator[Path]:
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("caller", "owner", "user"),
-    [pytest.param(*CALLERS[name], id=name) for name in CALLERS],
+    [pytest.param(*CALLERS[name], id=name, marks=() if name in USUAL else pytest.mark.nightly) for name in CALLERS],
 )
 def test_a_fresh_copy_opens_for_any_user(
     cli: Cli, started: list[Project], render: Render, place: Path, caller: str, owner: str, user: str
