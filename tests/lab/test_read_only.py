@@ -121,7 +121,7 @@ def test_data_and_notebooks_that_are_read_only_and_belong_to_root(fresh_project:
     assert said in fresh_project.make("up").stderr
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_secrets_that_are_read_only_and_hold_no_token(fresh_project: Project) -> None:
     override = 'services: {prepare: {volumes: ["./secrets:/run/secrets:ro"]}}\n'
     (fresh_project.folder / "compose.override.yaml").write_text(override)

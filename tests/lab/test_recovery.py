@@ -51,7 +51,7 @@ def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None
     assert [answers(LabClient(new.address, token)) for token in (new.token, old.token)] == [200, 403]
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_docker_start_without_the_token_fails(fresh_lab: Project) -> None:
     """The engine makes a folder instead of the token. `prepare` removes an empty folder, and refuses any other."""
     token, lab = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container()["Id"]
@@ -105,12 +105,13 @@ def wrong_base(project: Project) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (full_disk, ("the disk is full", "docker system prune")),
-        (no_network, ("cannot be reached", "HTTPS_PROXY")),
-        (wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1")),
-        (wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE")),
+        pytest.param(full_disk, ("the disk is full", "docker system prune"), id="full disk", marks=pytest.mark.nightly),
+        pytest.param(no_network, ("cannot be reached", "HTTPS_PROXY"), id="no network"),
+        pytest.param(wrong_ca, ("certificate", "LAB_CA_BUNDLE adds 1"), id="wrong CA"),
+        pytest.param(
+            wrong_base, ("127.0.0.1:1/python:none", "PYTHON_IMAGE"), id="wrong base image", marks=pytest.mark.nightly
+        ),
     ],
-    ids=["full disk", "no network", "wrong CA", "wrong base image"],
 )
 def test_a_build_that_fails_and_then_does_not(
     fresh_project: Project, spoil: Callable[[Project], None], words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
