@@ -43,7 +43,7 @@ def test_a_killed_server_restarts(twin: Project) -> None:
     assert after.run("print(1)") == "1\n"
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.attack(
     "Freeze the server from a kernel",
     "The lab becomes unhealthy, and `make doctor` prints the fix. Nothing restarts the lab, so kernels keep working.",

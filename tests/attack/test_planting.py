@@ -165,7 +165,7 @@ def test_control_without_a_guard_the_server_uses_planted_files(
         assert GUARDS[guard] <= obeyed(next_start)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.attack(
     "Write the same files from a notebook kernel of the running lab, then stop the server",
     "The result is the same.",

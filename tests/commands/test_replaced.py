@@ -73,7 +73,7 @@ def test_every_mount_is_watched(fresh_lab: Project) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("way", ["replaced", "edited"])
+@pytest.mark.parametrize("way", [pytest.param("replaced", marks=pytest.mark.nightly), "edited"])
 def test_a_new_token_works_after_make_up(fresh_lab: Project, way: str) -> None:
     old = fresh_lab.client()
     file = fresh_lab.folder / "secrets/jupyter_token"

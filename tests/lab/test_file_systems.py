@@ -131,8 +131,8 @@ def without_fsync(folder: Path, number: int) -> dict[str, Any]:
     ("number", "saves"),
     [
         pytest.param(errno.EINVAL, True, id="no fsync"),
-        pytest.param(errno.EIO, False, id="a broken disk", marks=pytest.mark.nightly),
-        pytest.param(errno.ENOSPC, False, id="a full disk"),
+        pytest.param(errno.EIO, False, id="a broken disk"),
+        pytest.param(errno.ENOSPC, False, id="a full disk", marks=pytest.mark.nightly),
     ],
 )
 def test_a_missing_fsync_is_ignored_but_a_failed_one_is_not(
@@ -170,7 +170,7 @@ def test_a_folder_that_the_lab_can_write_but_not_list(lab: Project, closed: Path
     assert [path.name for path in closed.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_control_without_the_rule_saving_in_that_folder_fails(lab: Project, closed: Path, tmp_path: Path) -> None:
     contents = lab.read("lab/server/contents.py").replace(LACKING, "LACKING = set() and {")
     with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents)) as twin:

@@ -70,7 +70,11 @@ def test_each_user_finds_their_own_files_until_a_reset(fresh_lab: Project) -> No
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "spoilt", [False, True], ids=["as delivered", "the control: an entrypoint without this protection"]
+    "spoilt",
+    [
+        pytest.param(False, id="as delivered"),
+        pytest.param(True, id="the control: an entrypoint without this protection", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_lab_starts_despite_a_dangling_link_among_kept_files(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """A notebook replaces the folder of JupyterLab's open tabs with a link to a path that does not exist."""
@@ -104,7 +108,7 @@ PLANTED = (
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("plant", PLANTED)
+@pytest.mark.parametrize("plant", [PLANTED[0], pytest.param(PLANTED[1], marks=pytest.mark.nightly)])
 def test_a_start_that_fails_waits_with_one_sentence(lab: Project, tmp_path: Path, plant: str) -> None:
     """A notebook changed the volume. Without the trap in the entrypoint, the engine would restart the lab in a loop."""
     with beside(lab, tmp_path) as twin:
@@ -118,7 +122,13 @@ def test_a_start_that_fails_waits_with_one_sentence(lab: Project, tmp_path: Path
 
 # --- git's settings -----------------------------------------------------------------------------------
 @pytest.mark.full
-@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: the whole file is kept"])
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(False, id="as delivered"),
+        pytest.param(True, id="the control: the whole file is kept", marks=pytest.mark.nightly),
+    ],
+)
 def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """An alias, a pager and an included file could run a program at the next start."""
     kept = lab.read(KEPT)
@@ -141,7 +151,7 @@ def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path:
         assert (twin.shell("git config --global --list") == IDENTITY) is not spoilt
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_the_lab_starts_whatever_is_left_in_place_of_gits_settings(lab: Project, tmp_path: Path) -> None:
     """A named pipe would block a reader, and a link could lead to an endless file. After that, git keeps a name."""
     with beside(lab, tmp_path) as twin:

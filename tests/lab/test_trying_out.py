@@ -58,7 +58,7 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_every_spelling_of_pip_does_the_same(lab: Project, tmp_path: Path) -> None:
     """Each package works in the same cell. The control: no package is there before."""
     pythons = "print(*sorted(p.name for p in pathlib.Path('/usr/local/bin').glob('pip3*')))"

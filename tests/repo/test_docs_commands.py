@@ -288,7 +288,7 @@ def test_a_projects_readme(reader: Reader) -> None:
     assert re.search(r"^[0-9a-f]{64}$", reader.type(), re.MULTILINE), "no token is shown"
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("template/lab/README.md.jinja")
 def test_a_projects_manual(reader: Reader) -> None:
     run_a_notebook(reader)

@@ -6,7 +6,7 @@ returns True if the lab behaves. Otherwise it returns False or raises.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -320,12 +320,12 @@ PROBES: dict[str, Probe] = {
 }
 
 
-def misbehaving(lab: LabClient) -> set[str]:
-    """The names of the probes that a lab fails."""
+def misbehaving(lab: LabClient, names: Iterable[str] = tuple(PROBES)) -> set[str]:
+    """The names of those probes that a lab fails."""
     found = set()
-    for name, probe in PROBES.items():
+    for name in names:
         try:
-            behaves = probe(lab)
+            behaves = PROBES[name](lab)
         except Exception:  # any error means that the lab does not do what it should
             behaves = False
         if not behaves:

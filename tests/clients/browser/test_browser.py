@@ -140,7 +140,7 @@ def test_without_its_readme_the_lab_opens_the_launcher(untouched: Project, visit
         (tmp_path / "README.md").rename(readme)
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_closed_readme_stays_closed(untouched: Project, visitor: Visitor) -> None:
     """After a restart, the same tabs are open as before."""
     visit = enter(visitor, untouched)
@@ -157,7 +157,7 @@ def test_a_closed_readme_stays_closed(untouched: Project, visitor: Visitor) -> N
 
 
 # --- the other front end ----------------------------------------------------------------------------
-@pytest.mark.full
+@pytest.mark.nightly
 def test_the_classic_interface(untouched: Project, visitor: Visitor) -> None:
     untouched.environment["JUPYTER_UI"] = "notebook"
     visit = enter(visitor, untouched)

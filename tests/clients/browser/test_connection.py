@@ -111,6 +111,7 @@ def test_a_restart_is_named_and_the_page_connects_again(
         until(lambda: "# after the restart" in file.read_text(), "the page saves", 60)
 
 
+@pytest.mark.nightly
 def test_without_the_extension_the_page_only_speaks_of_the_network(
     lab: Project, file: Path, tmp_path: Path, visitor: Visitor
 ) -> None:
@@ -127,7 +128,7 @@ def test_without_the_extension_the_page_only_speaks_of_the_network(
     [
         pytest.param("lab", True, id="lab"),
         pytest.param("notebook", True, id="classic", marks=pytest.mark.nightly),
-        pytest.param("lab", False, id="control"),
+        pytest.param("lab", False, id="control", marks=pytest.mark.nightly),
     ],
 )
 def test_run_all_waits_for_the_kernel(

@@ -14,7 +14,7 @@ from tests.support.project import Project, Render
 from tests.support.server_probes import misbehaving, page
 from tools.notebook import LabClient, execute, text
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.nightly
 
 LOCK = "lab/locks/server-extensions.lock"
 # Package -> the front-end extensions that it brings.
