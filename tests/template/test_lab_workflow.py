@@ -209,7 +209,7 @@ def test_the_image_that_is_published_is_the_one_that_was_tested(
     assert (runner.workspace / "sbom.cdx.json").exists()
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_file_that_is_not_clean_fails(project: Project, home: Path, tmp_path: Path) -> None:
     runner = hosted(checkout(project, tmp_path / "checkout"), home, project)
     done = runner.run(LAB.jobs["lint"])

@@ -14,6 +14,7 @@ from tests.support.updates import PRIVATE, conflicts, start, template_files, upd
 
 SETTINGS = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 IN_MAKE_TEST = {("use_github_actions", False)}
+IN_TEST_FULL = {("environment", "minimal"), ("python_version", "3.12"), ("gpu", "nvidia")}
 
 
 def others(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -29,14 +30,14 @@ def others(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 OTHERS = sorted(others(SETTINGS), key=str)
+assert {*OTHERS} >= IN_MAKE_TEST | IN_TEST_FULL
 
 
 def rarity(name: str, answer: Any) -> Any:
-    """One question in `make test`, one answer to each question in `make test-full`, the others nightly."""
+    """One question in `make test`, three in `make test-full`, the others nightly."""
     if (name, answer) in IN_MAKE_TEST:
         return ()
-    first = next(other for other in OTHERS if other[0] == name)
-    return pytest.mark.full if (name, answer) == first else pytest.mark.nightly
+    return pytest.mark.full if (name, answer) in IN_TEST_FULL else pytest.mark.nightly
 
 
 def tree(project: Project) -> str:

@@ -206,9 +206,9 @@ def needs(project: Project) -> list[str]:
 SCIENCE, TENSORFLOW = {"environment": "science"}, {"environment": "tensorflow"}
 NVIDIA = {**TENSORFLOW, "gpu": "nvidia"}
 SWITCHES = [
-    pytest.param(SCIENCE, TENSORFLOW, "tensorflow", id="another environment"),
+    pytest.param(SCIENCE, TENSORFLOW, "tensorflow", id="another environment", marks=pytest.mark.nightly),
     pytest.param(SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="another environment and a GPU"),
-    pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a GPU alone"),
+    pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a GPU alone", marks=pytest.mark.nightly),
 ]
 
 
