@@ -29,7 +29,7 @@ test: .venv/ready ## Runs the most important tests of every layer (12 minutes)
 test-full: .venv/ready ## Runs the tests of rarer cases (45 minutes more)
 	@$(call PYTEST,3600) -m "full and not nightly"
 
-test-nightly: .venv/ready ## Runs the tests that take hours: the largest environments, many builds
+test-nightly: .venv/ready ## Runs the slowest and rarest tests, which take hours: the largest environments, many builds
 	@$(call PYTEST,21600) --timeout=7200 -m nightly
 
 bench: .venv/ready ## Compares the lab with an image built in the usual way; writes docs/explanation/performance.md

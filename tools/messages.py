@@ -62,7 +62,7 @@ def messages(template: Path) -> dict[str, list[str]]:
     files: dict[str, list[str]] = {topic: [] for topic in TOPICS}
     for file in sorted((template / "lab").rglob("*")):
         path = file.relative_to(template).as_posix()
-        if file.is_file() and (texts := of_file(path, file)):
+        if file.is_file() and file.parent.name != "__pycache__" and (texts := of_file(path, file)):
             files[topic(path)] += texts
     seen: set[str] = set()
     found = {}

@@ -199,6 +199,16 @@ def test_every_message_says_what_to_do() -> None:
     assert messages.unused(ROOT / "template") == [], "these lines of EXPLAINED fit no message"
 
 
+def test_a_compiled_module_is_no_source(tmp_path: Path) -> None:
+    """Python writes compiled modules next to the template's programs if tests import these programs."""
+    copy = shutil.copytree(ROOT / "template", tmp_path / "template")
+    (copy / "lab/build/__pycache__").mkdir(exist_ok=True)
+    (copy / "lab/build/__pycache__/any.pyc").write_bytes(b"\xa7\r\r\n")
+    assert messages.messages(copy) == messages.messages(ROOT / "template")
+    copier = (ROOT / "copier.yml").read_text(encoding="utf-8")
+    assert files.rows(copy, copier) == files.rows(ROOT / "template", copier)
+
+
 def test_every_place_that_refuses_gives_a_message() -> None:
     """A rough count, by other means: each `refuse "…`, `Refused(` and check of a script."""
     for file in sorted((ROOT / "template/lab").rglob("*.sh")):
