@@ -198,7 +198,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     whole = {item.path for item in needing if shares(item.path)}  # one worker runs all tests of such a file
     long = [item for item in items if item in needing or item.path in whole]
     short = [item for item in items if item not in needing and item.path not in whole]
-    meanwhile = len(short) // 2 if long else 0
+    meanwhile = len(short) * 9 // 10 if long else 0
     items[:] = [*long[:1], *short[:meanwhile], *long[1:], *short[meanwhile:]]
 
 

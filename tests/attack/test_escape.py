@@ -75,6 +75,7 @@ for child in children:
 """
 
 
+@pytest.mark.full
 @pytest.mark.attack("Start a fork bomb", "The bomb stops at the process limit. The server and other labs keep running.")
 def test_a_fork_bomb_stops_at_the_process_limit(lab: Project, tmp_path: Path) -> None:
     flag = lab.folder / "data/bombed"

@@ -150,6 +150,7 @@ def test_two_checkouts_of_one_name_run_at_once(new_project: Render, tmp_path: Pa
     assert [answers(lab) for lab in labs] == [None, 200]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("tag", RELEASES)
 def test_an_env_file_of_any_release_still_works(fresh_project: Project, render: Render, tag: str) -> None:
     fresh_project.environment.update(LAB_NAME=fresh_project.compose_name(), JUPYTER_PORT="0")  # apart from other labs

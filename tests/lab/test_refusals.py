@@ -146,6 +146,7 @@ def test_a_wrong_setting(spoilt: Project, name: str, value: str, fix: str, monke
 CHECKS = "check_ids check_username check_umask check_time_zone check_port check_ui check_limits check_ca"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("checks", [CHECKS, "check_index"])
 def test_each_wrong_value_has_its_message(project: Project, checks: str) -> None:
     """The checks of `make up` in one shell, with all values. The control: another check finds nothing."""

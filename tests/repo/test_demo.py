@@ -55,7 +55,7 @@ def test_demo_shows_the_report_twice_and_cleans_up(folder: Path) -> None:
     ).stdout
 
 
-def test_demo_leaves_a_folder_of_yours_alone(tmp_path: Path) -> None:
+def test_demo_leaves_a_folder_of_yours_alone(engine: None, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for target in ("demo", "demo-down"):
         done = make(target, tmp_path)

@@ -178,6 +178,7 @@ def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> 
     assert "make add PKG=" in tried
 
 
+@pytest.mark.full
 def test_the_editors_server_unpacks_and_runs(cli: Cli, fresh_copy: Project) -> None:
     """The editor's server is on the volume, which survives the lab. A program in /tmp cannot run."""
     server_runs(cli, fresh_copy, UNPACK)

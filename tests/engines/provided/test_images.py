@@ -158,10 +158,12 @@ def findings(before: str = "") -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+@pytest.mark.full
 def test_the_image_is_like_the_official_one(engine):
     assert findings() == []
 
 
+@pytest.mark.full
 def test_a_difference_would_be_seen(engine):
     spoil = (
         "stdlib=$(python3 -c 'import os; print(os.path.dirname(os.__file__))');"
