@@ -26,7 +26,7 @@ def chromium(engine: None) -> Iterator[str]:
     shared.leave(name)
     try:
         container.compose("up", "--detach", "--build")
-        until(lambda: LISTENING.search(container.logs()) is not None, "Chromium listens", 30)
+        until(lambda: LISTENING.search(container.logs()) is not None, "Chromium listens")
         yield LISTENING.findall(container.logs())[0]
     finally:
         container.down()
@@ -36,7 +36,7 @@ def chromium(engine: None) -> Iterator[str]:
 def browser(chromium: str) -> Iterator[Browser]:
     """The browser, one for each test module: while Playwright's event loop runs, no other event loop can run."""
     with sync_playwright() as playwright:
-        yield playwright.chromium.connect_over_cdp(chromium)
+        yield playwright.chromium.connect_over_cdp(chromium, timeout=120_000)  # other workers may build an image
 
 
 @pytest.fixture
