@@ -163,7 +163,7 @@ def test_only_packages_with_a_locked_hash_are_installed(mutant: Project, lock: s
 
 
 # --- files of the checkout ----------------------------------------------------------------------------
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_private_umask_builds_too(new_project: Render) -> None:
     """A checkout under `umask 077`: the image, `make add` and `make sbom` read what they need."""
     project = new_project(environment="minimal")
