@@ -37,6 +37,7 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
     labels = {version: label(version) for version in versions}
     # If there is a stand-in already, no registry answered before: do not wait for a registry again.
     registry = not any(labels.values())
+    why = "no registry answers"
     states = {}
     for version, found in labels.items():
         states[version] = "ready"
@@ -45,7 +46,8 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
             if registry:
                 registry, objection = pull(reference(version))
             if not registry:
-                objection = stand_in(version, root, (begun or {}).get(version))
+                why = f"the registry gives no image ('{objection}')" if objection else why
+                objection = stand_in(version, root, (begun or {}).get(version), why)
             states[version] = objection or "ready"
     return states
 
@@ -58,7 +60,7 @@ def label(version: str) -> str | None:
 
 
 def pull(name: str) -> tuple[bool, str | None]:
-    """Pull an image; return whether a registry answered, and its error message, if it sent one."""
+    """Pull an image; return whether a registry knows its images, and the error message, if there is one."""
     command, pipe = ["docker", "pull", name], subprocess.PIPE
     with (
         step(f"pulling {name}"),
@@ -70,9 +72,9 @@ def pull(name: str) -> tuple[bool, str | None]:
             process.kill()
             return False, None
         error = process.communicate()[1]
-    if process.returncode and re.search(r"manifest unknown|: not found$", error.strip()):
-        return True, reason(error)
-    return not process.returncode, None
+    if not process.returncode or not error.strip():
+        return not process.returncode, None
+    return bool(re.search(r"manifest unknown|: not found$", error.strip())), reason(error)
 
 
 @contextmanager
@@ -91,10 +93,10 @@ def begun(versions: Iterable[str], own: Daemon) -> Iterator[dict[str, "StandIn"]
             each.abandon()
 
 
-def stand_in(version: str, root: Path, begun: "StandIn | None" = None) -> str | None:
-    """Build and import a stand-in. Return None, or the reason why there is no stand-in."""
+def stand_in(version: str, root: Path, begun: "StandIn | None", need: str) -> str | None:
+    """Build and import a stand-in. Return None, or the reason why there is no stand-in. `need`: why one is needed."""
     if os.geteuid():
-        return "no registry answers, and only root can build a stand-in. Run this command with sudo."
+        return f"{need}, and only root can build a stand-in. Run this command with sudo."
     try:
         with locked(root):
             if label(version) is not None:
@@ -104,7 +106,7 @@ def stand_in(version: str, root: Path, begun: "StandIn | None" = None) -> str | 
                 made.build()
     except Refused as error:
         why = str(error).rstrip(".")
-        return f"no registry answers, and there is no stand-in ({why}). Load the image with 'docker load'."
+        return f"{need}, and there is no stand-in ({why}). Load the image with 'docker load'."
     return None
 
 

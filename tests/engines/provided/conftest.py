@@ -13,6 +13,7 @@ case "$*" in
   "buildx version"*) echo "a-name v{buildx} a-commit" ;;
   "context inspect"*) echo unix:///run/docker.sock ;;
   "image inspect"*) {image} ;;
+  "pull "*) {pull} ;;
   *) exit 1 ;;
 esac
 """
@@ -35,9 +36,9 @@ class Programs:
 
     def docker(
         self, engine: str = "28.0.1", compose: str = "2.40.3", buildx: str = "0.20.1",
-        image: str = "exit 1",
+        image: str = "exit 1", pull: str = "exit 1",
     ) -> None:  # fmt: skip
-        """A client with these versions; `image` is what `docker image inspect` runs."""
+        """A client with these versions. `docker image inspect` runs `image`, and `docker pull` runs `pull`."""
         self.add("docker", DOCKER.format(**locals()))
 
     @property

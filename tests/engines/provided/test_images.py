@@ -50,11 +50,19 @@ def test_a_version_without_stand_in_is_skipped_by_name(debian, programs, command
     assert command_line("up", "3.12") == 1
 
 
-def test_a_stand_in_that_fails_is_skipped_with_the_reason(debian, programs, monkeypatch):
+@pytest.mark.parametrize(
+    ("pull", "why"),
+    [
+        ("exit 1", "no registry answers"),
+        ("echo toomanyrequests >&2; exit 1", "the registry gives no image ('toomanyrequests')"),
+    ],
+)
+def test_a_stand_in_that_fails_is_skipped_with_the_reason(debian, programs, monkeypatch, pull, why):
     monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
     programs.add("apt-get", "exit 1")
+    programs.docker(pull=pull)
     reason = images.provide(["3.13"], debian)["3.13"]
-    assert reason.startswith("no registry answers, and there is no stand-in (")
+    assert reason.startswith(f"{why}, and there is no stand-in (")
     assert "name no Debian archive" in reason
 
 
@@ -112,7 +120,7 @@ def test_a_registry_is_asked_once_if_there_is_no_stand_in(debian, programs):
     [
         ("echo Pulling from python", (True, None)),
         ("echo docker.io/library/python:9: not found >&2; exit 1", (True, "not found")),
-        ("echo dial tcp: lookup host: no such host >&2; exit 1", (False, None)),
+        ("echo dial tcp: lookup host: no such host >&2; exit 1", (False, "no such host")),
         ("exec /bin/sleep 60", (False, None)),
     ],
     ids=["answers", "knows-no-such-image", "unreachable", "silent"],
