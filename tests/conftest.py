@@ -190,16 +190,21 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need an engine come first: they take longest, and the short ones fill the gaps at the end.
 
-    The first of them starts the engine and builds the image. The other workers run short tests until then.
+    The first of them starts the engine and builds the image. Until then, the other workers run short tests and build
+    the browser's image.
     """
     from tests.support.workers import shares
 
-    needing = {item for item in items if "engine" in getattr(item, "fixturenames", ())}
+    def uses(item: pytest.Item, fixture: str) -> bool:
+        return fixture in getattr(item, "fixturenames", ())
+
+    needing = {item for item in items if uses(item, "engine")}
     whole = {item.path for item in needing if shares(item.path)}  # one worker runs all tests of such a file
-    long = [item for item in items if item in needing or item.path in whole]
+    long = [item for item in items if (item in needing or item.path in whole) and not uses(item, "chromium")]
+    browser = [item for item in items if uses(item, "chromium")]
     short = [item for item in items if item not in needing and item.path not in whole]
     meanwhile = len(short) * 9 // 10 if long else 0
-    items[:] = [*long[:1], *short[:meanwhile], *long[1:], *short[meanwhile:]]
+    items[:] = [*long[:1], *short[:meanwhile], *browser, *long[1:], *short[meanwhile:]]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ from tests.support.project import Project
 from tests.support.variants import beside
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("chromium")  # first, while another worker builds the lab's image
 NOTEBOOK = "notebooks/iris.ipynb"
 README = "notebooks/README.md"
 ADDED = "Seen in the browser, kept on the host."
