@@ -11,7 +11,7 @@ from tools.notebook import CellError
 
 # uid:gid. OFTEN: the default, and the ids of macOS (gid 20 has a name in the base image). RARE: ids with names in the
 # base image, and the highest ids.
-OFTEN = ["1000:1000", "501:20", "1000:1000"]
+OFTEN = ["1000:1000", "501:20"]
 RARE = ["33:33", "2147483646:2147483646"]
 RAREST = ["9999:9999", "1234:33", "100:100"]
 
@@ -90,6 +90,7 @@ def become(project: Project, ids: str) -> None:
     "ids",
     [
         *OFTEN,
+        pytest.param("1000:1000", marks=pytest.mark.full),  # and back again
         *(pytest.param(ids, marks=pytest.mark.full) for ids in RARE),
         *(pytest.param(ids, marks=pytest.mark.nightly) for ids in RAREST),
     ],

@@ -167,6 +167,7 @@ def test_the_users_lifecycle_commands_run_as_the_user(cli: Cli, fresh_project: P
     assert fresh_project.read("data/lifecycle").splitlines()[len(order) :] == again
 
 
+@pytest.mark.full
 def test_the_editor_runs_the_notebook_and_pip(cli: Cli, fresh_copy: Project) -> None:
     """As the editor's extension does: with the interpreter's kernel, in the notebook's folder, without the server."""
     cells = json.loads(fresh_copy.read("notebooks/iris.ipynb"))["cells"]
