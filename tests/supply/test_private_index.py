@@ -123,7 +123,7 @@ def test_a_package_from_an_address_has_a_hash_in_the_lock(built: tuple[Project, 
         assert "does not match its hash in the lock" in build(project, "lab", check=False)
         missing = address.replace("-1.0-", "-2.0-")
         refused = said(project, "add", f"PKG={EXTRA} @ {missing}")
-        assert refused.startswith(f"labdock: {missing} answers '404 Not Found'. Check this address, ")
+        assert refused.startswith(f"labdock: {missing} answers '404 File not found'. Check this address, ")
     finally:
         for name, text in before.items():
             (project.folder / name).write_text(text)
