@@ -445,5 +445,5 @@ def run(names: list[str]) -> None:
                 worked.append(name)
             finally:
                 os.chdir(before)
-    # A widget can clear what was printed before.
-    print(*errors, *(f"works: {name}" for name in worked), sep="\n")
+    # A widget can clear what was printed before. Spark's progress bar does not end its line.
+    print("", *errors, *(f"works: {name}" for name in worked), sep="\n")
