@@ -37,7 +37,7 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
     labels = {version: label(version) for version in versions}
     # If there is a stand-in already, no registry answered before: do not wait for a registry again.
     registry = not any(labels.values())
-    why = "no registry answers"
+    need = "no registry answers"
     states = {}
     for version, found in labels.items():
         states[version] = "ready"
@@ -46,8 +46,8 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
             if registry:
                 registry, objection = pull(reference(version))
             if not registry:
-                why = f"the registry gives no image ('{objection}')" if objection else why
-                objection = stand_in(version, root, (begun or {}).get(version), why)
+                need = f"the registry gives no image ('{objection}')" if objection else need
+                objection = stand_in(version, root, (begun or {}).get(version), need)
             states[version] = objection or "ready"
     return states
 
@@ -60,7 +60,7 @@ def label(version: str) -> str | None:
 
 
 def pull(name: str) -> tuple[bool, str | None]:
-    """Pull an image; return whether a registry knows its images, and the error message, if there is one."""
+    """Pull an image; return whether a registry can be used, and the error message, if there is one."""
     command, pipe = ["docker", "pull", name], subprocess.PIPE
     with (
         step(f"pulling {name}"),

@@ -142,13 +142,7 @@ def pip_that(lab: Project, folder: Path, old: str, new: str) -> dict[str, Any]:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        pytest.param(False, id="as delivered"),
-        pytest.param(True, id="the control: nothing is restored", marks=pytest.mark.nightly),
-    ],
-)
+@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: nothing is restored"])
 def test_a_package_without_room_leaves_nothing(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """The download of sympy fits, and so does its dependency mpmath. The unpacked sympy does not."""
     layer = pip_that(lab, tmp_path, '[ ! -e "$before" ] || restore\' EXIT', "' EXIT") if spoilt else {}

@@ -170,7 +170,7 @@ def test_a_folder_that_the_lab_can_write_but_not_list(lab: Project, closed: Path
     assert [path.name for path in closed.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.nightly
+@pytest.mark.full
 def test_control_without_the_rule_saving_in_that_folder_fails(lab: Project, closed: Path, tmp_path: Path) -> None:
     contents = lab.read("lab/server/contents.py").replace(LACKING, "LACKING = set() and {")
     with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents)) as twin:

@@ -61,20 +61,19 @@ def test_each_user_finds_their_own_files_until_a_reset(fresh_lab: Project) -> No
     leave(fresh_lab, "first")
     become(fresh_lab, "9999:9999")
     assert found(fresh_lab) == NOTHING
+    leave(fresh_lab, "second")
     fresh_lab.compose("down")
     become(fresh_lab, "1000:1000")
     assert found(fresh_lab) == kept("first")
+    become(fresh_lab, "9999:9999")
+    assert found(fresh_lab) == kept("second")
     fresh_lab.make("reset")
     assert found(fresh_lab) == NOTHING
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "spoilt",
-    [
-        pytest.param(False, id="as delivered"),
-        pytest.param(True, id="the control: an entrypoint without this protection", marks=pytest.mark.nightly),
-    ],
+    "spoilt", [False, True], ids=["as delivered", "the control: an entrypoint without this protection"]
 )
 def test_a_lab_starts_despite_a_dangling_link_among_kept_files(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """A notebook replaces the folder of JupyterLab's open tabs with a link to a path that does not exist."""
@@ -122,13 +121,7 @@ def test_a_start_that_fails_waits_with_one_sentence(lab: Project, tmp_path: Path
 
 # --- git's settings -----------------------------------------------------------------------------------
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        pytest.param(False, id="as delivered"),
-        pytest.param(True, id="the control: the whole file is kept", marks=pytest.mark.nightly),
-    ],
-)
+@pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: the whole file is kept"])
 def test_of_gits_settings_only_name_and_address_are_kept(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     """An alias, a pager and an included file could run a program at the next start."""
     kept = lab.read(KEPT)

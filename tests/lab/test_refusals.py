@@ -310,8 +310,11 @@ def test_an_invalid_token_is_refused(spoilt: Project, token: bytes, words: str) 
         file.unlink()
 
 
+RARER_FORMS = [pytest.param(form, marks=pytest.mark.nightly) for form in ("{}\r\n", "\ufeff{}")]
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("form", ["\ufeff \t{}  \r\n\r\n", "{:.16}\n{:.16}"])
+@pytest.mark.parametrize("form", ["\ufeff \t{}  \r\n\r\n", "{:.16}\n{:.16}", *RARER_FORMS])
 def test_white_space_in_the_token_does_not_count(spoilt: Project, form: str) -> None:
     """The second half of TOKEN is like the first. A second `make up` leaves the lab as it is."""
     file = spoilt.folder / "secrets/jupyter_token"

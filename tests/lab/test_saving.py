@@ -37,7 +37,7 @@ def test_a_killed_server_leaves_the_old_or_the_new_notebook(fresh_lab: Project, 
     assert counts["old"] > 0, "every kill came too late to prove anything"
 
 
-@pytest.mark.nightly
+@pytest.mark.full
 def test_control_a_killed_stock_server_leaves_broken_notebooks(fresh_lab: Project) -> None:
     """The control: with Jupyter's own file manager, the same kills leave truncated notebooks."""
     stock = "--ServerApp.contents_manager_class=jupyter_server.services.contents.largefilemanager.AsyncLargeFileManager"

@@ -68,11 +68,10 @@ until show "$work/start" start; do
     interrupted "$work/start" || docker compose rm --stop --force $failed >/dev/null 2>&1 || true
     refuse "$reason"
 done
-find_lab
+require_running
 [ -z "$restarted" ] || [ -z "$(replaced)" ] || refuse "$(unseen)"
 
 wait "$comparison"
 { check_packages && check_no_proxy && cat "$work/list"; } | sed 's/^/labdock: /' >&2
 note_read_only >&2
-require_running
 print_address

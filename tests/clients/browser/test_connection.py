@@ -128,7 +128,7 @@ def test_without_the_extension_the_page_only_speaks_of_the_network(
     [
         pytest.param("lab", True, id="lab"),
         pytest.param("notebook", True, id="classic", marks=pytest.mark.nightly),
-        pytest.param("lab", False, id="control", marks=pytest.mark.nightly),
+        pytest.param("lab", False, id="control"),
     ],
 )
 def test_run_all_waits_for_the_kernel(

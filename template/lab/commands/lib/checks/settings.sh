@@ -97,7 +97,7 @@ check_no_proxy() {
 
 # check_same_name: a start would replace the lab of another folder with this name, and end its kernels.
 check_same_name() {
-    name=$(setting COMPOSE_PROJECT_NAME)
+    name=$(setting LAB_NAME)
     docker ps --all --filter label=com.docker.compose.service=lab --filter "label=com.docker.compose.project=$name" \
         --format '{{.Label "com.docker.compose.project.working_dir"}}' 2>/dev/null | sort -u | while IFS= read -r folder; do
         there=$(cd "$folder" 2>/dev/null && pwd -P) || continue # the folder was moved or deleted
