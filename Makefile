@@ -23,10 +23,10 @@ demo-render: .venv/ready
 demo-down: .venv/ready ## Stops the demo and removes its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
 
-test: .venv/ready ## Runs the most important tests of every layer (8 minutes)
+test: .venv/ready ## Runs the most important tests of every layer (9 minutes)
 	@$(call PYTEST,1200) -m "not full and not nightly"
 
-test-full: .venv/ready ## Runs the tests of rarer cases (23 minutes more)
+test-full: .venv/ready ## Runs the tests of rarer cases (25 minutes more)
 	@$(call PYTEST,3600) -m "full and not nightly"
 
 test-nightly: .venv/ready ## Runs the slowest and rarest tests, which take hours: the largest environments, many builds
