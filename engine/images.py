@@ -21,7 +21,9 @@ from engine.tools import Refused, locked, must, reason, run, step
 LABEL = "org.labdock.stand-in"
 PATIENCE = 5  # seconds in which a registry must begin to answer
 SETUP = Path(__file__).with_name("make_base_image.sh")
-LEFT_OUT = ("doc", "groff", "info", "linda", "lintian", "locale", "man")  # of /usr/share
+LEFT_OUT = tuple(f"/usr/share/{part}" for part in ("doc", "groff", "info", "linda", "lintian", "locale", "man"))
+# dpkg's settings in the image
+DPKG = ("force-unsafe-io", *(f"path-exclude={path}/*" for path in LEFT_OUT), "path-include=/usr/share/doc/*/copyright")
 
 
 def reference(version: str) -> str:
@@ -133,6 +135,8 @@ class StandIn:
         packages = (f"python{version}", f"python{version}-venv", "ca-certificates", "netbase", "tzdata")
         self.folder = tempfile.TemporaryDirectory(dir=root)
         self.errors = Path(self.folder.name, "errors")
+        settings = Path(self.folder.name, "dpkg.cfg")
+        settings.write_text("".join(f"{line}\n" for line in DPKG))
         env = {
             **os.environ,
             "PATH": f"{programs}:{os.environ.get('PATH', '')}:/usr/sbin",
@@ -145,9 +149,10 @@ class StandIn:
         command = (
             "perl", programs / "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
             f"--include={','.join(packages)}",
-            *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEFT_OUT),
-            "--dpkgopt=path-include=/usr/share/doc/*/copyright", "--dpkgopt=force-unsafe-io",
             *(f"--aptopt={line}" for line in apt_settings()),
+            # With --dpkgopt, mmdebstrap would filter each package in a process of its own, which takes 10 s.
+            f"--extract-hook=cp '{settings}' \"$1/etc/dpkg/dpkg.cfg.d/docker\"",
+            f"--extract-hook=cd \"$1\" && rm -rf {' '.join(f'.{path}' for path in LEFT_OUT)}",
             f"--customize-hook=sh '{SETUP}' \"$1\"",
             suite, f"{self.folder.name}/root.tar", *archives,
         )  # fmt: skip

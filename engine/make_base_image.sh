@@ -51,4 +51,3 @@ if [ -e 99mmdebstrap ]; then
 fi
 echo 'APT::Keep-Downloaded-Packages "false"; Dir::Cache { pkgcache ""; srcpkgcache ""; };' >docker-clean
 echo 'Acquire::Languages "none";' >docker-no-languages
-mv "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/docker"
