@@ -57,7 +57,8 @@ engine-down: | python ## Undoes `make engine`
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "labdock: Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.13 ...")'
 
+# `make demo` starts the engine at the same time. That takes longer, so this is `nice`.
 .venv/ready: requirements-dev.lock | python
 	@echo "Installing the tools into .venv ..."
-	@$(PYTHON) -m tools.install
+	@nice $(PYTHON) -m tools.install
 	@touch $@

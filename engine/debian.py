@@ -4,7 +4,6 @@ apt gets its own source list, package lists and cache. It uses the machine's mir
 Packages are unpacked, never installed.
 """
 
-import re
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,6 @@ from engine import machine
 from engine.tools import Refused, locked, must, run, step
 
 KEYRINGS = Path("/usr/share/keyrings")
-SUITES = ("trixie", "testing")  # the release in the images' names comes first
 FRESH = 600  # seconds for which package lists are used again
 
 
@@ -41,18 +39,20 @@ def sources(suites: Iterable[str]) -> list[str]:
 
 
 class Apt:
-    """apt with its own state in `root/apt`. It needs Debian."""
+    """apt for some suites of Debian, with its own state in `root/apt`. It needs Debian."""
 
-    def __init__(self, root: Path) -> None:
-        """Raises `Refused` if the machine is not Debian."""
+    def __init__(self, root: Path, *suites: str) -> None:
+        """Without `suites`, they are this machine's own and testing. Raises `Refused` if the machine is not Debian."""
         self.own = machine.debian_codename()
         if not self.own:
             raise Refused(f"this machine is {machine.system()}, not Debian")
+        self.suites = suites or tuple(dict.fromkeys((self.own, "testing")))
         self.folder = root / "apt"
+        self.lists = self.folder / "lists"
         settings = (
             f"Dir::Etc::SourceList={self.folder}/sources.list",
             "Dir::Etc::SourceParts=-",
-            f"Dir::State::Lists={self.folder}/lists",
+            f"Dir::State::Lists={self.lists}",
             f"Dir::Cache={self.folder}",
             "Dir::Cache::pkgcache=packages.bin",
             "Dir::Cache::srcpkgcache=sources.bin",
@@ -69,20 +69,18 @@ class Apt:
         with step("reading Debian's package lists"):
             for part in ("lists/partial", "archives/partial"):
                 (self.folder / part).mkdir(parents=True, exist_ok=True)
-            suites = dict.fromkeys((str(self.own), *SUITES))
-            (self.folder / "sources.list").write_text("\n".join(sources(suites)) + "\n")
+            (self.folder / "sources.list").write_text("\n".join(sources(self.suites)) + "\n")
             must("apt-get", *self.options, "update")
             updated.touch()
 
-    def suite_of(self, package: str) -> str | None:
-        """The first of `SUITES` that has a package, or None."""
+    def has(self, package: str) -> bool:
+        """Whether a suite has a package of this name."""
         with locked(self.folder):
             self.update()
-        rows = run("apt-cache", *self.options, "madison", package).stdout
-        return next((suite for suite in SUITES if re.search(rf"\s{suite}/main\s", rows)), None)
+        return bool(run("apt-cache", *self.options, "madison", package).stdout.strip())
 
     def unpack(self, packages: Sequence[str], target: Path) -> None:
-        """Download and verify `name/suite` packages and unpack them to `target`, unless it exists."""
+        """Download and verify packages (`name` or `name/suite`) and unpack them to `target`, unless it exists."""
         with locked(self.folder):
             if target.exists():
                 return

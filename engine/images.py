@@ -19,6 +19,7 @@ from engine.debian import Apt, sources
 from engine.tools import Refused, locked, must, reason, run, step
 
 LABEL = "org.labdock.stand-in"
+SUITES = ("trixie", "testing")  # the release in the images' names comes first
 PATIENCE = 5  # seconds in which a registry must begin to answer
 SETUP = Path(__file__).with_name("make_base_image.sh")
 LEFT_OUT = tuple(f"/usr/share/{part}" for part in ("doc", "groff", "info", "linda", "lintian", "locale", "man"))
@@ -120,18 +121,21 @@ class StandIn:
 
     def __init__(self, version: str, root: Path) -> None:
         """Start mmdebstrap; raises `Refused` if it cannot be downloaded or Debian has no package of this Python."""
-        self.version, apt = version, Apt(root)
-        suite = apt.suite_of(f"python{version}-venv")
-        if not suite:
+        self.version = version
+        for suite in SUITES:
+            apt = Apt(root / suite, suite)
+            if apt.has(f"python{version}-venv"):
+                break
+        else:
             raise Refused(f"Debian has no package python{version}")
         self.suite = suite
-        apt.unpack(["mmdebstrap/testing"], root / "mmdebstrap")
-        self.start(root)
+        apt.unpack(["mmdebstrap"], root / suite / "mmdebstrap")
+        self.start(root, apt.lists)
 
-    def start(self, root: Path) -> None:
-        """Start mmdebstrap, which writes root.tar into a folder of its own."""
+    def start(self, root: Path, lists: Path) -> None:
+        """Start mmdebstrap. It uses the package lists in `lists`, and writes root.tar into a folder of its own."""
         version, suite = self.version, self.suite
-        archives, mirrors, programs = sources([suite]), machine.debian_mirrors(), root / "mmdebstrap/usr/bin"
+        archives, mirrors, programs = sources([suite]), machine.debian_mirrors(), root / suite / "mmdebstrap/usr/bin"
         packages = (f"python{version}", f"python{version}-venv", "ca-certificates", "netbase", "tzdata")
         self.folder = tempfile.TemporaryDirectory(dir=root)
         self.errors = Path(self.folder.name, "errors")
@@ -147,7 +151,8 @@ class StandIn:
             "STANDIN_NOTES": self.folder.name,
         }
         command = (
-            "perl", programs / "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
+            "perl", programs / "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--skip=update",
+            f"--setup-hook=cp '{lists}'/*_dists_* \"$1/var/lib/apt/lists\"",
             f"--include={','.join(packages)}",
             *(f"--aptopt={line}" for line in apt_settings()),
             # With --dpkgopt, mmdebstrap would filter each package in a process of its own, which takes 10 s.

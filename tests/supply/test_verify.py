@@ -116,7 +116,7 @@ def tomorrow(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The name of a base image whose programs see the next day."""
     folder = tmp_path_factory.mktemp("clock")
     try:
-        Apt(folder).unpack(["libfaketime/trixie"], folder / "packages")
+        Apt(folder, "trixie").unpack(["libfaketime"], folder / "packages")
     except Refused as refused:
         lacking(f"no clock to move: {refused}")
     (library,) = folder.glob("packages/usr/lib/*/faketime/libfaketime.so.1")

@@ -11,10 +11,7 @@ from engine import images
 from engine.daemon import Daemon
 from engine.debian import Apt
 
-MADISON = """
-python3.13-venv | 3.13.15-1 | http://mirror.example/debian testing/main amd64 Packages
-python3.13-venv | 3.13.5-2 | http://mirror.example/debian trixie/main amd64 Packages
-"""
+MADISON = "python3.13-venv | 3.13.15-1 | http://mirror.example/debian testing/main amd64 Packages"
 
 
 @pytest.fixture
@@ -25,14 +22,18 @@ def debian(programs, os_release, monkeypatch, tmp_path):
     monkeypatch.setattr("engine.daemon.Daemon.root", tmp_path / "engine")
     programs.docker()
     programs.add("apt-cache", f'case "$*" in *3.13-venv) echo "{MADISON}" ;; esac')
-    (tmp_path / "engine/apt").mkdir(parents=True)
-    (tmp_path / "engine/apt/updated").touch()
+    for suite in images.SUITES:
+        (tmp_path / f"engine/{suite}/apt").mkdir(parents=True)
+        (tmp_path / f"engine/{suite}/apt/updated").touch()
     return tmp_path / "engine"
 
 
-def test_the_release_of_the_images_comes_before_testing(debian):
-    assert Apt(debian).suite_of("python3.13-venv") == "trixie"
-    assert Apt(debian).suite_of("python3.12-venv") is None
+@pytest.mark.parametrize(("has", "suite"), [("trixie testing", "trixie"), ("testing", "testing")])
+def test_the_release_of_the_images_comes_before_testing(debian, monkeypatch, has, suite):
+    monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
+    monkeypatch.setattr(images.StandIn, "start", lambda *arguments: None)
+    monkeypatch.setattr(Apt, "has", lambda apt, package: apt.suites[0] in has.split())
+    assert images.StandIn("3.13", debian).suite == suite
 
 
 def test_a_version_without_stand_in_is_skipped_by_name(debian, programs, command_line, monkeypatch, capsys):
@@ -71,7 +72,7 @@ def begun(debian, programs, monkeypatch):
     """A stand-in that was begun before an engine answers, and whether it was built."""
     built = []
 
-    def start(self, root):
+    def start(self, root, lists):
         self.folder = tempfile.TemporaryDirectory(dir=root)
         self.process = subprocess.Popen(["/bin/sleep", "60"])
 
