@@ -143,7 +143,7 @@ class Daemon:
                     if str(trace) not in before["there"]:
                         shutil.rmtree(trace, ignore_errors=True)
             shutil.rmtree(self.root)
-        Path(f"{self.root}.lock").unlink()
+            Path(f"{self.root}.lock").unlink()
         with suppress(OSError):  # the parent folder may contain other files
             self.root.parent.rmdir()
         return True

@@ -87,9 +87,10 @@ def begun(versions: Iterable[str], own: Daemon) -> Iterator[dict[str, "StandIn"]
     try:
         with suppress(Refused):  # `own.up()` and `provide` say what is wrong
             if not os.geteuid() and machine.debian_codename() and client.missing(ours=bool(own.pid())):
-                own.root.mkdir(parents=True, exist_ok=True)
-                for version in versions:
-                    found[version] = StandIn(version, own.root)
+                with locked(own.root):  # wait for a `down` that is removing these files
+                    own.root.mkdir(exist_ok=True)
+                    for version in versions:
+                        found[version] = StandIn(version, own.root)
         yield found
     finally:
         for each in found.values():

@@ -1,6 +1,7 @@
 """Functions for every module of this package: the error, running a command, showing progress, the lock."""
 
 import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -68,7 +69,12 @@ def step(what: str) -> Iterator[None]:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Let one process at a time work on `root`. Otherwise, two processes could start two engines."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{root}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    path = Path(f"{root}.lock")
+    while True:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # The process before may have removed the file. Then the next process would lock a new file.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+                yield
+                return
