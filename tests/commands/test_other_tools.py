@@ -127,7 +127,7 @@ CASE_INSIDE = re.compile(r"\$\((?:[^()]|\([^()]*\))*\bcase\b")
 
 def test_no_command_has_a_case_that_bash_3_cannot_read(rendered: Project) -> None:
     """The sh of macOS is bash 3.2. It takes the first ")" of a pattern for the end of "$(...)"."""
-    scripts = [rendered.folder / "lab/server/start_checks.sh", *(rendered.folder / "lab/commands").rglob("*.sh")]
+    scripts = [rendered.folder / "lab/server/setting_rules.sh", *(rendered.folder / "lab/commands").rglob("*.sh")]
     texts = {path.name: re.sub(r"^\s*#.*|\s# .*", "", path.read_text(), flags=re.MULTILINE) for path in scripts}
     assert [name for name, text in texts.items() if CASE_INSIDE.search(text)] == []
     assert CASE_INSIDE.search("x=$(a (b) | while read -r y; do\n case $y in z) ;; esac; done)")
@@ -136,7 +136,7 @@ def test_no_command_has_a_case_that_bash_3_cannot_read(rendered: Project) -> Non
 
 def test_the_commands_use_no_option_of_gnu_tools_only(rendered: Project) -> None:
     """lib/sha256.sh chooses between sha256sum and the tool of macOS."""
-    scripts = [rendered.folder / "lab/server/start_checks.sh", rendered.folder / ".devcontainer/initialize.sh"]
+    scripts = [rendered.folder / "lab/server/setting_rules.sh", rendered.folder / ".devcontainer/initialize.sh"]
     scripts += sorted((rendered.folder / "lab/commands").rglob("*.sh"))
     assert len(scripts) > 20
     found = {script.name: gnu_only(script.read_text()) for script in scripts if script.name != "sha256.sh"}

@@ -35,7 +35,7 @@ def seen(project: Project) -> tuple[str, str]:
 
 def test_a_backslash_does_not_cut_a_message(project: Project) -> None:
     """The `echo` of some shells reads \\c as the end of the text."""
-    said = project.run("sh", "-c", r". lab/server/start_checks.sh; username_problem 'CORP\carol'").stdout
+    said = project.run("sh", "-c", r". lab/server/setting_rules.sh; username_problem 'CORP\carol'").stdout
     assert said.startswith(r"JUPYTER_USERNAME is 'CORP\carol', not a user name.") and said.endswith(" in .env.\n")
 
 
@@ -100,7 +100,7 @@ def test_user_names(project: Project, name: str, valid: bool) -> None:
     """Host and container use the same rule. It does not depend on the caller's locale."""
     for language in ("C", "C.UTF-8"):
         project.environment["LC_ALL"] = language
-        printed = project.run("sh", "-euc", '. lab/server/start_checks.sh; username_problem "$1"', "sh", name).stdout
+        printed = project.run("sh", "-euc", '. lab/server/setting_rules.sh; username_problem "$1"', "sh", name).stdout
         assert (printed == "") is valid
 
 

@@ -149,9 +149,9 @@ def test_the_other_front_end_passes_every_probe(lab: Project, tmp_path: Path) ->
 def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, checked: bool) -> None:
     """The entrypoint accepts an empty token here. Without the check in the configuration, everybody gets in."""
     length, check = '"$length" -lt 32', "if len(characters) < 32 or"
-    checks, config = (lab.read(f"lab/server/{file}") for file in ("start_checks.sh", CONFIG))
+    checks, config = (lab.read(f"lab/server/{file}") for file in ("setting_rules.sh", CONFIG))
     assert length in checks and check in config
-    layers = [with_server(lab, tmp_path, "start_checks.sh", checks.replace(length, '"$length" -lt 0'))]
+    layers = [with_server(lab, tmp_path, "setting_rules.sh", checks.replace(length, '"$length" -lt 0'))]
     if not checked:
         layers.append(with_server(lab, tmp_path, CONFIG, config.replace(check, "if False and")))
     (tmp_path / "secrets").mkdir()

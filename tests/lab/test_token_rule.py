@@ -1,4 +1,4 @@
-"""start_checks.sh (the shell) and jupyter_server_config.py (the server) accept the same tokens."""
+"""setting_rules.sh (the shell) and jupyter_server_config.py (the server) accept the same tokens."""
 
 import json
 
@@ -34,7 +34,7 @@ found = {}
 for name, content in json.load(sys.stdin).items():
     file = pathlib.Path("/tmp/token")
     file.write_bytes(bytes(content))
-    check = '. /opt/labdock/start_checks.sh; token_problem "$1"'
+    check = '. /opt/labdock/setting_rules.sh; token_problem "$1"'
     said = subprocess.run(["sh", "-c", check, "sh", file], capture_output=True, text=True, check=True).stdout
     try:
         exec(rule, {"Path": lambda _: file})
@@ -60,7 +60,7 @@ def test_both_rules_agree(judged: dict[str, list[bool]], name: str) -> None:
 
 
 def test_the_host_uses_the_rules_of_the_image(lab: Project) -> None:
-    """The commands read lab/server/start_checks.sh, and the image holds the same file."""
-    rules = lab.read("lab/server/start_checks.sh")
-    assert lab.shell("cat /opt/labdock/start_checks.sh") == rules
-    assert ". lab/server/start_checks.sh" in lab.read("lab/commands/lib/all.sh")
+    """The commands read lab/server/setting_rules.sh, and the image holds the same file."""
+    rules = lab.read("lab/server/setting_rules.sh")
+    assert lab.shell("cat /opt/labdock/setting_rules.sh") == rules
+    assert ". lab/server/setting_rules.sh" in lab.read("lab/commands/lib/all.sh")

@@ -304,7 +304,7 @@ def test_large_packages_move_to_a_layer_of_their_own(tmp_path: Path, monkeypatch
     assert [path.name for path in (tmp_path / "large" / packages).iterdir()] == ["large"]
 
 
-# --- offer.py -----------------------------------------------------------------------------------------
+# --- find_kernels_and_extensions.py -----------------------------------------------------------------------
 SERVER_HALF = "etc/jupyter/jupyter_server_config.d/half.json"
 # Package -> what it requires, its files outside of site-packages, and what its front-end half declares. None: no half.
 PACKAGES: dict[str, tuple[list[str], list[str], dict[str, object] | None]] = {
@@ -325,8 +325,8 @@ PACKAGES: dict[str, tuple[list[str], list[str], dict[str, object] | None]] = {
 
 @pytest.fixture
 def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """offer.py for an environment in the test's folder."""
-    module = load("offer")
+    """find_kernels_and_extensions.py for an environment in the test's folder."""
+    module = load("find_kernels_and_extensions")
     monkeypatch.setattr(module, "SHARE", tmp_path / "share/jupyter")
     monkeypatch.setattr(module, "OFFERED", tmp_path / "share/jupyter/offered/labextensions")
     monkeypatch.setattr(module, "LEFT_OUT", tmp_path / "share/jupyter/offered/left-out.txt")

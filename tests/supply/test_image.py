@@ -62,7 +62,7 @@ NEUTRAL = (
         "python ",
         "mkdir -p /usr/share/man/man1",
         "find /opt/jupyter -name '*.js.map'",
-        "/opt/venv/bin/python -IB /offer.py",
+        "/opt/venv/bin/python -IB /find_kernels_and_extensions.py",
     ),
     *("mv /etc/", "ln -s ", "echo 'umask ", "git config --system ", "install -d -m 1777 /var/lib/lab"),
     "if [ -e /etc/ssl/certs/java/cacerts ]",

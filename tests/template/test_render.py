@@ -144,9 +144,10 @@ def test_the_dockerfile_uses_the_chosen_python(case: Project) -> None:
     pinned = yaml.safe_load(case.read("compose.pins.yaml"))["services"]["pinned"]["build"]["args"]
     assert pinned == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{base}}}", "DEBIAN_PINS": ""}
     extended = {"file": "../../compose.pins.yaml", "service": "pinned"}
-    site = yaml.safe_load(case.read("lab/runtime/site.yaml"))["services"]
+    file = "lab/runtime/proxies_and_certificates.yaml"
+    site = yaml.safe_load(case.read(file))["services"]
     assert [site[name]["extends"] for name in ("no-proxy", "no-proxy-set")] == [extended] * 2
-    assert {case.service(name)["extends"]["file"] for name in ("lab", "packages")} == {"lab/runtime/site.yaml"}
+    assert {case.service(name)["extends"]["file"] for name in ("lab", "packages")} == {file}
 
 
 def test_a_gpu_is_reserved_if_it_was_chosen(case: Project) -> None:
@@ -192,7 +193,7 @@ def different_settings(compose: str, sample: str) -> set[str]:
 
 
 def test_sample_env_has_every_setting(case: Project) -> None:
-    files = ("compose.yaml", "compose.pins.yaml", "lab/runtime/site.yaml")
+    files = ("compose.yaml", "compose.pins.yaml", "lab/runtime/proxies_and_certificates.yaml")
     compose, sample = "".join(map(case.read, files)), case.read("sample.env")
     assert different_settings(compose, sample) == set()
     assert different_settings(compose + "# ${LAB_NEW:-1}\n", sample) == {"LAB_NEW"}

@@ -3,7 +3,7 @@
 # It holds the files that git would take, and never .env or secrets/. PKG="NAME ..." adds packages for a later `make add`.
 # WITH_DATA=yes adds the folder data/.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone bundle
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh

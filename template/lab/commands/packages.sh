@@ -3,7 +3,7 @@
 # `packages.sh add|remove|sync|lock|outdated|extend`. PKG contains the names.
 # uv does the work in the image `packages`, so this machine needs Docker only.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone "$1"
 . lab/commands/lib/all.sh
 

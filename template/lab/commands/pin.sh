@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the base image's digest and the current versions of the Debian packages into compose.pins.yaml.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone pin
 . lab/commands/lib/all.sh
 . lab/commands/lib/pins.sh

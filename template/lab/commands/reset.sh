@@ -1,7 +1,7 @@
 #!/bin/sh
 # Deletes the volumes with histories, JupyterLab's settings, VS Code's server and caches, and starts the lab with empty volumes.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone reset
 . lab/commands/lib/all.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts the lab from a bundle (`make bundle`) that was unpacked into this folder. Checks every file first. Needs no network.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone restore
 . lab/commands/lib/all.sh
 . lab/commands/lib/sha256.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Replaces the token and ends every session. It stops the lab first, so the old token ends even if the start fails.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 . lab/commands/lib/all.sh
 
 # stop_labs: stop every running lab of this folder.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the contents of the lab's image to sbom.cdx.json (CycloneDX), and the build record to provenance.json (SLSA).
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone sbom
 . lab/commands/lib/all.sh
 . lab/commands/lib/programs.sh

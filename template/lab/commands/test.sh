@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs tests/ against the running lab, with the Python environment .venv-tests.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone test
 . lab/commands/lib/all.sh
 

@@ -2,14 +2,14 @@
 # Builds what changed, starts the lab, waits until the lab answers, and prints the address. With --no-build, it builds nothing. The
 # last line of the output is the error, if there is one.
 set -eu
-. lab/commands/lib/lock.sh
+. lab/commands/lib/one_at_a_time.sh
 alone up
 . lab/commands/lib/all.sh
 . lab/commands/lib/progress.sh
 . lab/commands/lib/start.sh
 . lab/commands/lib/mounts.sh
 . lab/commands/lib/replaced.sh
-. lab/commands/lib/address.sh
+. lab/commands/lib/print_address.sh
 
 engine=$(engine_kind)
 require check_merged check_engine check_compose_file

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token, checks and ends.
 set -eu
-# shellcheck source=SCRIPTDIR/start_checks.sh
-. /opt/labdock/start_checks.sh
+# shellcheck source=SCRIPTDIR/setting_rules.sh
+. /opt/labdock/setting_rules.sh
 
 mode=${1:-serve}
 token=/run/secrets/jupyter_token

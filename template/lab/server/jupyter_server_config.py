@@ -20,7 +20,7 @@ home = Path(os.environ["HOME"])
 tempfile.tempdir = "/tmp"  # the server uses no file of the volume to which TMPDIR leads
 
 # --- authentication -----------------------------------------------------------------------------------
-# An empty token would open the lab to everybody. So this process repeats the rule of start_checks.sh for the token.
+# An empty token would open the lab to everybody. So this process repeats the rule of setting_rules.sh for the token.
 token = Path("/run/secrets/jupyter_token").read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 characters = b"".join(token.split())
 if len(characters) < 32 or not all(33 <= character <= 126 for character in characters):
@@ -78,9 +78,9 @@ c.NotebookNotary.secret = secrets.token_bytes(32)
 
 # --- front end ---------------------------------------------------------------------------------------
 c.ServerApp.extra_template_paths = ["/opt/labdock/templates"]  # the login page
-# Front-end extensions of your packages that work alone, such as ipympl's (lab/build/offer.py). If a name exists twice,
-# the lab uses the server's own extension. The server serves no extension from home or from a mount, and loads no server
-# extension of your packages.
+# Front-end extensions of your packages that work alone, such as ipympl's (lab/build/find_kernels_and_extensions.py). If
+# a name exists twice, the lab uses the server's own extension. The server serves no extension from home or from a
+# mount, and loads no server extension of your packages.
 offered = Path("/opt/venv/share/jupyter/offered")
 c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), str(offered / "labextensions")]
 

@@ -1,20 +1,5 @@
-# Finds the kind of the container engine, and the running labs of this folder.
+# Finds the lab and the running labs of this folder, stops the lab, and asks the running lab what went wrong.
 # shellcheck shell=sh
-
-# engine_kind: docker, rootless (Docker without root) or podman. Prints docker if no engine answers.
-engine_kind() {
-    if [ -n "${engine:-}" ]; then
-        echo "$engine" # the answer of an earlier call
-        return
-    fi
-    case $(docker version --format '{{.Server.Components}}' 2>/dev/null) in
-    *"Podman Engine"*) echo podman && return ;;
-    esac
-    case $(docker info --format '{{.SecurityOptions}}' 2>/dev/null) in
-    *name=rootless*) echo rootless ;;
-    *) echo docker ;;
-    esac
-}
 
 # find_lab: set `lab` to the id of the lab's container, and `state` to its state and health, such as "running healthy". Both
 # are empty if there is no container. `docker` is quicker than `docker compose ps` and `exec`, which read every file.
@@ -54,9 +39,9 @@ labs_of() {
         --filter "label=com.docker.compose.project.working_dir=$1"
 }
 
-# note_read_only: a note for each read-only mount of the running lab. The lab's own notes are in start_checks.sh.
+# note_read_only: a note for each read-only mount of the running lab. The lab's own notes are in setting_rules.sh.
 note_read_only() {
-    docker exec "$lab" sh -c '. /opt/labdock/start_checks.sh && read_only_notes' 2>/dev/null </dev/null |
+    docker exec "$lab" sh -c '. /opt/labdock/setting_rules.sh && read_only_notes' 2>/dev/null </dev/null |
         sed 's/^/note  /'
 }
 

@@ -16,7 +16,7 @@ from tests.support.repository import ROOT
 from tests.support.waiting import until
 
 LOCK = ".lab.lock"
-TAKE = "set -eu; . lab/commands/lib/lock.sh; alone {name}; "
+TAKE = "set -eu; . lab/commands/lib/one_at_a_time.sh; alone {name}; "
 # Works only if no other process does the same at the same time.
 SECTION = TAKE + "mkdir busy; cat calls >calls.new; echo done >>calls.new; mv calls.new calls; rmdir busy"
 # What each target of the Makefile does with the project.
