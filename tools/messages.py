@@ -13,17 +13,19 @@ from pathlib import Path
 
 # Topic -> the files whose messages belong to it. The first pattern that fits decides.
 TOPICS = {
-    "The container engine": ["lab/commands/lib/engine*", "lab/commands/lib/checks/engine*"],
-    "Settings, folders and updates": ["lab/commands/lib/*", "lab/commands/doctor*"],
-    "Changing packages": ["lab/build/packages.py", "lab/build/compare_list.py", "lab/commands/packages.sh"],
-    "Building the image": ["lab/build/*"],
+    "The container engine": ["lab/commands/lib/checks/engine*"],
     "Starting the lab": [
+        "lab/commands/lib/print_address.sh",
+        "lab/commands/lib/running_lab.sh",
         "lab/commands/up.sh",
         "lab/commands/rotate.sh",
         "lab/commands/reset.sh",
         "lab/server/*.sh",
         "lab/server/start/*",
     ],
+    "Settings, folders and updates": ["lab/commands/lib/*", "lab/commands/doctor*"],
+    "Changing packages": ["lab/build/packages.py", "lab/build/compare_list.py", "lab/commands/packages.sh"],
+    "Building the image": ["lab/build/*"],
     "Working in the lab": ["lab/server/*"],
     "Other commands": ["lab/*"],
 }

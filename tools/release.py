@@ -65,7 +65,7 @@ def refuse(version: str, changelog: str) -> None:
 
 def moved(changelog: str, version: str, date: datetime.date) -> str:
     """CHANGELOG.md with the "Unreleased" entries in a section of their own."""
-    return changelog.replace("## Unreleased\n", f"## Unreleased\n\n## {version} ({date})\n", 1)
+    return changelog.replace("## Unreleased\n", f"## Unreleased\n\n## {version} - {date}\n", 1)
 
 
 def release(version: str, checks: list[str]) -> None:

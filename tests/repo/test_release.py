@@ -54,7 +54,7 @@ def repository(tmp_path: Path) -> Path:
     (folder / "Makefile").write_text('lint test:\n\t@echo $@ >>../calls; test $@ != "$$FAILS"\n')
     changes = ""
     for version in ("0.1.0", "0.2.0"):
-        changes = f"## {version} (2026-01-01)\n\nWhat {version} brings.\n\n{changes}"
+        changes = f"## {version} - 2026-01-01\n\nWhat {version} brings.\n\n{changes}"
         (folder / "CHANGELOG.md").write_text(f"# Changes\n\n## Unreleased\n\n{changes}")
         (folder / "template/Makefile").write_text(MAKEFILE.format(version=version))
         commit(folder, f"release: v{version}")
