@@ -60,6 +60,12 @@ MEASURES = [
         without("find /opt/jupyter -name '*.js.map' -delete", "true"),
         ("unpacked",),
     ),
+    Measure(
+        "with both copies of JupyterLab's front end",
+        DOCKERFILE,
+        lambda text: re.sub(r"rm -r (\S+/jupyterlab/static) && \\\n +ln -s \S+ \S+", r"ls \1", text),
+        ("unpacked",),
+    ),
     Measure("pip instead of uv", DOCKERFILE, lambda text: SYNC.sub(PIP, text), ("cold", "added")),
     Measure(
         "environments built one after the other",

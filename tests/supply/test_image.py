@@ -62,6 +62,7 @@ NEUTRAL = (
         "python ",
         "mkdir -p /usr/share/man/man1",
         "find /opt/jupyter -name '*.js.map'",
+        "rm -r /opt/jupyter/lib/python*/site-packages/jupyterlab/static",
         "/opt/venv/bin/python -IB /find_kernels_and_extensions.py",
     ),
     *("mv /etc/", "ln -s ", "echo 'umask ", "git config --system ", "install -d -m 1777 /var/lib/lab"),
