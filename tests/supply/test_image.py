@@ -61,7 +61,6 @@ NEUTRAL = (
         "uv venv ",
         "python ",
         "mkdir -p /usr/share/man/man1",
-        "find /opt/jupyter -name '*.js.map'",
         "rm -r /opt/jupyter/lib/python*/site-packages/jupyterlab/static",
         "/opt/venv/bin/python -IB /find_kernels_and_extensions.py",
     ),
