@@ -126,8 +126,8 @@ def limit_table(parts: dict[str, float], image: float) -> str:
 def labs_table(labs: int, container: float, machine_wide: float) -> str:
     """The table of the memory of one lab, if several labs run on one machine, as Markdown. The arguments are bytes."""
     rows = [
-        ("Memory of a lab at rest, as the engine counts for its container", container),
-        ("Memory of the machine that each lab uses, without page cache", machine_wide),
+        ("Memory of a lab at rest, as the engine counts it for the container", container),
+        ("Memory that each lab takes from the machine, without the page cache", machine_wide),
     ]
     lines = [f"| {what} | {size / 1e6:.0f} MB |" for what, size in rows]
     return "\n".join([f"{machine()} {labs} labs of one image.", "", "| What | Size |", "|---|---|", *lines])

@@ -1,4 +1,4 @@
-"""`python3 -m engine up [VERSION …] | down | settings`."""
+"""Runs `python3 -m engine up [VERSION …] | down | settings`."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from engine.tools import Refused
 
 
 def main() -> int:
-    """Run the command line; return its exit status."""
+    """Run the command line. Return its exit status."""
     parser = argparse.ArgumentParser(prog="python3 -m engine", description=engine.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="make docker, Compose, buildx and base images available")
@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def up_(asked: argparse.Namespace) -> int:
-    """Start an engine if none answers; print one line for each base image."""
+    """Start an engine if none answers. Print one line for each base image."""
     states = engine.up(asked.versions)
     for version, state in states.items():
         name = reference(version)

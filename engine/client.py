@@ -1,4 +1,7 @@
-"""Checks of plain `docker`: is there an engine, is it new enough, does it have its plugins?"""
+"""Checks that an engine answers plain `docker`, and that the engine and its plugins are new enough.
+
+`link` links the client and the plugins if they are missing.
+"""
 
 import os
 import re
@@ -20,9 +23,9 @@ PLUGINS = Path("/usr/local/lib/docker/cli-plugins")
 
 
 def missing(ours: bool) -> str | None:
-    """Return the reason why `docker` cannot be used yet, or None if it can; refuse a version that is too old.
+    """Return the reason why `docker` cannot be used yet, or None. Refuse a version that is too old.
 
-    ours: whether this package started the engine. If so, it can also link a missing plugin.
+    ours: True if this package started the engine. Then this package can also link a missing plugin.
     """
     for what, least in NEEDS.items():
         answer = run(*QUESTIONS[what], seconds=20)
@@ -66,7 +69,7 @@ def check_free(ours: Path) -> None:
 
 
 def link(packages: Path, record: Path) -> None:
-    """Link Docker's client and plugins if they are missing; write each link to `record`."""
+    """Link Docker's client and plugins if they are missing. Write each link to `record`."""
     if not shutil.which("docker"):
         make_link(PROGRAMS / "docker", packages / "usr/bin/docker", record)
     for name in ("compose", "buildx"):
@@ -76,7 +79,7 @@ def link(packages: Path, record: Path) -> None:
 
 
 def make_link(path: Path, target: Path, record: Path) -> None:
-    """Add a line with `path` to `record`, then make `path` a link to `target`; raises `Refused` if `path` exists."""
+    """Add a line with `path` to `record`, then make `path` a link to `target`. Raises `Refused` if `path` exists."""
     if os.path.lexists(path):
         raise Refused(f"{path} exists but does not work. Remove it and run this command again.")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""A Docker engine of our own, unpacked from Debian's packages; `down` undoes `up`.
+"""A Docker engine of our own, unpacked from Debian's packages. `down` undoes `up`.
 
-All state is below one folder, except the socket and the links to the client and its plugins. `link` makes a link only
-if its path is free, and records each link.
+All files are in one folder, except the socket, the lock file, the folders in TRACES, and the links to the client and
+its plugins. `client.link` makes a link only if its path is free, and records each link.
 """
 
 import json
@@ -19,12 +19,12 @@ from engine.debian import Apt
 from engine.tools import Refused, locked, reason, run, step
 
 NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "tini-static")
-# These depend on the machine's Linux kernel and C library, so they come from its own release.
+# These packages depend on the machine's Linux kernel and C library, so they come from the machine's own release.
 OWN = ("runc", "iptables", "libip4tc2", "libip6tc2", "libxtables12", "libmnl0", "libnftnl11",
        "libnetfilter-conntrack3", "libnfnetlink0")  # fmt: skip
 # The largest size of the build cache. If the disk has less free space than minFreeSpace, the cache shrinks to
-# reservedSpace. maxUsedSpace alone is not enough: it also counts layers that images use, and deleting these layers
-# frees no space.
+# reservedSpace. maxUsedSpace alone is not enough, because it also counts layers that images use. Deleting these
+# layers frees no space.
 CACHE = {"maxUsedSpace": "45GB", "reservedSpace": "10GB", "minFreeSpace": "15GB"}
 # Folders that the engine makes outside its own folder.
 TRACES = (Path("/run/docker"), Path("/run/containerd"), Path("/opt/containerd"))
@@ -43,7 +43,7 @@ class Daemon:
         return self.root / "packages"
 
     def up(self) -> None:
-        """If no engine works, start one for plain `docker`, Compose and buildx; raises `Refused`."""
+        """If no engine works, start one for plain `docker`, Compose and buildx. Raises `Refused`."""
         why = client.missing(ours=bool(self.pid()))
         if not why:
             return
@@ -94,7 +94,7 @@ class Daemon:
             "builder": {"gc": {"enabled": True, "policy": [{"all": True, **CACHE}]}},
         }
         (self.root / "config.json").write_text(json.dumps(config, indent=1))
-        (self.root / "pid").unlink(missing_ok=True)  # an old one may name another process
+        (self.root / "pid").unlink(missing_ok=True)  # an old file may contain the id of another process
         self.remember()
         path = [f"{self.root}/bin", *map(str, programs), os.environ.get("PATH", ""), "/usr/sbin"]
         with step("starting Docker"), (self.root / "log").open("a") as log:
@@ -127,7 +127,7 @@ class Daemon:
             record.write_text(json.dumps({"forwarding": network.forwarding(self.root / "bin"), "there": there}))
 
     def down(self) -> bool:
-        """Stop our engine and remove its files; return False if there are none."""
+        """Stop our engine and remove its files. Return False if there are none."""
         if not self.root.exists():
             return False
         if os.geteuid():
@@ -168,7 +168,7 @@ class Daemon:
                 if program.readlink().is_relative_to(self.packages):
                     found.append(int(program.parent.name))
             except OSError:
-                continue  # it has ended
+                continue  # the process has ended
         return found
 
     def mounts(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Debian's packages, verified with Debian's keyring, without changing this machine's own apt.
+"""Downloads Debian's packages and checks them with Debian's keyring. This machine's own apt does not change.
 
 apt gets its own source list, package lists and cache. It uses the machine's mirror, proxies and certificates.
 Packages are unpacked, never installed.
@@ -13,7 +13,7 @@ from engine import machine
 from engine.tools import Refused, locked, must, run, step
 
 KEYRINGS = Path("/usr/share/keyrings")
-FRESH = 600  # seconds for which package lists are used again
+FRESH = 600  # package lists are used again for this number of seconds
 
 
 def keyring() -> Path:
@@ -42,7 +42,7 @@ class Apt:
     """apt for some suites of Debian, with its own state in `root/apt`. It needs Debian."""
 
     def __init__(self, root: Path, *suites: str) -> None:
-        """Without `suites`, they are this machine's own and testing. Raises `Refused` if the machine is not Debian."""
+        """The default suites are this machine's own release and testing. Raises `Refused` if it does not run Debian."""
         self.own = machine.debian_codename()
         if not self.own:
             raise Refused(f"this machine is {machine.system()}, not Debian")
@@ -57,7 +57,7 @@ class Apt:
             "Dir::Cache::pkgcache=packages.bin",
             "Dir::Cache::srcpkgcache=sources.bin",
             "APT::Sandbox::User=root",
-            "APT::Update::Error-Mode=any",  # without it, a mirror that is down is only a warning
+            "APT::Update::Error-Mode=any",  # without this, apt only warns of a mirror that is down
         )
         self.options = [part for setting in settings for part in ("-o", setting)]
 
@@ -74,13 +74,13 @@ class Apt:
             updated.touch()
 
     def has(self, package: str) -> bool:
-        """Whether a suite has a package of this name."""
+        """Does a suite have a package of this name?"""
         with locked(self.folder):
             self.update()
         return bool(run("apt-cache", *self.options, "madison", package).stdout.strip())
 
     def unpack(self, packages: Sequence[str], target: Path) -> None:
-        """Download and verify packages (`name` or `name/suite`) and unpack them to `target`, unless it exists."""
+        """Download, verify and unpack packages (`name` or `name/suite`) to `target`. If `target` exists, do nothing."""
         with locked(self.folder):
             if target.exists():
                 return

@@ -1,6 +1,6 @@
-"""Base images: the official ones if a registry answers, else stand-ins of the same name.
+"""Provides base images. If no registry answers, stand-ins with the same names replace the official images.
 
-A stand-in is made of Debian's own packages. For a Dockerfile, a stand-in is like the official slim image: Python and
+A stand-in is made of Debian's own packages. For a Dockerfile, a stand-in is like the official slim image. Python and
 pip have the same paths, pip can install packages, and the same folders are left out.
 """
 
@@ -38,7 +38,7 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
     begun: stand-ins that are already being made. They are used if no registry answers.
     """
     labels = {version: label(version) for version in versions}
-    # If there is a stand-in already, no registry answered before: do not wait for a registry again.
+    # If there is a stand-in already, no registry answered before. So do not wait again.
     registry = not any(labels.values())
     need = "no registry answers"
     states = {}
@@ -56,14 +56,14 @@ def provide(versions: Iterable[str], root: Path, begun: Mapping[str, "StandIn"] 
 
 
 def label(version: str) -> str | None:
-    """None if there is no such image; "" for an official image; for a stand-in, its Debian suite and Python."""
+    """The Debian suite and the Python of a stand-in. The result is "" for an official image, and None for no image."""
     form = '{{index .Config.Labels "' + LABEL + '"}}'
     seen = run("docker", "image", "inspect", "--format", form, reference(version))
     return None if seen.returncode else seen.stdout.strip()
 
 
 def pull(name: str) -> tuple[bool, str | None]:
-    """Pull an image; return whether a registry can be used, and the error message, if there is one."""
+    """Pull an image. Return True if a registry can be used, and the error message. The message may be None."""
     command, pipe = ["docker", "pull", name], subprocess.PIPE
     with (
         step(f"pulling {name}"),
@@ -98,7 +98,7 @@ def begun(versions: Iterable[str], own: Daemon) -> Iterator[dict[str, "StandIn"]
 
 
 def stand_in(version: str, root: Path, begun: "StandIn | None", need: str) -> str | None:
-    """Build and import a stand-in. Return None, or the reason why there is no stand-in. `need`: why one is needed."""
+    """Build and import a stand-in. Return None, or the reason for a failure. `need` says why the stand-in is needed."""
     if os.geteuid():
         return f"{need}, and only root can build a stand-in. Run this command with sudo."
     try:
@@ -115,13 +115,13 @@ def stand_in(version: str, root: Path, begun: "StandIn | None", need: str) -> st
 
 
 class StandIn:
-    """A stand-in that is being made: mmdebstrap makes a root file system of Debian with Python in the background.
+    """A stand-in that is being made. In the background, mmdebstrap makes a root file system with Debian and Python.
 
     `build` imports the file system as an image.
     """
 
     def __init__(self, version: str, root: Path) -> None:
-        """Start mmdebstrap; raises `Refused` if it cannot be downloaded or Debian has no package of this Python."""
+        """Start mmdebstrap. Raises `Refused` if the download fails, or Debian has no package of this Python."""
         self.version = version
         for suite in SUITES:
             apt = Apt(root / suite, suite)
@@ -156,7 +156,7 @@ class StandIn:
             f"--setup-hook=cp '{lists}'/*_dists_* \"$1/var/lib/apt/lists\"",
             f"--include={','.join(packages)}",
             *(f"--aptopt={line}" for line in apt_settings()),
-            # With --dpkgopt, mmdebstrap would filter each package in a process of its own, which takes 10 s.
+            # With --dpkgopt, mmdebstrap would filter each package in a separate process. This takes 10 s.
             f"--extract-hook=cp '{settings}' \"$1/etc/dpkg/dpkg.cfg.d/docker\"",
             f"--extract-hook=cd \"$1\" && rm -rf {' '.join(f'.{path}' for path in LEFT_OUT)}",
             f"--customize-hook=sh '{SETUP}' \"$1\"",

@@ -21,13 +21,14 @@ CERTIFICATES = (
 
 
 def settings(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The `.env` settings that a project needs on this machine; often none."""
+    """The `.env` settings that a project needs on this machine. Often, there are none."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     index = pip_setting("index-url", env)
     found = {
         "LAB_CA_BUNDLE": ca_bundle(env),
         "PIP_INDEX_URL": index,
-        "LAB_PIP_INDEX_URL": None if index and "@" in index else index,  # notebooks can read it: no password
+        # Notebooks can read LAB_PIP_INDEX_URL, so it never contains a password.
+        "LAB_PIP_INDEX_URL": None if index and "@" in index else index,
         **debian_mirrors(),
         **{name: env.get(name) or env.get(name.lower()) for name in proxies},
     }
@@ -48,7 +49,7 @@ def ca_bundle(env: Mapping[str, str]) -> str | None:
 
 
 def pip_setting(name: str, env: Mapping[str, str]) -> str | None:
-    """A setting of pip: from pip's environment variable, else from the last of pip's files that contains it."""
+    """A setting of pip. pip's environment variable comes first, then the last of pip's files with this setting."""
     if value := env.get("PIP_" + name.upper().replace("-", "_")):
         return value
     extra = env.get("PIP_CONFIG_FILE") or ""
@@ -68,7 +69,7 @@ def pip_setting(name: str, env: Mapping[str, str]) -> str | None:
 
 
 def os_release() -> dict[str, str]:
-    """The fields of /etc/os-release; empty if there is none."""
+    """The fields of /etc/os-release. The result is empty if there is no such file."""
     try:
         return platform.freedesktop_os_release()
     except OSError:

@@ -1,15 +1,15 @@
 #!/bin/sh
-# mmdebstrap's customize hook. It runs on the host. $1 is the new root file system: a minimal Debian with Debian's
-# Python. The hook changes it so that a Dockerfile for the official slim image also works with it.
-# Reads STANDIN_VERSION (3.13), _SUITE, _MIRROR, _SECURITY (may be empty). Writes Python's full version to
-# $STANDIN_NOTES/version.
+# This is mmdebstrap's customize hook. It runs on the host. $1 is the new root file system, a minimal Debian with
+# Debian's Python. After the hook, a Dockerfile for the official slim image also works with this file system.
+# The hook reads STANDIN_VERSION (such as 3.13), STANDIN_SUITE, STANDIN_MIRROR and STANDIN_SECURITY (may be empty). It
+# writes Python's full version to $STANDIN_NOTES/version.
 set -eu
 root=$1
 python="/usr/bin/python$STANDIN_VERSION"
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONDONTWRITEBYTECODE
 
-# python3, python and pip are in /usr/local/bin, and pip may install packages.
+# Put python3, python and pip into /usr/local/bin, and allow pip to install packages.
 for name in "python$STANDIN_VERSION" python3 python; do
     ln -s "$python" "$root/usr/local/bin/$name"
 done
@@ -22,12 +22,12 @@ done
 chroot "$root" "$python" -c 'import platform; print(platform.python_version())' \
     >"$STANDIN_NOTES/version"
 
-# No bytecode, logs or caches; mmdebstrap itself removes apt's lists.
+# Remove bytecode, logs and caches. mmdebstrap itself removes apt's lists.
 find "$root/usr" -depth -name __pycache__ -exec rm -rf {} +
 find "$root/var/log" "$root/var/cache" -type f ! -name '*.dat' -delete
 
 # Set up apt as in the official image, but with this machine's mirror. Keep this machine's apt settings that check the
-# mirror's dates. Remove its proxies and certificates.
+# mirror's dates. Remove this machine's settings for proxies and certificates.
 for keys in "$root"/usr/share/keyrings/debian-archive-keyring.*; do
     keys=${keys#"$root"}
 done

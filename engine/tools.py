@@ -1,4 +1,4 @@
-"""Functions for every module of this package: the error, running a command, showing progress, the lock."""
+"""The parts that every module of this package uses: the error, commands, progress and the lock."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Refused(Exception):
-    """One sentence: what is wrong, the value, and the command that fixes it."""
+    """One sentence that names the problem, the value, and the command that fixes the problem."""
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
 
 
 def must(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Run a command that must succeed; return its output."""
+    """Run a command that must succeed. Return its output."""
     done = run(*command, env=env, cwd=cwd)
     if done.returncode:
         raise Refused(f"{Path(done.args[0]).name} failed: {reason(done.stderr)}")
@@ -48,7 +48,7 @@ def must(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path |
 
 
 def reason(text: str) -> str:
-    """The line of an error output that says what went wrong: the first with `E:`, else the last."""
+    """The line of an error output that says what went wrong. This is the first line with `E:`, or the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no message"]
     return next((line for line in lines if line.startswith("E:")), lines[-1])
 
@@ -74,7 +74,7 @@ def locked(root: Path) -> Iterator[None]:
         root.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            # The process before may have removed the file. Then the next process would lock a new file.
+            # The previous process may have removed the file. Then another process could lock a new file.
             if path.exists() and os.path.samestat(path.stat(), os.fstat(handle.fileno())):
                 yield
                 return

@@ -1,4 +1,4 @@
-"""Render a project, start its lab, run its notebook: `python -m tools.demo render|up|down FOLDER`, as `make demo` does.
+"""Render a project, start its lab and run its notebook: `python -m tools.demo render|up|down FOLDER`.
 
 `make demo` runs `render` while the engine starts. Then it runs `up`, which skips each step that is already done.
 """
@@ -36,7 +36,7 @@ def step(what: str) -> Iterator[None]:
 
 def up(folder: Path) -> None:
     """Render into `folder`, build, start, run the example notebook, print the address."""
-    # Count from the start of `make demo`: it has installed the tools, started the engine and rendered the project.
+    # Count from the start of `make demo`, which has installed the tools, started the engine and rendered the project.
     begin = float(os.environ.get("DEMO_BEGAN") or time.time())
     state = engine.up([PYTHON])[PYTHON]
     if state != "ready":
@@ -80,7 +80,7 @@ def running_lab(folder: Path) -> LabClient:
 
 
 def make(folder: Path, target: str) -> None:
-    """Run a target of the project's own Makefile; raises `Refused` if it fails."""
+    """Run a target of the project's own Makefile. Raises `Refused` if the target fails."""
     if subprocess.run(["make", "--no-print-directory", target], cwd=folder).returncode:
         raise Refused(f"'make {target}' failed in {folder}. Read its error in the lines above.")
 

@@ -1,4 +1,4 @@
-"""The table of a project's files. The file's first comment says what the file is; copier.yml says whose it is."""
+"""The table of a project's files. A file's first comment says what the file is. copier.yml says who owns it."""
 
 import re
 from fnmatch import fnmatch
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-# Files without a comment of their own: pattern of the path -> what they are.
+# Pattern of the path -> meaning of the file. These files contain no comment about themselves.
 SILENT = {
     "LICENSE": "The licence that you chose.",
     "README.md": "The purpose of the project, and the commands that start the lab.",
@@ -30,7 +30,7 @@ SILENT = {
     "lab/server/labconfig/*": "Default settings of JupyterLab.",
     "lab/server/workspace.json": "The files that JupyterLab opens on the first visit.",
 }
-# Files that commands make later: (file, what it is, what makes it).
+# Files that commands make later: (file, meaning, maker).
 MADE = [
     (".env", "Your settings.", "`make env`"),
     ("secrets/jupyter_token", "The token: the password of the lab.", "the first start"),
@@ -54,7 +54,7 @@ def path_of(source: Path, template: Path) -> str:
 
 
 def condition(source: Path) -> str:
-    """The answer that adds a file, as `question: choice`; empty if every project has the file."""
+    """The answer that adds a file, as `question: choice`. The result is empty if every project has the file."""
     found = OPTIONAL.search(source.as_posix())
     return re.sub(r"(\w+) == '(.*)'", r"\1: \2", found[1]) if found else ""
 
@@ -78,12 +78,15 @@ def unused(template: Path) -> list[str]:
 
 
 def yours(copier: str) -> tuple[str, ...]:
-    """The starts of the paths that an update never changes. `copier`: the text of copier.yml."""
+    """The starts of the paths that an update never changes. `copier` is the text of copier.yml."""
     return tuple(name.lstrip("/") for name in yaml.safe_load(copier)["_skip_if_exists"])
 
 
 def rows(template: Path, copier: str) -> list[tuple[str, ...]]:
-    """(file, what it is, whose, with which answers) for every file but `.gitkeep`, then for the files made later."""
+    """One row for each file: its path, its meaning, its owner, and the answers that add it.
+
+    Files that commands make later come last. `.gitkeep` files are left out.
+    """
     found: dict[tuple[str, str, str], list[str]] = {}
     kept = yours(copier)
     for source in template.rglob("*"):

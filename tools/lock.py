@@ -1,7 +1,8 @@
 """Resolve every lock again: `python -m tools.lock [NAME ...]`. `make lock` runs this.
 
-A lock contains versions and hashes for Python 3.12 and later on every platform. It names no package index, so it
-installs from any mirror. The versions come from the package index that this machine is configured for.
+A lock contains versions and hashes for every platform, for the oldest Python of this lock (see `LOCKS`) and for all
+later ones. It names no package index, so its packages can come from any mirror. The versions come from the package
+index in this machine's settings.
 """
 
 import re
@@ -49,7 +50,7 @@ LOCKS = {
 
 
 def main(names: list[str]) -> None:
-    """Write the named locks, or all of them; stop at the first that cannot be resolved."""
+    """Write the named locks, or all locks. Stop at the first lock that cannot be resolved."""
     for name in names or LOCKS:
         target, requirements, python = LOCKS[name]
         print(f"{target} …", flush=True)

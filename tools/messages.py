@@ -1,7 +1,7 @@
 """The error messages of a project, read from its own scripts, for docs/how-to/troubleshooting.md.
 
 A message is text that a script prints when something is wrong. Its variable parts become `…`. Most messages already say
-how to fix the problem. `EXPLAINED` adds a sentence to those that need one.
+how to fix the problem. `EXPLAINED` adds a sentence to the messages that need one.
 """
 
 import ast
@@ -29,7 +29,7 @@ TOPICS = {
     "Working in the lab": ["lab/server/*"],
     "Other commands": ["lab/*"],
 }
-# Part of a message (a pattern) -> what it means. Every pattern has to fit a message.
+# Pattern of a message -> an explanation. Every pattern has to fit a message.
 EXPLAINED = {
     r"usermod": "Members of the group `docker` have the rights of root.",
     r"SELinux": "SELinux gives each mounted file a new label. Other programs may then have no permission to read it.",
@@ -38,10 +38,9 @@ EXPLAINED = {
     r"do not trust": "The file was damaged during the download, or someone changed it.",
     r"<<<<<<<": "`copier update` and you changed the same lines.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp` and home count as memory.",
-    r"belongs to another folder": "If two folders have the same LAB_NAME, 'docker compose up' in one "
+    r"does not fit this folder": "If two folders have the same LAB_NAME, 'docker compose up' in one "
     "folder replaces the lab of the other.",
-    r"refused to start": "The text after 'refused to start:' is another message on this page. "
-    "First follow the fix of that message.",
+    r"refused to start": "Instead of …, `make doctor` prints another message on this page, with its fix.",
     r"does not answer": "A restart ends all notebook kernels, and unsaved results are lost.",
     r"would be lost": "Only `data/` and `notebooks/` are on your machine's disk.",
     r"not built: ": "The text after the colon is another message on this page. Follow the fix of that message.",
@@ -54,7 +53,7 @@ EXPLAINED = {
     "(../explanation/reproducible.md#what-is-not-reproducible).",
 }
 
-# In the files of CHECKS, `echo` prints a problem. In other shell files, only `refuse` and the variables of NAMES do.
+# In the files of CHECKS, `echo` also prints problems. In all shell files, `refuse` and the variables in NAMES do so.
 CHECKS = ["lab/commands/lib/*", "lab/commands/doctor*", "lab/server/*.sh", "lab/server/start/*"]
 NAMES = "reason|fault|problem|why|message"
 
@@ -76,7 +75,7 @@ def messages(template: Path) -> dict[str, list[str]]:
 
 
 def of_file(path: str, file: Path) -> list[str]:
-    """The messages of one file; none for a file that is not shell, Python or R."""
+    """The messages of one file. A file that is not shell, Python or R has no messages."""
     text = "" if file.suffix in (".json", ".lock", ".pem") else file.read_text(encoding="utf-8")
     if file.suffix == ".py":
         return list(of_python(text))
@@ -94,7 +93,7 @@ def topic(path: str) -> str:
 
 # --- shell ------------------------------------------------------------------------------------------
 def of_shell(text: str, checks: bool = False) -> Iterator[str]:
-    """The messages of a shell script. `checks`: whether `echo`, and awk's `print`, print a problem."""
+    """The messages of a shell script. With `checks`, `echo` and awk's `print` also print messages."""
     text = re.sub(r"\\\n\s*", "", re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE))
     parts: dict[str, list[str]] = {}
     for found in re.finditer(r'(?:^|[\s;({])(\w+)="', text, re.MULTILINE):
@@ -122,7 +121,7 @@ def quoted(text: str, start: int) -> str:
 
 
 def past(text: str, at: int) -> int:
-    """The position after the shell element that starts at `at`: a character, an escape with `\\`, `$(…)` or `${…}`."""
+    """The position after the element at `at`. An element is a character, an escape with `\\`, `$(…)` or `${…}`."""
     if text[at] == "\\":
         return at + 2
     if not text.startswith(("$(", "${"), at):
@@ -141,7 +140,7 @@ def printed(text: str, start: int) -> str:
 
 
 def expanded(message: str, parts: dict[str, list[str]]) -> Iterator[str]:
-    """The message. If it starts with a variable: one message for each text that the script assigns to the variable."""
+    """Yield the message. If it starts with a variable, yield one message for each text of this variable."""
     found = re.match(r"\$(\w+)", message)
     for begin in parts.get(found[1], [found[0]]) if found else [""]:
         yield begin + (message[found.end() :] if found else message)
@@ -149,7 +148,7 @@ def expanded(message: str, parts: dict[str, list[str]]) -> Iterator[str]:
 
 # --- Python -----------------------------------------------------------------------------------------
 def of_python(text: str) -> Iterator[str]:
-    """The messages of a Python program: texts that it raises, exits with, returns, or assigns to a name in `NAMES`."""
+    """The texts that a Python program raises, exits with, returns, or assigns to a name in `NAMES`."""
     module = ast.parse(text)
     known: dict[str, ast.expr] = {}
     for node in ast.walk(module):
@@ -164,7 +163,7 @@ def of_python(text: str) -> Iterator[str]:
         match node:
             case ast.Raise(ast.Call(ast.Name(name), values)) if not hasattr(
                 builtins, name
-            ):  # those are for programmers
+            ):  # built-in errors are for programmers
                 yield from sentences(values, known)
             case ast.Call(ast.Attribute(attr="exit") | ast.Name("SystemExit" | "refuse" | "fail"), args=values):
                 yield from sentences(values, known)
@@ -179,7 +178,7 @@ def of_python(text: str) -> Iterator[str]:
 
 
 def sentences(values: list[ast.expr], known: dict[str, ast.expr], whole: bool = False) -> Iterator[str]:
-    """The sentences in `values`, also in lists, tuples and dicts. `whole`: only those that end with a full stop."""
+    """The sentences in `values`, also in lists, tuples and dicts. With `whole`, a sentence ends with a full stop."""
     for value in values:
         match value:
             case ast.IfExp(_, body, other):
@@ -195,7 +194,7 @@ def sentences(values: list[ast.expr], known: dict[str, ast.expr], whole: bool = 
 
 
 def written(value: ast.expr, known: dict[str, ast.expr]) -> str:
-    """The text of a string or f-string, with the texts of the `known` variables in it; `$_` for anything else."""
+    """The text of a string or f-string, with the texts of the `known` variables. Anything else becomes `$_`."""
     match value:
         case ast.Constant(str(text)):
             return text.replace("$", "\\$")
@@ -210,7 +209,7 @@ def written(value: ast.expr, known: dict[str, ast.expr]) -> str:
 
 # --- both -------------------------------------------------------------------------------------------
 def is_sentence(text: str) -> bool:
-    """Whether a text has three words or more, without its variable parts."""
+    """Does a text have three words or more, without its variable parts?"""
     return len(re.findall(r"[A-Za-z]{2,}", tidy(text))) >= 3
 
 
@@ -237,14 +236,14 @@ def split(message: str) -> tuple[str, str]:
 
 
 def answer(message: str) -> str:
-    """The text for "What to do", as Markdown: the fix in the message, then the sentences that `EXPLAINED` adds."""
+    """The text for "What to do", as Markdown. The sentences of `EXPLAINED` follow the fix in the message."""
     _, fix = split(message)
     added = [text for pattern, text in EXPLAINED.items() if re.search(pattern, message)]
     return " ".join(filter(None, [escaped(fix), *added]))
 
 
 def unanswered(template: Path) -> list[str]:
-    """The messages without a fix that `EXPLAINED` does not explain."""
+    """The messages that contain no fix and have no entry in `EXPLAINED`."""
     return [text for texts in messages(template).values() for text in texts if not answer(text)]
 
 
@@ -255,7 +254,7 @@ def unused(template: Path) -> list[str]:
 
 
 def page(template: Path) -> str:
-    """The generated part of the page: a table for each topic."""
+    """The generated part of the page. It has a table for each topic."""
     parts = []
     for name, texts in messages(template).items():
         rows = "".join(f"| {escaped(split(text)[0])} | {answer(text)} |\n" for text in texts)

@@ -22,7 +22,7 @@ class LabClient:
     token: str
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Call the server's REST API; raises `requests.HTTPError` for a status of 400 or more."""
+        """Call the server's REST API. Raises `requests.HTTPError` for a status of 400 or more."""
         headers = {"Authorization": f"token {self.token}"}
         url = f"{self.address}/api/{quote(path)}"
         response = requests.request(method, url, headers=headers, timeout=60, **options)
@@ -31,7 +31,7 @@ class LabClient:
 
     @contextmanager
     def kernel(self, folder: str = "notebooks", name: str = "python3") -> Iterator[KernelWebSocketClient]:
-        """Start a notebook kernel `name` in `folder` (relative to home); it ends with the `with` block."""
+        """Start a notebook kernel `name` in `folder` (relative to home). The kernel ends with the `with` block."""
         manager = KernelHttpManager(server_url=self.address, token=self.token)
         manager.start_kernel(name=name, path=folder, timeout=60)
         kernel = manager.client
@@ -47,7 +47,7 @@ class LabClient:
             kernel.stop_channels()
 
     def run(self, code: str) -> str:
-        """Run `code` in a new notebook kernel and return its output; raises `CellError` if it fails."""
+        """Run `code` in a new notebook kernel and return its output. Raises `CellError` if the code fails."""
         with self.kernel() as kernel:
             return text(execute(kernel, code))
 
@@ -64,11 +64,11 @@ class LabClient:
 
 
 class CellError(RuntimeError):
-    """A cell raised an error; the message names it."""
+    """A cell raised an error. The message names this error."""
 
 
 def execute(kernel: KernelWebSocketClient, code: str) -> list[dict[str, Any]]:
-    """The outputs of `code` in the notebook format; raises `CellError` if the notebook kernel reports an error."""
+    """The outputs of `code` in the notebook format. Raises `CellError` if the notebook kernel reports an error."""
     outputs: list[dict[str, Any]] = []
     reply = kernel.execute_interactive(code, timeout=300, output_hook=partial(output_hook, outputs))
     content = reply["content"]

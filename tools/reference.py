@@ -1,4 +1,4 @@
-"""Write the generated tables of the docs: `python -m tools.reference`. `make docs` runs it.
+"""Write the generated tables of the docs: `python -m tools.reference`. `make docs` runs this program.
 
 A page marks a generated part with `<!-- generated: NAME -->` and `<!-- end -->`. `PARTS` names the source files of each
 part.
@@ -90,7 +90,7 @@ def commands(text: str) -> str:
 
 
 def attacks(text: str) -> str:
-    """The section for one test file (its `text`): the attack and the result of each test. Empty without the marker."""
+    """The section for one test file (its `text`). It lists attacks and results. Without the marker, it is empty."""
     if "mark.attack" not in text:
         return ""
     module = ast.parse(text)
@@ -112,7 +112,7 @@ def tests(module: ast.Module) -> list[ast.FunctionDef]:
 
 
 def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
-    """The arguments of `@pytest.mark.attack(tried, result)` of a test; None without the marker."""
+    """The arguments of `@pytest.mark.attack(tried, result)` of a test. None without the marker."""
     for decorator in test.decorator_list:
         match decorator:
             case ast.Call(ast.Attribute(attr="attack"), [ast.Constant(str(tried)), ast.Constant(str(result))]):
@@ -121,7 +121,10 @@ def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
 
 
 def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
-    """The cases of a test: for each dict of the module in its `parametrize`, one string with all keys."""
+    """The cases of a test.
+
+    If `parametrize` uses a dict of the module, the result contains one string with all keys of this dict.
+    """
     dicts = {}
     for node in module.body:
         match node:
@@ -136,12 +139,12 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
 
 
 def as_code(case: str) -> str:
-    """The name of a case. If it is the input itself, such as `../`, a reader sees it as code."""
+    """The name of a case. If the name is the input itself, such as `../`, a reader sees it as code."""
     return f"`{case}`" if re.search(r"\W", case) and " " not in case else case
 
 
 def bench(text: str) -> str:
-    """The table of the tests that answer docker-bench-security: `BENCH` in a test file (its `text`)."""
+    """The table of the tests for docker-bench-security, from `BENCH` in a test file (its `text`)."""
     for node in ast.parse(text).body:
         match node:
             case ast.AnnAssign(ast.Name("BENCH"), _, ast.Dict() as listed):
@@ -154,7 +157,7 @@ def bench(text: str) -> str:
 
 
 def public(text: str) -> str:
-    """The table of paths that need no token: `PUBLIC` in a test file (its `text`)."""
+    """The table of paths that need no token, from `PUBLIC` in a test file (its `text`)."""
     for node in ast.parse(text).body:
         match node:
             case ast.Assign([ast.Name("PUBLIC")], listed):
@@ -164,7 +167,7 @@ def public(text: str) -> str:
 
 
 def of_files(copier: Path) -> str:
-    """The table of a project's files. `copier`: the path of copier.yml, with the folder `template` next to it."""
+    """The table of a project's files. `copier` is the path of copier.yml, with the folder `template` next to it."""
     rows = files.rows(copier.parent / "template", copier.read_text(encoding="utf-8"))
     return table(("File", "What it is", "Whose", "Only with"), rows)
 

@@ -23,14 +23,14 @@ def git(*arguments: str) -> str:
 
 
 def number(version: str) -> tuple[int, ...]:
-    """The three numbers of a version such as 1.2.3; raises `Refused` if it is not one."""
+    """The three numbers of a version such as 1.2.3. Raises `Refused` if `version` has another form."""
     if not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", version):
         raise Refused(f"VERSION is '{version}', which is not three numbers. Run 'make release VERSION=1.2.3'.")
     return tuple(map(int, version.split(".")))
 
 
 def released() -> list[tuple[int, ...]]:
-    """The versions of the release commits, lowest first; (0, 0, 0) if there is none."""
+    """The versions of the release commits, lowest first. Without a release, the only version is (0, 0, 0)."""
     subjects = git("log", "--format=%s", "--grep=^release: v").splitlines()
     found = [number(subject.removeprefix("release: v")) for subject in subjects if subject.startswith("release: v")]
     return sorted(found) or [(0, 0, 0)]

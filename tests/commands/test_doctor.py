@@ -44,7 +44,7 @@ FIXED: dict[str, list[Fault]] = {
     ],
     "more settings": [
         (appended("LAB_MEMORY=0g"), "LAB_MEMORY is '0g'"),
-        (appended("LAB_NAME=iris-study-000000"), "belongs to another folder, because this .env is a copy"),
+        (appended("LAB_NAME=iris-study-000000"), "which does not fit this folder's path. The folder was moved"),
         (
             lambda project: (
                 appended("HTTPS_PROXY=http://proxy.example:1\nNO_PROXY=.example")(project),
@@ -372,7 +372,7 @@ def test_a_port_that_another_lab_uses(lab: Project, tmp_path: Path) -> None:
     other = Project(tmp_path / "lab", lab.answers)
     (lab.folder / ".env").write_text(before)
     (copied,) = problems(other)
-    assert "belongs to another folder, because this .env is a copy" in copied
+    assert "does not fit this folder's path. The folder was moved, or .env was copied" in copied
     fix(other, copied)
     (used,) = problems(other)
     assert used.startswith(f"port {port} is used by container {lab.container()['Name'].lstrip('/')}. ")

@@ -36,7 +36,7 @@ def seen(project: Project) -> tuple[str, str]:
 def test_a_backslash_does_not_cut_a_message(project: Project) -> None:
     """The `echo` of some shells reads \\c as the end of the text."""
     said = project.run("sh", "-c", r". lab/server/setting_rules.sh; username_problem 'CORP\carol'").stdout
-    assert said.startswith(r"JUPYTER_USERNAME is 'CORP\carol', not a user name.") and said.endswith(" in .env.\n")
+    assert said.startswith(r"JUPYTER_USERNAME is 'CORP\carol', not a user name.") and said.endswith(" and '-'.\n")
 
 
 @pytest.mark.parametrize("lines", LINES)

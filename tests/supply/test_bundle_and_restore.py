@@ -340,7 +340,7 @@ def test_the_pins_hold_there_too(restored: Project, packed: Project, alone: tupl
     (restored.folder / "compose.pins.yaml").write_text(pins)
     assert done.stderr.splitlines()[-2] == (
         "labdock: the image was not built: the bundle in lab/bundle lacks git 1:0. "
-        "Replace compose.pins.yaml with the file of this name from the bundle."
+        "Copy compose.pins.yaml from the bundle into this folder."
     )
 
 

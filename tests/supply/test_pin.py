@@ -125,7 +125,7 @@ def test_a_build_stays_on_what_was_pinned(
 
     project.environment["PYTHON_IMAGE"] = f"{base}@{digest}"
     assert (
-        "the digest comes from compose.pins.yaml. Set PYTHON_IMAGE to a name" in project.make("up", check=False).stderr
+        "the digest comes from compose.pins.yaml. In .env, set PYTHON_IMAGE" in project.make("up", check=False).stderr
     )
     project.environment["PYTHON_IMAGE"] = base
 

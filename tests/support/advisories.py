@@ -1,6 +1,7 @@
-"""A test's answers to the programs that check for known vulnerabilities: only packages that the test names have one.
+"""A fake server for programs that check for known vulnerabilities.
 
-These programs ask fixed hosts over TLS. Their setting for a proxy leads every request to this server.
+Only packages that the test lists have a vulnerability. These programs ask fixed hosts over TLS. Their setting for a
+proxy leads every request to this server.
 """
 
 import json
@@ -49,7 +50,7 @@ class Advisories(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """`asked` gets every path; `holes` are advisories by package; certificates are made in `folder`."""
+    """`asked` gets every path. `holes` contains the advisories of each package. Certificates are made in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), Advisories)

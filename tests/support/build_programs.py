@@ -12,7 +12,7 @@ BUILD = Path(__file__).resolve().parent.parent.parent / "template/lab/build"
 def load(name: str) -> ModuleType:
     """The module lab/build/NAME.py."""
     (path,) = [path for path in BUILD.iterdir() if f"{name}.py" in path.name]
-    loader = SourceFileLoader(name, str(path))  # Copier's condition may stand in the file's name
+    loader = SourceFileLoader(name, str(path))  # the file's name may contain Copier's condition
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""What tests replace of a build's surroundings: a registry, a Debian mirror, and programs on the PATH."""
+"""Replacements for a build's environment: a registry, a Debian mirror, and programs on the PATH."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}
 def registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> Iterator[str]:
     """Run Debian's docker-registry on a port of 127.0.0.1, with its images in `folder`. Yields its address.
 
-    With `user`, a name and a password, it lets nobody else in.
+    `user` is a name and a password. If it is set, the registry accepts only this login.
     """
     packages = folder / "packages"
     try:
@@ -97,7 +97,7 @@ def package(folder: Path, name: str, version: str) -> None:
 
 
 def publish(folder: Path, *archives: str) -> None:
-    """Make `folder` a Debian mirror, suite `stable`, of these archives in it."""
+    """Make `folder` a Debian mirror. Its suite `stable` contains these archives from `folder`."""
     entries = []
     for archive in archives:
         fields = subprocess.run(["dpkg-deb", "--field", folder / archive], check=True, text=True, capture_output=True)
@@ -119,7 +119,10 @@ def publish(folder: Path, *archives: str) -> None:
 
 
 def stand_in(project: Project, folder: Path, program: str, script: str) -> None:
-    """Put a `program` into `folder`, first on the project's PATH: `script`, then the real program."""
+    """Replace `program` on the project's PATH. The replacement runs `script` and then the real program.
+
+    The replacement is in `folder`.
+    """
     folder.mkdir(exist_ok=True)
     (folder / program).write_text(f'#!/bin/sh\n{script}\nexec {shutil.which(program) or "false"} "$@"\n')
     (folder / program).chmod(0o755)

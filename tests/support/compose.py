@@ -1,4 +1,4 @@
-"""compose.yaml, and copies of its services without one line, as Compose resolves them."""
+"""Reads compose.yaml with Compose. Also makes copies of a service in which one line is missing."""
 
 import json
 import re
@@ -17,15 +17,15 @@ Steps = tuple[str | int, ...]  # keys and indexes from a service to a value
 
 
 def rendered_compose() -> dict[str, Any]:
-    """compose.yaml as a project gets it, parsed; anchors are resolved, and no two services share an object."""
+    """The parsed compose.yaml of a project. Anchors are resolved, and no two services share an object."""
     text = (TEMPLATE / "compose.yaml.jinja").read_text(encoding="utf-8")
     parsed = yaml.safe_load(jinja2.Template(text).render(project_slug="lab", python_version="3.13"))
     return json.loads(json.dumps(parsed))  # deepcopy would keep the aliases that PyYAML shares
 
 
 # --- one service of compose.yaml without one line ---------------------------------------------------
-# Compose requires these values, so they are replaced and not removed. A mount needs a type: if the type is removed, the
-# whole mount is removed.
+# Compose requires these values, so they are replaced and not removed. A mount needs a type, so `without` removes the
+# whole mount instead of the type.
 REPLACED = {
     "volumes.*.source": "./elsewhere",
     "volumes.*.target": "/elsewhere",
@@ -39,7 +39,7 @@ def name(path: Steps) -> str:
 
 
 def matches(pattern: str, path: Steps) -> bool:
-    """Whether the pattern names the path; * stands for any part of one step, and for all further steps at the end."""
+    """Does the pattern match the path? * matches a part of one step. At the end, .* matches all further steps."""
     end = ".*" if pattern.endswith(".*") else ""
     pattern = re.escape(pattern.removesuffix(".*")).replace(r"\*", "[^.]*")
     return re.fullmatch(pattern + end, name(path)) is not None
@@ -52,7 +52,7 @@ def options(tmpfs: str) -> tuple[str, list[str]]:
 
 
 def lines(value: Any, path: Steps = ()) -> Iterator[Steps]:
-    """The path of every single value in a service; a tmpfs has one for each option."""
+    """The path of every single value in a service. A tmpfs has one path for each option."""
     if path[-2:-1] == ("tmpfs",):
         value = options(value)[1]
     if isinstance(value, dict | list):
@@ -63,7 +63,7 @@ def lines(value: Any, path: Steps = ()) -> Iterator[Steps]:
 
 
 def without(service: dict[str, Any], path: Steps) -> dict[str, Any]:
-    """A copy of the service without the value at `path`, which Compose still accepts."""
+    """A copy of the service without the value at `path`. Compose still accepts the copy."""
     mutant = deepcopy(service)
     parent: Any = mutant
     *steps, last = path

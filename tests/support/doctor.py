@@ -1,4 +1,4 @@
-"""What `make doctor` prints, and how to run the command that it prints."""
+"""Reads the output of `make doctor`, and runs the commands that it prints."""
 
 import re
 
@@ -10,9 +10,9 @@ CACHES = "caches, temporary files and packages from 'pip install' take "
 
 
 def doctor(project: Project) -> dict[str, list[str]]:
-    """The lines of `make doctor` by their first word: ok, note, FIX. The notes for every project are left out.
+    """The lines of `make doctor`, sorted by first word (ok, note, FIX). The notes for every project are left out.
 
-    Doctor has to fail exactly if there is a FIX.
+    Doctor must fail if there is a FIX, and only then.
     """
     done = project.make("doctor", check=False)
     assert "\x1b" not in done.stdout, "no colour is needed to read it"
@@ -27,12 +27,12 @@ def doctor(project: Project) -> dict[str, list[str]]:
 
 
 def problems(project: Project) -> list[str]:
-    """What doctor wants fixed, except the space on this machine's own disk, which may be low."""
+    """The FIX lines of `make doctor`, without the line about low disk space on this machine."""
     return wanted(doctor(project))
 
 
 def wanted(printed: dict[str, list[str]]) -> list[str]:
-    """The problems in what doctor printed, as `problems` returns them."""
+    """The same lines as `problems`, from the result of `doctor`."""
     return [line for line in printed["FIX"] if "free in the engine's folder" not in line]
 
 

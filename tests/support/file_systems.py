@@ -11,13 +11,13 @@ from engine.tools import Refused
 from tests.support.requirements import lacking
 from tests.support.waiting import until
 
-# With its own C library, because this machine's may be older.
+# The list includes the C library, because this machine's C library may be too old.
 PACKAGES = ["bindfs/testing", "libfuse3-4/testing", "libc6/testing"]
 
 
 @contextmanager
 def bindfs(folder: Path, *mounts: tuple[Path, str]) -> Iterator[None]:
-    """Mount each path of `mounts` (path, option of bindfs) so that it shows its neighbour `PATH.real`; see man bindfs.
+    """Mount the folder PATH.real at each PATH of `mounts`, with the given option of bindfs.
 
     The packages go to `folder`. All folders belong to the ids that own `folder`.
     """

@@ -1,8 +1,8 @@
-"""What protects a lab: small named checks, each of which a test shows to fail.
+"""Small named checks for the protections of a lab. For each check, a test proves that it can fail.
 
-The checks of a service look at `Facts`. These come from what Compose makes of compose.yaml (`of_config`) or from what
-`docker inspect` shows of the container (`of_container`), so both are judged by the same checks. `IMAGE` holds checks
-on `docker image inspect`. `FILES` holds commands that list what an image must not contain.
+The checks of a service look at `Facts`. `of_config` makes the facts from Compose's configuration. `of_container` makes
+them from `docker inspect`. The same checks work for both. `IMAGE` contains checks for `docker image inspect`. `FILES`
+contains commands that list what an image must not contain.
 """
 
 import json
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from tests.support.project import Project
 
-Inspect = dict[str, Any]  # what `docker inspect` shows of one container or image
-Service = dict[str, Any]  # what `docker compose config` shows of one service
+Inspect = dict[str, Any]  # the output of `docker inspect` for one container or image
+Service = dict[str, Any]  # the output of `docker compose config` for one service
 
 PROFILE_PATH = "lab/runtime/seccomp.json"
 PROFILE = json.loads((Path(__file__).parents[2] / "template" / PROFILE_PATH).read_text(encoding="utf-8"))
@@ -41,13 +41,13 @@ class Mount(NamedTuple):
     kind: str
     source: str
     writable: bool
-    label: bool = True  # SELinux's, which the engine gives to volumes by itself
+    label: bool = True  # SELinux's label, which the engine gives to volumes by itself
     shared: bool = False  # mounts made inside appear on the host
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What both Compose and the engine say of a service, in one form."""
+    """The properties of a service, in one form for Compose and for the engine."""
 
     user: str
     groups: list[str]
@@ -56,7 +56,7 @@ class Facts:
     added: list[str]
     security: list[str]
     read_only: bool
-    processes: int  # limits: 0 is none
+    processes: int  # a limit of 0 means no limit
     memory: int
     memory_and_swap: int
     shared_memory: int
@@ -67,13 +67,13 @@ class Facts:
     of_the_host: set[str]  # namespaces that are not the container's own
     devices: bool
     cgroup_parent: str
-    network: str  # "none", "own" (the project's) or another one's name
+    network: str  # "none", "own" (the project's) or the name of another network
     tmpfs: dict[str, set[str]]
     mounts: dict[str, Mount]
     ports: list[tuple[str, str]]  # container port, host address
     home: str
     command: list[str]
-    health: tuple[list[str], set[str]]  # command, and which of PACES are set
+    health: tuple[list[str], set[str]]  # command, and the names in PACES that are set
     restart: str
     waits_for: set[str]  # "service:condition"
 
@@ -189,7 +189,7 @@ def of_container(seen: Inspect) -> Facts:
 
 
 def foreign(namespace: str) -> bool:
-    """Whether a mode is the host's or another container's."""
+    """Is a mode the host's or another container's?"""
     return namespace.startswith(("host", "container:", "service:", "shareable"))
 
 
@@ -202,14 +202,14 @@ def numeric(user: str) -> bool:
 
 
 def sized(facts: Facts, path: str, options: Iterable[str]) -> bool:
-    """Whether the tmpfs at `path` has one size and, besides it, exactly these options."""
+    """Does the tmpfs at `path` have one size and exactly these other options?"""
     found = facts.tmpfs.get(path, set())
     sizes = {option for option in found if re.fullmatch(r"size=\d+[kmg]", option)}
     return len(sizes) == 1 and found - sizes == {*options}
 
 
 def private(facts: Facts, path: str, programs: str) -> bool:
-    """Whether the tmpfs at `path` has a size and is the user's alone; `programs` is exec or noexec."""
+    """Does the tmpfs at `path` have a size, and belong to the user alone? `programs` is exec or noexec."""
     uid, _, gid = facts.user.partition(":")
     return sized(facts, path, {programs, f"uid={uid}", f"gid={gid}", *PRIVATE})
 
@@ -228,7 +228,7 @@ def work(facts: Facts, *places: str) -> dict[str, tuple[str, str]]:
 
 
 def lab_mounts(facts: Facts) -> bool:
-    """Exactly: data/ and notebooks/ in home and /workspace, the token, the volumes, certificates, git's history."""
+    """True if data/, notebooks/, the token, the volumes, certificates and git's history are the only mounts."""
     found = sources(facts)
     # LAB_CA_BUNDLE and LAB_GIT in .env may name other files.
     certificates, history = found.pop("/run/ca.pem", None), found.pop("/workspace/.git", None)
@@ -245,7 +245,7 @@ def lab_mounts(facts: Facts) -> bool:
 
 
 def packages_mounts(facts: Facts) -> bool:
-    """The certificates and a restored project's bundle. Nothing of the user's."""
+    """True if the certificates and the bundle of a restored project are the only mounts."""
     places = {path: mount.source for path, mount in facts.mounts.items()}
     project = places.get("/bundle", "").removesuffix("/lab/bundle")
     certificates = places.pop("/run/ca.pem", None)
@@ -267,7 +267,7 @@ HARDENED: dict[str, Check] = {
     "no capabilities": lambda facts: facts.dropped == ["ALL"] and not facts.added,
     "no new privileges": lambda facts: "no-new-privileges:true" in facts.security,
     "the lab's seccomp profile": lambda facts: [o for o in facts.security if o.startswith("seccomp")] == [SECCOMP],
-    # apparmor=, label= and systempaths= are the ways to turn off what the engine does by itself.
+    # apparmor=, label= and systempaths= turn off protections that the engine adds by itself.
     "AppArmor and SELinux are not turned off": lambda facts: {*facts.security} <= {"no-new-privileges:true", SECCOMP},
     "read-only root": lambda facts: facts.read_only,
     "limited processes": lambda facts: 0 < facts.processes <= 4096,
@@ -350,7 +350,7 @@ def security_options(project: Project) -> list[str]:
 
 
 def confined(options: list[str], profile: str) -> bool:
-    """Whether `profile` is the AppArmor profile that a container must have on an engine with these `options`."""
+    """Is `profile` the AppArmor profile that a container must have on an engine with these `options`?"""
     return profile == ("docker-default" if "name=apparmor" in options else "")
 
 

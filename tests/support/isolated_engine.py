@@ -32,11 +32,11 @@ def isolate() -> None:
 def isolated_engine() -> Iterator[tuple[Daemon, Run]]:
     """An engine that is not started, and a function that runs other functions in the engine's network.
 
-    Only in this network can the ports of the engine's labs be reached.
+    The ports of the engine's labs can be reached only in this network.
     """
     if os.geteuid() or not machine.debian_codename():
         lacking("only root on Debian can bring up an engine of the test's own")
-    # A short path, because the path of a socket must be short.
+    # Use a short path, because the path of a socket must be short.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, ThreadPoolExecutor(1, initializer=isolate) as there:
         daemon = Daemon(Path(folder, "engine"), Path(folder, "socket"))
         daemon.fetch()

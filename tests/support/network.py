@@ -64,7 +64,7 @@ def sample(parsed: Any, rest: str) -> str:
 
 
 def routes(project: Project) -> list[Route]:
-    """Every route that the running server of a project has registered, its extensions' too."""
+    """Every route of the running server, including the routes of its extensions."""
     python = ("compose", "exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-I", "-")
     listed = project.run("docker", *python, input=SCRIPT.read_text(encoding="utf-8")).stdout
     return [Route(pattern, websocket) for pattern, websocket in json.loads(listed)]
@@ -72,7 +72,7 @@ def routes(project: Project) -> list[Route]:
 
 @dataclass(frozen=True)
 class Answer:
-    """The server's answer; the status is 0 if there was none."""
+    """The server's answer. The status is 0 if there was no answer."""
 
     status: int
     headers: Message
@@ -85,7 +85,7 @@ class Answer:
 def send(
     lab: LabClient, method: str, target: str, headers: Headers = (), body: bytes | None = None, timeout: float = 30
 ) -> Answer:
-    """Send a request without changing it: nothing is escaped, resolved or followed. The default Host is the lab's."""
+    """Send a request exactly as given. The path does not change, and redirects are not followed."""
     connection = HTTPConnection(own(lab), timeout=timeout)
     connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
     if not any(name == "Host" for name, _ in headers):
@@ -146,7 +146,7 @@ def sweep(
 
 
 def refused(method: str, answer: Answer) -> bool:
-    """Whether an answer refuses: 403, 405, a redirect to the login page, or an empty answer to OPTIONS."""
+    """Is the answer a refusal: 403, 405, a redirect to the login page, or an empty answer to OPTIONS?"""
     if answer.status == 302:
         return answer.headers["Location"].startswith("/login?next=")
     if method == "OPTIONS" and answer.status == 200:

@@ -42,7 +42,7 @@ class Site:
 
 
 def wheel(folder: Path, name: str, text: str = "") -> str:
-    """Add a wheel to a simple index: a module `name` with this text. Returns its line of a lock."""
+    """Add a wheel to a simple index. It contains a module `name` with this text. Returns its line of a lock."""
     module = name.replace("-", "_")
     path = folder / "simple" / name / f"{module}-1.0-py3-none-any.whl"
     path.parent.mkdir(parents=True)
@@ -113,7 +113,7 @@ def tiny(project: Project, folder: Path, name: str) -> None:
 
 
 def certificates(folder: Path) -> tuple[Path, Path]:
-    """A new CA, and a certificate with its key for HOST: PEM files."""
+    """A new CA, and a certificate with its key for HOST, as PEM files."""
     ca = authority(folder)
     return ca, signed(folder, HOST)
 
@@ -231,7 +231,7 @@ def gateway(project: Project) -> str:
 
 
 def holds(what: str | bytes) -> bool:
-    """Whether `what` contains the password: plain, escaped as in an address, or encoded as in a request."""
+    """Does `what` contain the password, plain, escaped as in an address, or encoded as in a request?"""
     data = what.encode() if isinstance(what, str) else what
     words = (
         PASSWORD,

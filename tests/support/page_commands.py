@@ -1,8 +1,12 @@
-"""A reader who types the commands of a page, block by block to the last one, as an ordinary user with a home.
+"""A reader who types all commands of a page, block by block, as an ordinary user with a home.
 
-Some commands cannot run in a test. Stand-ins, first on PATH, replace them and still check every argument: `ssh` parses
-them and connects to nothing, `scp` copies on this machine, `sudo apt-get` finds the packages and installs none, `pipx`
-and `uvx` install below the home.
+Some commands cannot run in a test. Stand-ins on the PATH replace these commands and check their arguments:
+
+- `ssh` reads its arguments and connects to nothing.
+- `scp` copies a file on this machine.
+- `sudo apt-get` finds the packages and installs none.
+- `pipx` installs programs into the home.
+- `uvx` installs uv into the home, and answers Copier's questions.
 """
 
 import os
@@ -19,7 +23,7 @@ from pathlib import Path
 from tools.address import CLONE, TEMPLATE
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NOBODY = "nobody"  # root types as this ordinary user, which every machine has
+NOBODY = "nobody"  # if root runs the tests, this user types. Every machine has this user
 STANDINS = {
     "ssh": 'exec "{ssh}" -G "$@" >>"$HOME/ssh.log"',
     "sudo": """[ "$1" = apt-get ] || {{ echo "no stand-in for: $*" >&2; exit 1; }}
@@ -27,7 +31,7 @@ shift
 [ "$1" = update ] || set -- --simulate "$@"
 mkdir -p "$HOME/apt/lists/partial" "$HOME/apt/archives/partial"
 exec apt-get -o Dir::State::Lists="$HOME/apt/lists" -o Dir::Cache="$HOME/apt" "$@" """,
-    # The reader's own computer and the machine are one here, and the current folder is the project.
+    # In the test, the reader's computer is also the machine that runs the lab. The current folder is the project.
     "scp": """[ $# = 2 ]
 case $2 in *@*:*/) cp "$1" "./${{2#*:*/}}" ;; *) exit 1 ;; esac""",
     # Nobody is at the terminal to answer Copier's questions.
@@ -96,7 +100,7 @@ class Reader:
 
 @dataclass
 class Person:
-    """An ordinary user with stand-ins. Their git takes the template's address for a copy of this template."""
+    """An ordinary user with stand-ins. Their git replaces the template's address with a copy of the template."""
 
     home: Path
     template: Path
@@ -110,14 +114,14 @@ class Person:
         return Reader(blocks(text), folder, self.environment, self.command)
 
     def project(self, folder: Path) -> Path:
-        """A project of theirs with default answers, not started."""
+        """A project of this user with default answers, which is not started."""
         maker = self.read("", folder.parent)
         maker.run("command -v copier >/dev/null || pipx install copier")
         maker.run(f'copier copy --defaults --data project_name="Iris study" {TEMPLATE} {folder.name}')
         return folder
 
     def own(self, folder: Path) -> None:
-        """Give them a folder that root created."""
+        """Give this user a folder that root created."""
         if self.command:
             subprocess.run(["chown", "-R", NOBODY, folder], check=True)
 
@@ -143,7 +147,7 @@ def person(template: Path) -> Iterator[Person]:
             "COPIER_SETTINGS_PATH": f"{home}/copier.yml",
             "COPIER_CACHE_DIR": f"{home}/templates",
             "TMPDIR": "/tmp",
-            "JUPYTER_PORT": "0",  # any free one
+            "JUPYTER_PORT": "0",  # any free port
         }
         if index := os.environ.get("PIP_INDEX_URL"):
             environment["UV_DEFAULT_INDEX"] = index  # uv does not read pip's settings

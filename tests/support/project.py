@@ -1,4 +1,4 @@
-"""A rendered project, used as its user would use it: with make, docker compose and the lab's HTTP API."""
+"""A rendered project. Tests use it like a user, with make, docker compose and the lab's HTTP API."""
 
 import json
 import os
@@ -80,7 +80,7 @@ class Project:
         return json.loads(self.run("docker", "inspect", *ids).stdout) if ids else []
 
     def ids(self, *labels: str) -> list[str]:
-        """The ids of the containers with these Compose labels, such as `service=lab`. Quicker than `compose ps`."""
+        """The ids of the containers with these Compose labels, such as `service=lab`. Faster than `compose ps`."""
         labels = (f"project={self.compose_name()}", "oneoff=False", *labels)
         filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
         return self.run("docker", "ps", "--all", "--quiet", *filters).stdout.split()
@@ -105,12 +105,12 @@ class Project:
         self.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "lab")
 
     def serve_again(self) -> None:
-        """As `serve`, in a new container."""
+        """Do the same as `serve`, in a new container."""
         self.run("docker", "rm", "--force", *self.ids("service=lab"))
         self.serve()
 
     def compose_name(self) -> str:
-        """The project's name for Compose: a variable's value, else the last LAB_NAME in .env, else the slug."""
+        """The project's name for Compose, from a variable, the last LAB_NAME in .env, or the slug (in this order)."""
         for variable in ("COMPOSE_PROJECT_NAME", "LAB_NAME"):
             if name := self.environment.get(variable):
                 return name
@@ -134,7 +134,7 @@ class Project:
     def down(self, *options: str) -> None:
         """Remove containers, networks and volumes. The image stays until the end of the session.
 
-        If an image is removed while a build unpacks layers that both share, that build can fail.
+        If an image is removed while a build unpacks layers of this image, the build can fail.
         """
         shared.leave(self.compose_name())
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "0", *options, check=False)

@@ -1,4 +1,7 @@
-"""install.packages() in a notebook of R: it works until the next start, or one sentence names Debian's package."""
+"""Checks install.packages() in R. Installed packages work until the next start.
+
+If an installation fails, a message names the Debian package.
+"""
 
 import tarfile
 from io import BytesIO

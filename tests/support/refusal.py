@@ -1,4 +1,4 @@
-"""Checks for every refusal of `make up`, and a check whether a lab answers."""
+"""Checks a refusal of `make up`, and asks a lab for an answer."""
 
 import os
 
@@ -23,7 +23,7 @@ def left(project: Project, kind: str = "container") -> list[str]:
 
 
 def refused(project: Project, *words: str) -> str:
-    """Require that `make up` fails, changes nothing, and ends with a message that contains `words`; return it."""
+    """Require that `make up` fails, changes nothing, and ends with a message with `words`. Return this message."""
     before = contents(project)
     done = project.make("up", check=False)
     *_, said, make = ["", *done.stderr.splitlines()]
@@ -38,7 +38,7 @@ def refused(project: Project, *words: str) -> str:
 
 
 def answers(lab: LabClient) -> int | None:
-    """The status of a request that needs the token; None if nothing answers."""
+    """The status of a request that needs the token. None if nothing answers."""
     try:
         return lab.request("GET", "contents/notebooks").status_code
     except requests.HTTPError as error:
@@ -48,7 +48,7 @@ def answers(lab: LabClient) -> int | None:
 
 
 def owned(project: Project) -> str:
-    """uid:gid with which the lab runs."""
+    """The uid:gid of the lab's user."""
     return project.config()["services"]["lab"]["user"]
 
 

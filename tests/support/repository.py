@@ -1,4 +1,4 @@
-"""This repository, and the template as a release would be."""
+"""This repository, and a clone with the working tree as its newest release."""
 
 import shutil
 import subprocess

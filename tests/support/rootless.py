@@ -31,9 +31,10 @@ PROGRAMS = (
     *("golang-github-containers-image", "libgpgme11", "libassuan0", "libsubid4", "libseccomp2", "libyajl2"),
     "libdevmapper1.02.1",
 )
-SUBORDINATE = 65536  # the number of the user's subordinate ids; the first one is its uid times this number
+SUBORDINATE = 65536  # the number of the user's subordinate ids. The first id is the uid times this number
 
-# Runs as root in a mount namespace: mounts the user's /etc and creates tun. Ends when its standard input ends.
+# This script runs as root in a mount namespace. It mounts the user's /etc and creates tun. It ends when its standard
+# input ends.
 ENTER = """
 for place in etc var/lib; do
     mount -t overlay -o "lowerdir=$1/$place:/$place" overlay "/$place"
@@ -84,7 +85,7 @@ class RootlessUser:
         return done.stdout
 
     def owns(self, path: Path) -> bool:
-        """Whether the file belongs to the user on the host."""
+        """Does the file belong to the user on the host?"""
         status = path.lstat()
         return (status.st_uid, status.st_gid) == (self.uid, self.uid)
 
@@ -102,7 +103,7 @@ class UsersProject(Project):
 
 
 def unpack() -> Path:
-    """Unpack `PROGRAMS` next to the engine's files. Return the folder; `Daemon.down` removes it. Raises `Refused`."""
+    """Unpack `PROGRAMS` into a folder of the engine and return it. `Daemon.down` removes it. Raises `Refused`."""
     own = Daemon()
     folder = own.root / "rootless"
     with locked(own.root):
@@ -126,7 +127,7 @@ def user(programs: Path) -> Iterator[RootlessUser]:
         for path in (home, home / "run", home / "tmp"):
             path.mkdir(mode=0o700)
             os.chown(path, uid, uid)
-        (folder / "var/lib/cni").mkdir(parents=True)  # without it, Podman mounts a folder over all of /var/lib
+        (folder / "var/lib/cni").mkdir(parents=True)  # without this folder, Podman mounts a folder over all of /var/lib
         for file, line in {
             "passwd": f"{name}:x:{uid}:{uid}::{home}:/bin/sh",
             "group": f"{name}:x:{uid}:",
@@ -171,7 +172,7 @@ def processes(uid: int) -> list[int]:
     """The processes of this user and of its subordinate ids."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             text = status.read_text()
             owner = int(text.partition("\nUid:")[2].split()[0])
             if uid in (owner, owner // SUBORDINATE) and "\nState:\tZ" not in text:

@@ -1,6 +1,6 @@
-"""What a running lab must do over HTTP, as named probes.
+"""Named probes for the behaviour of a running lab over HTTP.
 
-`tests/lab/test_server.py` removes each setting of the server and requires that the probe named for it fails. A probe
+`tests/lab/test_server.py` removes each setting of the server. The probe for this setting must then fail. A probe
 returns True if the lab behaves. Otherwise it returns False or raises.
 """
 
@@ -17,19 +17,19 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tools.notebook import LabClient
 
 Probe = Callable[[LabClient], bool]
-OUTSIDE = "made-outside.txt"  # relative to home, where nothing outlives a start
+OUTSIDE = "made-outside.txt"  # relative to home, which is empty at each start
 TEXT = {"type": "file", "format": "text", "content": "hello"}
 
 
 def get(lab: LabClient, path: str, token: str | None = None, **headers: str) -> int:
-    """The status of a request; `token` None sends none."""
+    """The status of a request. If `token` is None, the request contains no token."""
     if token is not None:
         headers["Authorization"] = f"token {token}"
     return requests.get(lab.address + path, headers=headers, timeout=30).status_code
 
 
 def refusal(lab: LabClient, method: str, path: str, **options: Any) -> str:
-    """The message with which the server refuses; empty if it does not refuse."""
+    """The message of a refusal. It is empty if the server does not refuse."""
     try:
         lab.request(method, path, **options)
     except requests.HTTPError as error:
@@ -61,7 +61,7 @@ def running_kernel(lab: LabClient) -> Iterator[str]:
 
 
 def channel(lab: LabClient, kernel: str, **headers: str) -> int:
-    """The status of the answer to a websocket for `kernel`; 101 opens it."""
+    """The status of the answer to a websocket for `kernel`. 101 means that the websocket opens."""
     url = f"{lab.address.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
     origin = headers.pop("Origin", lab.address)
     try:
@@ -79,7 +79,7 @@ def only_the_token_gives_access(lab: LabClient) -> bool:
 
 
 def every_page_asks_for_the_token(lab: LabClient) -> bool:
-    """Also true for a page that does not exist: without the token, the login page is shown."""
+    """This also applies to a page that does not exist. Without the token, the server shows the login page."""
     return [get(lab, "/nowhere"), get(lab, "/nowhere", lab.token)] == [200, 404]
 
 
@@ -136,7 +136,7 @@ def the_login_page_names_the_tokens_file(lab: LabClient) -> bool:
 
 # --- files and kernels ----------------------------------------------------------------------------
 def saving_elsewhere_is_refused(lab: LabClient) -> bool:
-    """Saving works in the mounts only, because a file elsewhere would be lost. So does renaming."""
+    """Saving and renaming work only in the mounts. A file elsewhere would be lost."""
     sentence = f"'{OUTSIDE}' would be lost when the lab stops. Save it in notebooks/ or data/."
     for folder in ("data", "notebooks"):
         lab.request("PUT", f"contents/{folder}/probe.txt", json=TEXT)
@@ -154,7 +154,7 @@ def deleted_is_gone(lab: LabClient) -> bool:
     lab.request("PUT", "contents/data/probe.txt", json=TEXT)
     lab.request("DELETE", "contents/data/probe.txt")
     look = "import pathlib, shutil; data = pathlib.Path.home() / 'data'; print([path.name for path in data.iterdir()])"
-    tidy = "[shutil.rmtree(path) for path in data.glob('.Trash*')]"  # the next probe must find only its own
+    tidy = "[shutil.rmtree(path) for path in data.glob('.Trash*')]"  # the next probe must find only its own files
     left = lab.run(f"{look}; {tidy}")
     return "probe" not in left and "Trash" not in left
 
@@ -180,13 +180,13 @@ def kernels_of_notebooks_are_not_offered(lab: LabClient) -> bool:
 
 
 def kernels_use_unix_sockets(lab: LabClient) -> bool:
-    """Not over ports, which any process in the container could open."""
+    """Kernels do not use ports, because any process in the container could connect to a port."""
     asked = "import ipykernel, json; print(json.load(open(ipykernel.get_connection_file()))['transport'])"
     return lab.run(asked) == "ipc\n"
 
 
 def terminals_work(lab: LabClient) -> bool:
-    """They find the user's environment first. If memory runs out, they end before the server."""
+    """A terminal finds the user's environment first. If memory runs out, it ends before the server."""
     name = lab.request("POST", "terminals").json()["name"]
     url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
     terminal = websocket.create_connection(url, timeout=10, origin=lab.address)
@@ -222,7 +222,7 @@ def page(lab: LabClient) -> dict[str, Any]:
 
 
 def packages_extensions_come_after_the_servers(lab: LabClient) -> bool:
-    """They come from folders of the image only, each name once."""
+    """All extensions come from folders of the image. Each name appears once."""
     told = page(lab)
     names = [extension["name"] for extension in told["federated_extensions"]]
     *own, last = told["labextensionsPath"]
@@ -246,7 +246,7 @@ def extensions_cannot_be_installed(lab: LabClient) -> bool:
 
 
 def managers_that_can_change_nothing_are_hidden(lab: LabClient) -> bool:
-    """The extension manager would ask to install extensions, and the plugin manager to turn off plugins."""
+    """The managers would offer to install extensions and to turn off plugins. Both are impossible here."""
     managers = {"@jupyterlab/extensionmanager-extension", "@jupyterlab/pluginmanager-extension"}
     return managers <= {*page(lab)["disabledExtensions"]}
 
@@ -321,7 +321,7 @@ PROBES: dict[str, Probe] = {
 
 
 def misbehaving(lab: LabClient, names: Iterable[str] = tuple(PROBES)) -> set[str]:
-    """The names of those probes that a lab fails."""
+    """The names of the probes that a lab fails."""
     found = set()
     for name in names:
         try:

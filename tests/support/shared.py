@@ -1,6 +1,6 @@
-"""What the workers of one run share: a folder, and what the first of them that needs it makes there.
+"""A folder that all workers of a run share. The first worker that needs a file creates it there.
 
-`pytest --numprocesses` starts several workers. Each collects all tests and has its own session fixtures.
+`pytest --numprocesses` starts several workers. Each worker collects all tests and has its own session fixtures.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def alone(what: str) -> Iterator[None]:
 
 
 def once(what: str, make: Callable[[Path], None]) -> Path:
-    """The path that `make` fills: once in a run, whichever worker comes first."""
+    """Returns a path in the shared folder. Only the first worker calls `make` to fill it."""
     path = folder() / what
     with alone(what):
         if not path.exists():
@@ -47,7 +47,7 @@ def once(what: str, make: Callable[[Path], None]) -> Path:
 
 
 def key(*parts: object) -> str:
-    """A short name for what `parts` describe."""
+    """A short name that depends only on `parts`."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -59,14 +59,14 @@ LABELS = {"container": ".Config.Labels", "network": ".Labels", "volume": ".Label
 def leave(what: str | Path) -> None:
     """Let `end` remove a Compose project by its name, or every project below a folder.
 
-    Images stay until then: an engine that collects the layers of a removed image fails a build that unpacks them.
+    Images stay until then. If the engine deleted an image's layers during a build that uses them, the build would fail.
     """
     with alone("left"), (folder() / "left").open("a") as left:
         left.write(f"{what}\n")
 
 
 def end() -> None:
-    """Remove what the engine holds of the projects that were left, and the folder."""
+    """Remove the containers, networks, volumes and images of the projects in the list, and the shared folder."""
     path = folder() / "left"
     left = set(path.read_text().splitlines()) if path.exists() else set()
     if left:
@@ -80,7 +80,7 @@ def end() -> None:
 
 
 def labelled(kind: str) -> list[str]:
-    """What Compose made of this kind: id, project's name, project's folder (a container's only)."""
+    """A line for each object of this kind: id, project's name and project's folder (only for a container)."""
     every = ["--all"] if kind == "container" else []
     found = docker(kind, "ls", *every, "--quiet", "--filter", f"label={PROJECT}").split()
     identity, labels = (".Name" if kind == "volume" else ".Id"), LABELS[kind]

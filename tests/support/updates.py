@@ -19,14 +19,14 @@ RELEASES = {
     for line in git("log", "--format=%H %s", "--reverse", "--grep=^release: v", cwd=ROOT).splitlines()
 }
 
-# What belongs to the user, as copier.yml lists it: every file in these folders, and these files.
+# The files of the user, as in copier.yml: every file in FOLDERS, and FILES.
 FOLDERS = ("notebooks/", "data/", "secrets/")
 FILES = ("README.md", "pyproject.toml", "requirements.lock", "compose.override.yaml")
 USER_FILES = ("notebooks/iris.ipynb", *FILES)
 # Files of the user that are in no template.
 PRIVATE = {".env": "LAB_UID=4321\nMINE=1\n", "secrets/jupyter_token": "t" * 64, "data/patients.csv": "id\n7\n"}
 
-# Changes of a user in the template's files, in lines that no release changed, and a file that the user deletes.
+# A user's edits to template files. No release changed these lines. DELETED is a file that the user deletes.
 EDITS = {
     ".gitignore": ("/.venv*/\n.DS_Store\n", "/.venv*/\n.DS_Store\n/mine/\n"),
     "Dockerfile": ('CMD ["serve"]\n', 'CMD ["serve"]\nENV MINE=1\n'),
@@ -48,7 +48,7 @@ def edit(folder: Path, path: str, old: str, new: str) -> None:
 
 
 def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> Path:
-    """The template with two tags: OLD is this tree, NEW changes files of the template and of the user.
+    """The template with two tags. OLD is this tree. NEW changes files of the template and of the user.
 
     `spoil_settings` removes the lines of copier.yml that exclude the user's files from an update.
     """
@@ -77,7 +77,7 @@ def releases_of(template: Path, folder: Path, spoil_settings: bool = False) -> P
 
 
 def start(source: Path, folder: Path, version: str, **answers: Any) -> Project:
-    """A project of a release, committed to git, with the files that a used lab contains. Each is made once in a run."""
+    """A project of a release in git, with the files that a used lab contains. Each project is made once in a run."""
     data = {"project_name": "Iris study", **answers}
 
     def make(new: Path) -> None:
@@ -124,12 +124,12 @@ def edit_template_files(project: Project) -> None:
 
 
 def update(project: Project, **answers: Any) -> None:
-    """`copier update --defaults` with these new answers, without `--trust`."""
+    """Run `copier update --defaults` with these new answers, without `--trust`."""
     copier.run_update(project.folder, data=answers, defaults=True, overwrite=True, quiet=True, unsafe=False)
 
 
 def conflicts(project: Project) -> set[str]:
-    """Files that an update left with a conflict: unmerged in git, or ending in `.rej`."""
+    """Files with a conflict after an update. They are unmerged in git, or end in `.rej`."""
     unmerged = project.run("git", "ls-files", "--unmerged", "-z").stdout.split("\0")
     rejected = {name for name in project.files() if name.endswith(".rej")}
     return {entry.split("\t")[1] for entry in unmerged if entry} | rejected
@@ -144,7 +144,7 @@ def contents(project: Project, *paths: str) -> dict[str, bytes]:
 
 
 def is_user_file(name: str) -> bool:
-    """Whether this file belongs to the user."""
+    """Does this file belong to the user?"""
     return name.startswith(FOLDERS) or name in FILES or name in PRIVATE
 
 
@@ -165,7 +165,7 @@ def settings_of(tag: str) -> dict[str, Any]:
 
 
 def offers(settings: dict[str, Any], name: str, answer: Any) -> bool:
-    """Whether this copier.yml asks the question `name` and accepts `answer`."""
+    """Does this copier.yml ask the question `name` and accept `answer`?"""
     question = settings.get(name, {"when": False})
     choices = question.get("choices")
     choices = choices.values() if isinstance(choices, dict) else choices

@@ -1,4 +1,4 @@
-"""Projects with one change, for negative controls: the test that guards against it must fail."""
+"""Projects with one wrong change, for negative controls. The test for this change must fail."""
 
 import re
 import shutil
@@ -32,7 +32,10 @@ def without_environments(project: Project) -> None:
 
 @contextmanager
 def beside(project: Project, folder: Path, *layers: dict[str, Any], **environment: str) -> Iterator[Project]:
-    """The same folder and image under another Compose name, with `layers` added to compose.yaml; removed afterwards."""
+    """Yields a second project with the same folder and image, another Compose name, and `layers` added to compose.yaml.
+
+    Its containers are removed at the end.
+    """
     files = [project.folder / "compose.yaml"]
     for number, layer in enumerate(layers):
         files.append(folder / f"layer-{number}.yaml")

@@ -84,7 +84,7 @@ class Client:
         return answer.status_code == 200 and bool(answer.history) and "/login?" in answer.url
 
     def connect(self, password: str = "") -> None:
-        """Find out how the server wants the client to log in, and log in; raises `requests.HTTPError` if it refuses."""
+        """Find out how the server wants the client to log in, and log in. Raises `requests.HTTPError` for a refusal."""
         assert self.token or not self.is_hub()
         assert self.needs_password()
         self.headers = {"Authorization": f"token {self.token}"} if self.token else self.log_in(password)
@@ -162,7 +162,7 @@ class Kernel:
 
 
 def packed(channel: str, header: Message, content: Message) -> bytes:
-    """A message of the subprotocol v1: the number of offsets, the offsets (8 bytes each), then the parts."""
+    """A message of the subprotocol v1. It contains the number of offsets, the offsets (8 bytes each) and the parts."""
     parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, {}, content))]
     offsets = [8 * (len(parts) + 2)]
     for part in parts:

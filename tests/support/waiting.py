@@ -22,7 +22,7 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 120) -> Non
 
 
 def becomes(lab: Project, state: str) -> None:
-    """Return once the lab's health is `state`: healthy or unhealthy."""
+    """Return once the lab's health is `state` (healthy or unhealthy)."""
     until(lambda: lab.container()["State"].get("Health", {}).get("Status") == state, f"the lab is {state}")
 
 

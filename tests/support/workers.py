@@ -1,4 +1,4 @@
-"""How the tests of a run are spread over its workers."""
+"""Spreads the tests of a run over its workers."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from tests.support.repository import ROOT
 
 
 class Scheduling(LoadScopeScheduling):
-    """A file whose tests share a fixture runs in one worker. Every other test runs in any."""
+    """A file whose tests share a fixture runs in one worker. All other tests can run in any worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
@@ -20,12 +20,12 @@ class Scheduling(LoadScopeScheduling):
 
 @cache
 def shares(file: Path) -> bool:
-    """Whether the file, or the conftest.py beside it, has a fixture for all tests of a file."""
+    """Does the file, or the conftest.py beside it, have a fixture for all tests of a file?"""
     found = (path.read_text(encoding="utf-8") for path in (file, file.with_name("conftest.py")) if path.exists())
     return any(re.search(r'\bscope="(module|class)"', text) for text in found)
 
 
 def workers() -> int:
-    """One more than there are CPUs, because tests often wait for a lab."""
+    """The number of CPUs plus one, because tests often wait for a lab."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cpus + 1

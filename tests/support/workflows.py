@@ -1,4 +1,4 @@
-"""GitHub workflows on this machine: which jobs run for an event, and what their steps do.
+"""Finds the jobs of a GitHub workflow that run for an event, and runs their steps on this machine.
 
 A step's script runs as GitHub runs it. An action (`uses:`) does nothing here, except that artifacts are kept. The
 program `gh` is a stand-in that writes its calls down.
@@ -27,7 +27,7 @@ STATUS = re.compile(r"\b(always|cancelled|failure|success)\(\)")
 
 # --- expressions ----------------------------------------------------------------------------------------
 class Expression:
-    """The expression inside `${{ }}`: `value` is its result. A name that `contexts` lack raises `KeyError`."""
+    """The expression inside `${{ }}`. `value` is its result. A name that `contexts` lack raises `KeyError`."""
 
     def __init__(self, text: str, contexts: Mapping[str, Any]) -> None:
         self.tokens = TOKEN.findall(text)
@@ -105,7 +105,7 @@ def resolved(text: str, contexts: Mapping[str, Any]) -> str:
 
 
 def wanted(condition: str, contexts: Mapping[str, Any], status: str) -> bool:
-    """Whether a job or step with this `if:` runs after what ended with `status`: success, failure or skipped."""
+    """Does a job or step with this `if:` run? `status` is the result of the previous jobs or steps."""
     condition = re.sub(r"^\s*\$\{\{(.*)\}\}\s*$", r"\1", str(condition), flags=re.DOTALL) or "success()"
     functions = {
         "always": lambda: True,
@@ -121,13 +121,13 @@ def wanted(condition: str, contexts: Mapping[str, Any], status: str) -> bool:
 
 # --- workflows ------------------------------------------------------------------------------------------
 class Workflow:
-    """A parsed workflow: the events in `on`, and `jobs`, in which each script has its shell."""
+    """A parsed workflow. `on` contains its events, and `jobs` its jobs. Each script in `jobs` has its shell."""
 
     def __init__(self, text: str) -> None:
         parsed = yaml.safe_load(text)
         self.on: dict[str, Any] = parsed.get(True) or {}  # YAML 1.1 reads `on` as true
         self.jobs: dict[str, dict[str, Any]] = parsed["jobs"]
-        # No script stands anywhere but in a step.
+        # All scripts are in steps.
         steps = [step for job in self.jobs.values() for step in job.get("steps", []) if "run" in step]
         assert len(steps) == len(re.findall(r"^ +(?:- )?run: *\S", text, re.MULTILINE))
         for job in self.jobs.values():
@@ -161,22 +161,22 @@ class Workflow:
 
 
 def command(step: Mapping[str, Any], script: Path) -> list[str | Path]:
-    """What GitHub runs for a `run:` step whose script is in the file `script`."""
+    """The command that GitHub runs for a `run:` step. The step's script is in the file `script`."""
     return [*SHELLS[step["shell"]], script]
 
 
-# For `gh`: hands out what the jobs of this run uploaded.
+# This part of the stand-in for `gh` copies the files that the jobs of this run uploaded.
 DOWNLOAD = '"run download") mkdir -p "${7:-.}" && cp -r "$ARTIFACTS/$5/." "${7:-.}" ;;'
 
 
 # --- runners --------------------------------------------------------------------------------------------
 @dataclass
 class HostedRunner:
-    """A machine as GitHub lends it. It runs the steps of jobs in `workspace`; what else it needs is in `home`.
+    """A machine as GitHub lends it. It runs the steps in `workspace`. All other files are in `home`.
 
-    `gh`: the script of the stand-in. `contexts`: what `${{ }}` can name, `github`, `secrets` and so on. `environment`:
-    variables for every step. `python`: the programs that setup-python would bring. Jobs of one workflow run share
-    `home`, so that one job finds the artifacts of another.
+    `gh` is the script of the stand-in. `contexts` are the names for `${{ }}`, such as `github` and `secrets`.
+    `environment` contains variables for every step. `python` is the folder of the programs that setup-python would
+    install. Jobs of one workflow run share `home`, so that one job finds the artifacts of another.
     """
 
     workspace: Path
@@ -200,12 +200,15 @@ class HostedRunner:
         (self.home / "bin" / name).chmod(0o755)
 
     def calls(self) -> list[str]:
-        """What `gh` was asked for, one call a line."""
+        """The calls of `gh`."""
         file = self.home / "calls"
         return file.read_text().splitlines() if file.exists() else []
 
     def run(self, job: Mapping[str, Any], **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the job's steps whose condition holds; the output of all, and the status of the first that fails."""
+        """Run each step of the job whose condition is true.
+
+        Returns the output of all steps and the status of the first failed step.
+        """
         steps: dict[str, Any] = {}
         output, returncode = "", 0
         for step in job["steps"]:
@@ -225,7 +228,7 @@ class HostedRunner:
     def step(
         self, job: Mapping[str, Any], step: Mapping[str, Any], contexts: Mapping[str, Any], more: Mapping[str, str]
     ) -> tuple[int, str]:
-        """Run a step: its status and output."""
+        """Run a step. Returns its status and output."""
         if "uses" in step:
             is_upload = step["uses"].startswith("actions/upload-artifact@")
             return self.upload(step["with"]) if is_upload else (0, "")
@@ -254,7 +257,10 @@ class HostedRunner:
         return done.returncode, done.stdout
 
     def upload(self, options: Mapping[str, Any]) -> tuple[int, str]:
-        """Keep files as actions/upload-artifact does: those of a folder without the folder's own name."""
+        """Copy files in the same way as actions/upload-artifact.
+
+        For a folder, copy its content, not the folder itself.
+        """
         found = [path for name in options["path"].split() if (path := self.workspace / name).exists()]
         if not found and options.get("if-no-files-found", "warn") == "error":
             return 1, f"not found: {options['path']}\n"

@@ -52,7 +52,7 @@ def test_copier_says_what_to_do_and_make_up_refuses(engine: None, torn: Project)
     torn.run("git", "restore", "--staged", "Dockerfile")
     solve(torn)
     assert said(torn) == []
-    assert "ok    no update is unfinished" in torn.make("doctor", check=False).stdout.splitlines()
+    assert "ok    the last update is complete" in torn.make("doctor", check=False).stdout.splitlines()
 
 
 @pytest.mark.full

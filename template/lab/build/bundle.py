@@ -3,8 +3,9 @@
     bundle.py PARTS
 
 BUNDLE_PACKAGES names Python packages. BUNDLE_SYSTEM names the Debian packages in the lab's image, as
-NAME:ARCHITECTURE=VERSION. The program downloads them, and those of this stage (DEBIAN_BUILD_PACKAGES), to PARTS/debs, a
-repository for apt. It leaves out those of the base image.
+NAME:ARCHITECTURE=VERSION. The program downloads these Debian packages to PARTS/debs, which becomes a repository for
+apt. It also downloads the packages in DEBIAN_BUILD_PACKAGES. It does not download packages that the base image
+contains.
 """
 
 import hashlib

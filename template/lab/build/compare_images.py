@@ -15,12 +15,12 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-Entries = dict[str, tuple[Any, ...]]  # by path: everything in which two entries of a layer can differ
+Entries = dict[str, tuple[Any, ...]]  # path -> everything in which two entries of a layer can differ
 
 
 @dataclass
 class Archive:
-    """The content of the archive: the image's digest by folder, JSON documents and layers by digest."""
+    """The content of the archive. The keys of `images` are folders. The other keys are digests."""
 
     images: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +67,10 @@ def instructions(settings: dict[str, Any]) -> list[str]:
 
 
 def differences(archive: Archive, first: str, second: str) -> list[str]:
-    """The differences of two images, given by digest: a line for each layer, and an indented line for each file."""
+    """The differences of two images. `first` and `second` are digests.
+
+    The result has a line for each layer, and an indented line for each file.
+    """
     layers = [[layer["digest"] for layer in archive.documents[image].get("layers", [])] for image in (first, second)]
     if len(layers[0]) != len(layers[1]):
         return [f"the number of layers: {len(layers[0])} in the first image, {len(layers[1])} in the second"]

@@ -1,7 +1,7 @@
 """Compares pyproject.toml with requirements.lock, for `make up` and `make doctor`. It runs in the lab's image.
 
 stdin: a tar archive with the two files. stdout: one sentence for the user if the lock does not fit the list.
-The program reads which packages another package needs from the packages in /opt/venv. So it needs no network.
+The packages in /opt/venv say which packages they need. The program reads this, so it needs no network.
 """
 
 import re
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
-MOST = 5  # differences that the sentence names
+MOST = 5  # the largest number of differences in the sentence
 
 
 def here(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
@@ -51,7 +51,7 @@ def needed(listed: list[Requirement], installed: dict[str, Distribution]) -> set
 
 
 def differences(project: str, lock: str, installed: dict[str, Distribution]) -> list[str]:
-    """What the lock lacks, has in another version, or has too much."""
+    """The differences: missing packages, other versions, and packages that are no longer needed."""
     table = tomllib.loads(project)
     sources = {canonicalize_name(name) for name in table.get("tool", {}).get("uv", {}).get("sources", {})}
     listed = [one for one in map(Requirement, table["project"].get("dependencies", [])) if here(one)]
@@ -69,7 +69,7 @@ def differences(project: str, lock: str, installed: dict[str, Distribution]) -> 
             of_extras = {each.name for each in needs(installed[name], one.extras)}
             more = of_extras - {each.name for each in needs(installed[name], ())}
             found += [f"lacks {name} for {one}" for name in sorted(more) if canonicalize_name(name) not in there]
-    # If the image was not built from this lock, it does not show which packages nothing needs.
+    # Unneeded packages can be found only if the image was built from this lock.
     if all(name in installed for name in there):
         found += [f"still has {name}" for name in sorted(there.keys() - needed(listed, installed))]
     return found

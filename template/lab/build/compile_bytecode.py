@@ -16,23 +16,23 @@ from pathlib import Path
 from types import CodeType
 
 CACHE = Path("/root/.cache/compiled")
-UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: never compared with the source again
+UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: Python never compares the hash with the source
 # Besides path and source, bytecode depends on the interpreter and on this file.
 MAKER = f"{sys.version} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
 
 
 def holds_sets(code: CodeType) -> bool:
-    """Whether a set is among the constants of `code`, or of a function or class in it."""
+    """Does `code`, or a function or class in it, contain a constant set?"""
     return any(isinstance(c, frozenset) or (isinstance(c, CodeType) and holds_sets(c)) for c in code.co_consts)
 
 
 def bytecode(source: Path) -> bytes:
-    """The content of the .pyc of `source`; raises SyntaxError or ValueError if `source` is not a module."""
+    """The content of the .pyc of `source`. Raises SyntaxError or ValueError if `source` is not a module."""
     text = source.read_bytes()
     code = compile(text, source, "exec", dont_inherit=True)
     if holds_sets(code):
         # Two equal sets are stored once or twice. This depends on whether their strings were already interned in this
-        # process. So compile twice: the second time, the strings are interned, because the first result still exists.
+        # process. So compile twice. The second time, the strings are interned, because the first result still exists.
         first, code = code, compile(text, source, "exec", dont_inherit=True)
         del first
     return importlib.util.MAGIC_NUMBER + UNCHECKED_HASH + importlib.util.source_hash(text) + marshal.dumps(code)
@@ -49,9 +49,8 @@ def compiled(source: Path) -> None:
     try:
         target.write_bytes(bytecode(source))
     except (SyntaxError, ValueError):
-        return  # some packages contain templates whose names end in .py: these are not modules
-    # A random name, and not the process id: stages that build at the same time share this cache, and two processes in
-    # them can have the same id.
+        return  # some packages contain templates with names that end in .py, which are not modules
+    # Use a random name. Several stages share this cache, and two of their processes can have the same id.
     new = kept.with_name(secrets.token_hex(16))
     shutil.copyfile(target, new)
     new.replace(kept)

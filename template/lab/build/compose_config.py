@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-OWN = ("prepare", "lab", "packages", "bundle")  # the template's services: a bundle contains the files for their builds
+OWN = ("prepare", "lab", "packages", "bundle")  # the template's services. A bundle contains the files for their builds
 
 
 def arguments(config: dict[str, Any], service: str) -> list[str]:

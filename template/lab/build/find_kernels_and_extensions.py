@@ -1,12 +1,13 @@
 """Finds the kernels and front-end extensions in your packages that the server can offer.
 
-The build runs it in /opt/venv.
+The build runs this program in /opt/venv.
 
-Kernels: packages such as bash_kernel come without a kernel specification. A module of the package writes it, so this
-program runs the module.
+Kernels: packages such as bash_kernel contain no kernel specification, but a module that writes one. This program runs
+the module.
 
-Extensions: OFFERED gets a link to each front-end extension that works alone. An extension with a server half needs both
-halves in the server's environment. LEFT_OUT names the packages of these extensions, and language packs.
+Extensions: OFFERED gets a link to each front-end extension that works alone. Other extensions have two halves, a
+front-end extension and a server extension (the server half). Both halves must be in the server's environment. LEFT_OUT
+names the packages of these extensions, and language packs.
 """
 
 import json
@@ -20,7 +21,8 @@ from pathlib import Path
 SHARE = Path(sys.prefix, "share/jupyter")
 OFFERED = SHARE / "offered/labextensions"
 LEFT_OUT = SHARE / "offered/left-out.txt"
-# Server halves that every server has. jupyter-lsp is missing here, because jupyter_server_config.py turns it off.
+# The server halves that every server has. jupyter-lsp is not in this list, because jupyter_server_config.py turns
+# jupyter-lsp off.
 OF_THE_SERVER = {"jupyter-resource-usage", "jupyter-server-terminals", "jupyterlab", "notebook", "notebook-shim"}
 WRITES_KERNEL = re.compile(r"\binstall_kernel_spec\b.*--sys-prefix|--sys-prefix.*\binstall_kernel_spec\b", re.DOTALL)
 
@@ -37,12 +39,12 @@ def required(package: Distribution) -> set[str]:
 
 
 def paths(package: Distribution) -> list[str]:
-    """The paths of a package's files, as its list of files has them."""
+    """The paths of a package's files, from the package's own list."""
     return [file.as_posix() for file in package.files or []]
 
 
 def write_kernels(packages: dict[str, Distribution]) -> None:
-    """Run each module NAME.install that writes a kernel specification. If one fails, only its kernel is missing."""
+    """Run each module NAME.install that writes a kernel specification. If one module fails, only its kernel is lost."""
     for package in packages.values():
         for path in paths(package):
             name, slash, file = path.partition("/")
@@ -54,7 +56,7 @@ def write_kernels(packages: dict[str, Distribution]) -> None:
 
 
 def server_halves(packages: dict[str, Distribution]) -> set[str]:
-    """The names of the packages with a server extension that not every server has."""
+    """The names of the packages with a server extension, without those in OF_THE_SERVER."""
     halves = {
         name
         for name, package in packages.items()
@@ -64,7 +66,7 @@ def server_halves(packages: dict[str, Distribution]) -> set[str]:
 
 
 def extensions(packages: dict[str, Distribution]) -> dict[str, str]:
-    """The front-end extensions, as folders below labextensions/, and the name of the package of each."""
+    """The front-end extensions, as folders below labextensions/, and the name of each extension's package."""
     found = {}
     for name, package in packages.items():
         for path in paths(package):
@@ -74,7 +76,7 @@ def extensions(packages: dict[str, Distribution]) -> dict[str, str]:
 
 
 def sort(packages: dict[str, Distribution]) -> tuple[set[str], set[str]]:
-    """The extensions that work alone, and the names of the packages of the others."""
+    """The extensions that work alone, and the names of the packages of all other extensions."""
     halves = server_halves(packages)
     needs = {name: required(package) for name, package in packages.items()}
     alone: set[str] = set()

@@ -1,4 +1,6 @@
-"""Changes pyproject.toml and the locks: `packages.py add|remove|sync|lock|outdated|extend [NAME ...]`, in `packages`.
+"""Changes pyproject.toml and the locks: `packages.py add|remove|sync|lock|outdated|extend [NAME ...]`.
+
+The program runs in the image `packages`.
 
 stdin: a tar archive with pyproject.toml, the locks, the files SERVER and EXCLUDED, and a file `index` with the address
 of the package index. stdout: a tar archive with the new pyproject.toml and the new locks. stderr: the changes, or one
@@ -19,9 +21,10 @@ from run_and_explain import BUNDLE, Source, bundled_files, masked, python_settin
 from run_and_explain import reason as common_reason
 
 PROJECT, LOCK = "pyproject.toml", "requirements.lock"
-# The server's extensions: a group in PROJECT, and its lock, which is empty without extensions.
+# The server's extensions are a group in PROJECT, and this group has a lock. Without extensions, the lock is empty.
 GROUP, EXTENSIONS = "server", "server-extensions.lock"
-# The template's packages for the server, which the extensions have to fit, and the packages that it leaves out.
+# SERVER: the lock of the server's packages. Extensions must fit these versions. EXCLUDED: packages that the server's
+# environment never contains.
 SERVER, EXCLUDED = "server.lock", "excluded-packages.txt"
 CERTIFICATES = Path("/run/ca.pem")  # LAB_CA_BUNDLE
 WHEELS = BUNDLE / "wheels"
@@ -29,7 +32,8 @@ NOTHING_NEWER = (
     "this project was restored from lab/bundle, which has no newer versions. "
     "Make a new bundle on a machine with a network."
 )
-INDEX = "index"  # a file in the archive, not a variable: PIP_INDEX_URL may contain a password
+# The file in the archive with PIP_INDEX_URL. This address may contain a password, so it is not in the environment.
+INDEX = "index"
 
 
 class Refused(Exception):
@@ -69,12 +73,12 @@ def extensions() -> list[str]:
 
 
 def listed() -> dict[str, Any]:
-    """The table [project] of the user's list, which people edit by hand."""
+    """The table [project] in pyproject.toml, which people edit by hand."""
     fix = f"Correct the file, or run 'git checkout {PROJECT}' to get its last committed version."
     try:
         table = tomllib.loads(Path(PROJECT).read_text(encoding="utf-8"))
         found = table.get("project")
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # the file is not TOML, or not UTF-8
         raise Refused(f"{PROJECT} cannot be read ({error}; is a comma or a quotation mark missing?). {fix}") from None
     if not isinstance(found, dict):
         raise Refused(f"{PROJECT} has no table [project] with your packages. {fix}")
@@ -85,8 +89,8 @@ def listed() -> dict[str, Any]:
 
 
 def check(requirements: list[str]) -> None:
-    """Refuse requirements that no lock can hold: the build checks the hash of every file that it downloads."""
-    # An @ after the host is no password: it names a version.
+    """Refuse repositories and local files, because the build needs a hash for each file. Also refuse passwords."""
+    # An @ after the host does not end a password. It names a version.
     for one in (re.sub(r"//[^/]*@", "//", each) for each in requirements):
         if re.search(r"(^|@ *)(git|hg|svn|bzr)\+", one):
             archive = "such as https://github.com/OWNER/NAME/archive/COMMIT.tar.gz"
@@ -101,7 +105,7 @@ def check(requirements: list[str]) -> None:
 
 
 def resolve(lock: str, *options: str) -> None:
-    """Write a new lock, for every platform, and for the project's oldest Python and all later ones."""
+    """Write a new lock, for every platform, and for the project's oldest Python and all later versions."""
     if lock == EXTENSIONS and not extensions():
         Path(EXTENSIONS).write_text("", encoding="utf-8")
         return
@@ -198,7 +202,7 @@ def edit(command: str, names: list[str]) -> None:
 
 
 def run(command: str, names: list[str]) -> bool:
-    """Run `command` in the current folder and print the changes. Return whether to keep the changed files."""
+    """Run `command` in the current folder and print the changes. Return True to keep the changed files."""
     names = re.sub(r" *@ +", "@", " ".join(names)).split()  # NAME @ ADDRESS is one requirement
     check(names)
     listed()

@@ -14,13 +14,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE; an empty file if LAB_CA_BUNDLE is not set
-INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL: a secret, because it may contain a password
+CERTIFICATES = Path("/run/secrets/ca")  # LAB_CA_BUNDLE. The file is empty if LAB_CA_BUNDLE is not set
+INDEX = Path("/run/secrets/index")  # PIP_INDEX_URL is a secret, because it may contain a password
 BUNDLE = Path("/bundle")
 SOURCES = Path("/etc/apt/sources.list.d")
-EXTENSIONS = Path("/build/server-extensions.lock")  # of the server, and only in the stage that installs the server
+EXTENSIONS = Path("/build/server-extensions.lock")  # this file exists only in the stage that installs the server
 # Each pattern fits a line that uv, pip or apt writes itself. uv indents the output of a package's own build. pip writes
-# this output, and the errors of an index, into its log, after the time.
+# this output into its log. The errors of an index are also in the log. Each line of the log starts with the time.
 UNREACHABLE = (
     r"^  cause: (error sending request|operation timed out|dns error|tcp connect error|connection (reset|closed))"
     r"|^\S+ Could not fetch URL \S+: connection error"
@@ -29,7 +29,7 @@ UNREACHABLE = (
     r"|^E: Failed to fetch \S+ +(Could not (resolve|connect|wait)|Temporary failure resolving|Unable to connect"
     r"|Cannot initiate|Connection (failed|timed out)|Error reading from server|Invalid response from proxy)"
 )
-STATUS = (  # an answer that is an error: its address and its HTTP status
+STATUS = (  # an error answer, with its address and its HTTP status
     r"^  cause: HTTP status \w+ error \((?P<status>\d+.*?)\) for url \((?P<url>\S+)\)",
     r"^hint: An index.*? \((?P<url>\S+)\) .*?\b(?P<status>40[13] \w+)",
     r"^\S+ Could not fetch URL (?P<url>\S+): (?P<status>40[137] .*?) for url",
@@ -93,7 +93,7 @@ def python_settings(addresses: list[str], certificates: Path) -> dict[str, str]:
 
 
 def apt_settings(folder: Path) -> dict[str, str]:
-    """Environment variables for apt. Its files in `folder` name the certificates, and the mirrors or the bundle."""
+    """Write apt's settings for certificates, mirrors and the bundle into `folder`. Return the variables for apt."""
     configuration = f'Dir::Etc::SourceParts "{folder}/sources";\nAPT::Sandbox::User "root";\n'
     if restored():
         (folder / "sources").mkdir()
@@ -125,7 +125,7 @@ def use_mirrors(sources: Path) -> None:
 
 
 def build_error(said: str) -> tuple[str, str] | None:
-    """The package without a wheel whose own build failed, and the error of that build. None if there is none."""
+    """The name of the source package that could not be built, and its error message. None if no build failed."""
     built_by_uv = r"^error: Failed to .*?`(.*?)`\n  cause: The build backend returned an error\n"
     if uv := re.search(built_by_uv, said, re.MULTILINE):
         package, output = uv[1], said[uv.end() :].partition("\nhint: ")[0]
@@ -134,7 +134,7 @@ def build_error(said: str) -> tuple[str, str] | None:
         output = re.split(r"\n\S+ +ERROR: \[", said.rpartition(" Running command ")[2])[0]
     else:
         return None
-    # The last error is often only the end of the chain: "command gcc failed".
+    # The last error is often only the end of the chain, such as "command gcc failed".
     lines = [re.sub(r"^\d{4}-\S+", "", line).strip() for line in output.splitlines()]
     errors = [line for line in lines if re.search(r"\berror\b(?!s)", line, re.IGNORECASE)]
     causes = [line for line in errors if re.search(r"fatal error:|error: (?!command )", line, re.IGNORECASE)]
@@ -162,7 +162,7 @@ def with_bundled_files(lock: Path, folder: Path) -> str:
 
 
 def reason(said: str, source: Source) -> str | None:
-    """The reason why a command that uses `source` failed, read from its output `said`. None if it shows no reason."""
+    """The reason why a command that uses `source` failed, read from its output `said`. The reason may be None."""
     name = "the bundle in lab/bundle" if restored() else source.name
     pinned = os.environ.get("DEBIAN_PINS") or os.environ.get("DEBIAN_BUILD_PINS")
 
@@ -170,7 +170,7 @@ def reason(said: str, source: Source) -> str | None:
         matches = (re.search(pattern, said, re.MULTILINE) for pattern in patterns)
         return next((match for match in matches if match), None)
 
-    # The address of one file, for example an address in pyproject.toml. Its host may be another one than the index.
+    # The address of one file, for example an address in pyproject.toml. The file may be on another host than the index.
     direct = found(r"Failed to fetch: (https?://\S+\.(?:whl|gz|zip))$", r"^error: Failed to .*?`\S+ @ (https?://\S+)`")
     if direct and not restored():
         name = direct[1]
@@ -188,10 +188,7 @@ def reason(said: str, source: Source) -> str | None:
     if gone := found(r"^E: Version '(.*)' for '(.*)' was not found"):
         package = f"{gone[2]} {gone[1]}"
         if pinned and restored():
-            return (
-                f"the bundle in lab/bundle lacks {package}. "
-                "Replace compose.pins.yaml with the file of this name from the bundle."
-            )
+            return f"the bundle in lab/bundle lacks {package}. Copy compose.pins.yaml from the bundle into this folder."
         if pinned:
             return f"the Debian mirror no longer has the pinned {package}. Run 'make pin' to update compose.pins.yaml."
         rebuild = "Run 'docker compose build --no-cache', then 'make bundle'."

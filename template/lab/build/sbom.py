@@ -62,8 +62,8 @@ def distribution() -> Document:
 
 def environment(packages: Path) -> Document:
     """The Python packages in a folder."""
-    # cyclonedx-py asks a Python interpreter for the folders of its packages. The image's interpreter need not run here:
-    # this script only prints the answer.
+    # cyclonedx-py asks a Python interpreter for the folders of its packages. This script prints the answer, so the
+    # image's interpreter does not run here.
     python = ROOT / "python"
     python.write_text(f"#!/bin/sh\necho '{json.dumps(['/nothing', str(packages)])}'\n")
     python.chmod(0o755)

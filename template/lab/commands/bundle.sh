@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes NAME-bundle.tar: the project, and everything that is needed to run and rebuild the lab offline.
-# It holds the files that git would take, and never .env or secrets/. PKG="NAME ..." adds packages for a later `make add`.
-# WITH_DATA=yes adds the folder data/.
+# It contains the project's files that git does not ignore. It never contains .env or the token. PKG="NAME ..." adds packages
+# for a later `make add`. WITH_DATA=yes adds the folder data/.
 set -eu
 . lab/commands/lib/one_at_a_time.sh
 alone bundle
@@ -71,7 +71,8 @@ short() {
 }
 lab_image=$slug-lab:$(short "$lab")
 base_image=$slug-base:$(short "$base")
-# Remove these names at the end. Keep names that exist already: a restored project uses such a name for its base image.
+# Remove these names at the end. Keep names that exist already, because a restored project uses such a name for its base
+# image.
 for image in "$lab_image" "$base_image"; do
     docker image inspect "$image" >/dev/null 2>&1 || tags="$tags $image"
 done
@@ -86,8 +87,8 @@ platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 CONTENTS
 
 copy_project "$project" "$work"
-# A restored project sets PYTHON_IMAGE to the bundle's base image. Offline, no registry can look up the digest of that
-# image, so the digest applies only if PYTHON_IMAGE is not set.
+# A restored project sets PYTHON_IMAGE to the bundle's base image. An offline machine cannot check a digest. So
+# compose.pins.yaml uses the digest only if PYTHON_IMAGE is not set.
 case $base in
 *@*)
     default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)

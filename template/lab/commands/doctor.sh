@@ -30,13 +30,13 @@ report() {
 # or_default PROBLEM: if PROBLEM is about one setting, print the command that sets this setting to its default. Print
 # nothing if the setting has its default already.
 or_default() {
-    case $1 in *" in .env.") ;; *) return 0 ;; esac
+    case $1 in *" in .env." | *" In .env, set "*) ;; *) return 0 ;; esac
     name=${1%% *}
     line=$(grep -E "^$name=." sample.env) || return 0
     [ "$(setting "$name")" = "$(default "$name")" ] || echo " For the default, run '$(into_env "$line")'."
 }
 
-if [ -z "$settings" ]; then # without Compose, no setting can be read; or Compose cannot read .env
+if [ -z "$settings" ]; then # Compose is missing, or it cannot read .env
     if ! docker compose version >/dev/null 2>&1; then
         report check_engine ""
         exit 1
@@ -54,7 +54,7 @@ find_lab
 while read -r check words; do
     report "$check" "$words"
 done <<'CHECKS'
-check_merged no update is unfinished
+check_merged the last update is complete
 check_engine engine, Compose and buildx are recent enough
 check_compose_file the Compose files are those for this engine
 check_ids LAB_UID and LAB_GID are valid

@@ -11,7 +11,7 @@ fi
 uid=$(id -u)
 gid=$(id -g)
 if [ "$uid" = 0 ]; then
-    # The lab never runs as root. Take the ids of the user who called sudo, else of the folder's owner. If one of
+    # The lab never runs as root. Take the ids of the user who called sudo, or else of the folder's owner. If one of
     # the two ids is 0, take 1000:1000, the ids of the first user on most Linux machines.
     # shellcheck disable=SC2012 # `stat` has other options on macOS
     owner=$(ls -ldn . | awk '{ print $3 ":" $4 }')

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Changes pyproject.toml and the locks; if one change fails, no file changes:
-# `packages.sh add|remove|sync|lock|outdated|extend`. PKG contains the names.
+# Changes pyproject.toml and the locks: `packages.sh add|remove|sync|lock|outdated|extend`. If a change fails, no file changes.
+# PKG contains the names of packages.
 # uv does the work in the image `packages`, so this machine needs Docker only.
 set -eu
 . lab/commands/lib/one_at_a_time.sh
@@ -27,7 +27,7 @@ quietly "$new/log" build packages
 mkdir "$new/old" "$new/files"
 cp pyproject.toml requirements.lock lab/locks/server.lock lab/locks/excluded-packages.txt "$new/old"
 cat "$extensions" >"$new/old/server-extensions.lock" 2>/dev/null || true
-# The index, which may contain a password, is in the archive. Everyone who can use the engine can read a container's
+# The index may contain a password, so it is in the archive. Everyone who can use the engine can read a container's
 # environment.
 setting PIP_INDEX_URL '' >"$new/old/index"
 export COPYFILE_DISABLE=1 # on macOS, tar would add a file ._NAME for each file with extended attributes

@@ -18,7 +18,7 @@ work=$(mktemp -d)
 trap 'if [ -e "$work/before" ]; then cp -p "$work/before" "$pins"; else rm -f "$pins"; fi; rm -rf "$work"; unlock' EXIT
 trap 'exit 130' HUP INT TERM
 
-# packages IMAGE: NAME=VERSION of every Debian package in it.
+# packages IMAGE: print NAME=VERSION of every Debian package in IMAGE.
 packages() {
     # shellcheck disable=SC2016 # dpkg's own variables
     docker run --rm --network none --entrypoint dpkg-query "$1" --show --showformat '${Package}=${Version}\n' >"$work/listed"

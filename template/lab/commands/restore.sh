@@ -14,7 +14,7 @@ intact() {
     fi
 }
 
-# part NAME: a line of the bundle's list of contents.
+# part NAME: print the value of NAME in the bundle's list of contents.
 part() {
     sed -n "s/^$1=//p" lab/bundle/contents
 }
@@ -23,7 +23,7 @@ part() {
     refuse "lab/bundle is empty. Unpack a bundle with 'tar xf NAME-bundle.tar', then run 'make restore' in the folder that tar creates."
 require check_engine check_buildkit check_sha256
 intact lab/bundle SHA256SUMS
-# The project's own files are checked once: later you may have changed them.
+# Check the project's own files only once, because you may change these files later.
 if [ -f lab/bundle/project.sha256 ]; then
     intact . lab/bundle/project.sha256
 fi
@@ -31,7 +31,7 @@ platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
 [ "$platform" = "$(part platform)" ] ||
     refuse "the engine runs $platform, but the bundle is for $(part platform). Make a bundle on a machine with $platform."
 
-chmod -R a+rX lab/bundle # `make add` reads it as the lab's user, whatever your umask is
+chmod -R a+rX lab/bundle # `make add` may read these files as another user, so everyone needs read access
 docker load --quiet --input lab/bundle/images.tar
 [ -e .env ] || sh lab/commands/env.sh
 # The base image has another name in each bundle. All other lines of .env stay as they are.

@@ -14,12 +14,13 @@ stop_labs() {
 
 require check_engine
 stop_labs
+# Delete the old token before waiting for the lock, because another command may hold the lock for minutes.
 rm -f secrets/jupyter_token || refuse "secrets/jupyter_token cannot be deleted. Run 'sudo rm secrets/jupyter_token', then 'make up'."
-# Another command may need minutes, so the old token ends first. A start that ran at the same time may still have read it.
 alone rotate
+# Another `make up` may have started a lab with the old token. So stop the labs again.
 stop_labs
 
-# An image that exists is started as it is: a build could fail.
+# If an image exists, start it without a build, because a build could fail.
 if docker image inspect "$(image lab)" >/dev/null 2>&1; then
     exec sh lab/commands/up.sh --no-build
 fi

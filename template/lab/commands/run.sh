@@ -11,7 +11,7 @@ trap 'end_run; exit 130' HUP INT TERM
 find -H notebooks -name .ipynb_checkpoints -prune -o -name '*.ipynb' -print | LC_ALL=C sort >"$work/notebooks"
 [ -s "$work/notebooks" ] || refuse "notebooks/ contains no notebook. Save a notebook in this folder first."
 
-# run NOTEBOOK: run it with the nbclient of the server's environment. JUPYTER_DATA_DIR is the folder with the kernels.
+# run NOTEBOOK: run the notebook with the nbclient of the server's environment. JUPYTER_DATA_DIR is the folder with the kernels.
 # LAB_RUN marks every process of this run.
 run() {
     # shellcheck disable=SC2016 # the shell in the lab expands it

@@ -21,7 +21,7 @@ quietly "$work/log" bake --set lab.target=sbom --set "lab.tags=$tools" --set lab
 quietly "$work/log" bake --metadata-file "$work/metadata" --set lab.output=type=cacheonly lab
 sealed --entrypoint python3 "$tools" -I /build/provenance.py <"$work/metadata" >"$work/provenance"
 container=$(docker create "$image")
-# The tools read the image's files and nothing else: no network, and no folder of this machine.
+# The tools read only the image's files. They have no network and no folder of this machine.
 docker export "$container" | sealed --tmpfs /tmp:mode=1777,exec "$tools" "${image%-lab}" >.sbom.new
 mv .sbom.new sbom.cdx.json
 echo "Wrote sbom.cdx.json: what $image contains."

@@ -26,12 +26,12 @@ if [ "${1:-}" != --no-build ]; then
     show "$work/build" build || refuse_build "$work/build"
 fi
 
-check_list >"$work/list" & # it takes a second, and so does the start
+check_list >"$work/list" & # run this in the background, because both this check and the start take about a second
 comparison=$!
 
 remove_refused
 
-# The start makes a new token if there is none. A running server would not read it.
+# The start makes a new token if there is none. A running server would not read the new token.
 [ -f secrets/jupyter_token ] || stop_lab
 
 # A start mounts the current files and folders.
@@ -60,7 +60,7 @@ until show "$work/start" start; do
         cat "$work/lab" >&2
         reason="the lab did not start. Read the lines above, and run 'make doctor' to check the settings."
     fi
-    # Remove what did not start, with its log. Leave a lab that ran before and still runs.
+    # Remove the containers that did not start, and their logs. Leave a lab that ran before and still runs.
     failed="prepare lab"
     find_lab
     case $lab,$state in "$before",running*) failed=prepare ;; esac

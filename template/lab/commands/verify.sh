@@ -7,7 +7,7 @@ set -eu
 require check_engine check_buildkit check_path check_index check_ca check_config
 builds=${BUILDS:-2}
 whole_number "$builds" 2 99 || refuse "BUILDS is '$builds', not a number from 2 to 99. Run 'make verify BUILDS=2'."
-epoch=${SOURCE_DATE_EPOCH:-315532800} # date of every file: 1980-01-01, the earliest date in a zip archive
+epoch=${SOURCE_DATE_EPOCH:-315532800} # no file gets a later date. The default is 1980-01-01, the earliest date in a zip archive
 
 work=$(mktemp -d)
 # Each build has empty caches. Otherwise it would reuse files that an earlier build downloaded or compiled.
@@ -29,7 +29,7 @@ build_image() {
         --set lab.tags= lab >"$work/log" 2>&1
 }
 
-# compare FILE...: print the digest if the images are equal, else the differences. See lab/build/compare_images.py.
+# compare FILE...: print the digest if the images are equal. Otherwise, print the differences. See lab/build/compare_images.py.
 compare() {
     tar -cf - -C "$work" "$@" | program compare_images.py 1 "$number"
 }

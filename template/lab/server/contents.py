@@ -21,8 +21,8 @@ from tornado.web import HTTPError
 from traitlets import default
 
 MOUNTS = ("data", "notebooks")
-RUN = secrets.token_hex(4)  # part of each temporary file's name; a file with another value is left from a crash
-GIVEN_UP = 3600  # seconds without another piece until an upload is deleted
+RUN = secrets.token_hex(4)  # part of each temporary file's name. A crash leaves files with another value
+GIVEN_UP = 3600  # an upload is deleted after this number of seconds without a new piece
 OVERWRITING = "Overwriting %s directly. A crash could leave half a file. The file cannot be replaced: %s"
 # Errors of file systems that lack an operation, such as CIFS, sshfs and other FUSE file systems.
 LACKING = {errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EBADF}
@@ -31,7 +31,7 @@ copystat = shutil.copystat
 
 @contextmanager
 def if_supported():
-    """Ignore an error that says that the file system lacks an operation. Others, such as a full disk, still raise."""
+    """Ignore an error that says that the file system lacks an operation. Raise other errors, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def if_supported():
 
 
 def copy_properties(source, target, *, follow_symlinks=True):
-    """Copy the mode and the dates of a file, as far as the file system of `target` has them."""
+    """Copy the mode and the dates of a file, if the file system of `target` supports this."""
     with if_supported():
         copystat(source, target, follow_symlinks=follow_symlinks)
 
@@ -52,7 +52,10 @@ class Replacing(AsyncFileManagerMixin):
     """Writes into the mounts only, and replaces files instead of rewriting them."""
 
     def check_mounted(self, os_path, status=400):
-        """Raise HTTP `status` unless `os_path`, every link followed, lies in a mount. Raise 403 if it is read-only."""
+        """Follow all links of `os_path`. If the path or the result is not in a mount, raise HTTP `status`.
+
+        If the mount is read-only, raise 403.
+        """
         home = Path(self.root_dir)
         path = Path(os.path.normpath(os_path)).relative_to(home)
         if path.parts[:1] not in [(mount,) for mount in MOUNTS]:
@@ -69,7 +72,7 @@ class Replacing(AsyncFileManagerMixin):
 
     @contextmanager
     def perm_to_403(self, os_path=""):
-        """As Jupyter's own, and with a message for a read-only mount."""
+        """Does the same as Jupyter's function, and also gives a message for a read-only mount."""
         try:
             with super().perm_to_403(os_path):
                 yield
@@ -82,7 +85,7 @@ class Replacing(AsyncFileManagerMixin):
     def atomic_writing(self, os_path, text=True, encoding="utf-8", **kwargs):
         """A file for the new content of `os_path`. It is complete on disk before it replaces the old file.
 
-        Jupyter itself overwrites the old file. A crash during that leaves a truncated file.
+        Jupyter itself overwrites the old file. A crash at this moment leaves a truncated file.
         """
         path = Path(os_path)
         if why := cannot_replace(path):
@@ -102,7 +105,7 @@ class Replacing(AsyncFileManagerMixin):
                 new.unlink(missing_ok=True)
 
     def put(self, file, path):
-        """Replace `path` with `file`, which is open and written. If that fails, copy the content over."""
+        """Replace `path` with the open file `file`. If this is impossible, copy the content of `file` to `path`."""
         file.flush()
         why = cannot_replace(path)
         if path.exists():
@@ -126,7 +129,7 @@ class Replacing(AsyncFileManagerMixin):
         with if_supported():  # you may lack the permission to read the folder
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                os.fsync(folder)  # or a power failure could take the rename back
+                os.fsync(folder)  # without this, a power failure could undo the rename
             finally:
                 os.close(folder)
 
@@ -144,7 +147,10 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
         return found
 
     def unlink_link(self, path):
-        """Remove `path` if it is a link. Jupyter makes no links here, and would write to the linked file."""
+        """Remove `path` if it is a link.
+
+        Jupyter never creates links here. If it found one, it would overwrite the linked file.
+        """
         if path.is_symlink() and not is_read_only(path.parent):
             self.log.warning("Removing %s: it is a link, not a checkpoint", path)
             path.unlink()
@@ -152,7 +158,9 @@ class MountedCheckpoints(Replacing, AsyncFileCheckpoints):
     async def create_checkpoint(self, contents_mgr, path):
         old = Path(self.checkpoint_path("checkpoint", path))
         if old.exists() and not old.is_dir() and (not old.is_file() or old.stat().st_nlink > 1):
-            old.unlink()  # a save would overwrite the other file of a hard link, and wait forever for a named pipe
+            # If this is a hard link, a save would overwrite the linked file. If it is a named pipe, a save would wait
+            # forever.
+            old.unlink()
         return await super().create_checkpoint(contents_mgr, path)
 
     async def restore_checkpoint(self, contents_mgr, checkpoint_id, path):
@@ -177,7 +185,7 @@ class MountedContents(Replacing, AsyncLargeFileManager):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.uploads = {}  # by target: the temporary file with its pieces, and the number of the next piece
+        self.uploads = {}  # target -> the temporary file with the pieces, and the number of the next piece
         atexit.register(lambda: [discard(file) for file, _ in self.uploads.values()])
 
     @default("checkpoints_class")
@@ -269,7 +277,10 @@ class MountedContents(Replacing, AsyncLargeFileManager):
         return found
 
     def begin_upload(self, target):
-        """Start a new upload. Delete temporary files of this target, and of uploads without a piece for an hour."""
+        """Start a new upload. Delete older temporary files of this target.
+
+        Also delete uploads that got no piece for an hour.
+        """
         for each, (file, _) in list(self.uploads.items()):
             if each == target or time.time() - os.fstat(file.fileno()).st_mtime > GIVEN_UP:
                 discard(self.uploads.pop(each)[0])
@@ -290,18 +301,18 @@ def beside(path):
     """
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "it is read-only", str(path))
-    name = os.fsdecode(os.fsencode(path.name)[:200])  # of the 255 bytes that a name may have
+    name = os.fsdecode(os.fsencode(path.name)[:200])  # a name may have 255 bytes
     for left in path.parent.glob(f".~{glob.escape(name)}.*.saving"):
         if f".{RUN}-" not in left.name:
             left.unlink(missing_ok=True)
-    # A new name for each save, because two browsers may save the same notebook at once.
+    # Use a new name for each save, because two browsers may save the same notebook at once.
     return path.with_name(f".~{name}.{RUN}-{secrets.token_hex(4)}.saving")
 
 
 def discard(file):
     """Close a temporary file, and delete it if it has not replaced its target."""
     try:
-        file.close()  # first, because some file systems rename an open file that is deleted
+        file.close()  # close it first, because some file systems rename an open file that is deleted
     finally:
         Path(file.name).unlink(missing_ok=True)
 
@@ -313,7 +324,7 @@ def read_only(path, home):
 
 
 def is_read_only(path):
-    """Whether `path`, or the nearest of its parents that exists, is on a read-only mount."""
+    """Is `path`, or the nearest of its parents that exists, on a read-only mount?"""
     try:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
@@ -328,7 +339,7 @@ def mounts_in(folder):
 
 
 def can_sync(path):
-    """Whether the file system of the file `path` has fsync."""
+    """Does the file system of the file `path` have fsync?"""
     try:
         with path.open("rb") as file:
             os.fsync(file)
@@ -338,9 +349,9 @@ def can_sync(path):
 
 
 def cannot_replace(path):
-    """The reason why a new file cannot replace `path` without losing something. None if it can.
+    """The reason why a new file cannot replace `path` without losing something. None if there is no reason.
 
-    Raises HTTP 403 if `path` is no regular file: a save to a named pipe would wait forever.
+    Raises HTTP 403 if `path` is not a regular file, because a save to a named pipe would wait forever.
     """
     if path.exists() and not path.is_file():
         raise HTTPError(403, f"'{path}' is not a regular file. Rename it or delete it.")

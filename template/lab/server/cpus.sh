@@ -1,4 +1,5 @@
-# Counts the CPUs that the lab can use: its limit, rounded up, but at most the CPUs of the machine.
+# Counts the CPUs that the lab can use. This is the lab's CPU limit, rounded up, or the number of CPUs of the machine if that is
+# smaller.
 # shellcheck shell=sh
 
 # cpu_limit FOLDER: FOLDER contains the limit, in the form of cgroups v2 or v1.

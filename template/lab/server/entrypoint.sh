@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token, checks and ends.
+# Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token and starts no server.
 set -eu
 # shellcheck source=SCRIPTDIR/setting_rules.sh
 . /opt/labdock/setting_rules.sh
@@ -10,15 +10,16 @@ export HOME="/home/$JUPYTER_USERNAME" USER="$JUPYTER_USERNAME" LOGNAME="$JUPYTER
 uid=$(id -u)
 gid=$(id -g)
 
-# refuse SENTENCE: print it and do not start the server.
+# refuse SENTENCE: print SENTENCE and do not start the server.
 refuse() {
     echo "labdock: $*" >&2
     [ "$mode" = serve ] || exit 1
-    # After an engine restart only this script checks. An exit would restart the container forever, so wait for a stop.
+    # After an engine restart, only this script checks the settings. If this script ended, the engine would restart the
+    # container forever. So it sleeps until someone stops it.
     exec sleep infinity
 }
 
-# require SENTENCE: refuse, unless it is empty.
+# require SENTENCE: refuse to start, unless SENTENCE is empty.
 require() {
     [ -z "$1" ] || refuse "$1"
 }
@@ -106,8 +107,8 @@ for part in mounts kept caches certificates variables; do
 done
 
 # --- server -----------------------------------------------------------------------------------------
-# The server reads its settings and its code from the image only (-I: not from the user's packages). The settings that you make
-# in the front end are in home.
+# The server reads its settings and its code only from the image. With -I, Python ignores the user's packages. Only the
+# front end's own settings come from home.
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
 case $JUPYTER_UI in

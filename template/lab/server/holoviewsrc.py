@@ -1,4 +1,4 @@
-"""Settings of holoviews for all notebooks: its plots put their JavaScript into the notebook."""
+"""Makes plots of holoviews put their JavaScript into the notebook, so that the plots need no internet."""
 
 import holoviews
 

@@ -1,4 +1,4 @@
-"""The settings of the Jupyter server. Root owns this file in the image. The server reads no settings from elsewhere."""
+"""The settings of the Jupyter server. Only the front end's own settings come from home."""
 
 import os
 import re
@@ -35,11 +35,12 @@ c.ServerApp.allow_unauthenticated_access = False  # also if an extension forgets
 c.IdentityProvider.cookie_options = {"samesite": "Strict"}
 c.PasswordIdentityProvider.allow_password_change = False
 c.ServerApp.cookie_secret = secrets.token_bytes(32)  # a restart ends every session
-# The server accepts these names and addresses in the Host header only. This stops DNS rebinding.
+# The server answers a request only if its Host header contains one of `hosts` or a loopback address. This stops DNS
+# rebinding.
 c.ServerApp.allow_remote_access = False
 hosts = ["localhost", *os.environ.get("JUPYTER_HOSTS", "").lower().replace(",", " ").split()]
 c.ServerApp.local_hostnames = hosts
-check_name = JupyterHandler.check_host  # it refuses every address, except loopback addresses
+check_name = JupyterHandler.check_host  # Jupyter's function refuses every address, except loopback addresses
 
 
 def check_host(handler):
@@ -50,11 +51,11 @@ def check_host(handler):
 JupyterHandler.check_host = check_host
 
 # --- address -----------------------------------------------------------------------------------------
-c.ServerApp.ip = "0.0.0.0"  # inside the container; compose.yaml limits who can reach it
+c.ServerApp.ip = "0.0.0.0"  # inside the container. compose.yaml limits who can connect
 c.ServerApp.port = 8888
 c.ServerApp.port_retries = 0
 c.ServerApp.open_browser = False
-# Allow uid 0 only if it is another id on the host: an ordinary user, in an engine that runs without root.
+# Allow uid 0 only in an engine that runs without root. There, uid 0 is an ordinary user on the host.
 inside, outside, _ = Path("/proc/self/uid_map").read_text().split()[:3]
 c.ServerApp.allow_root = inside == "0" and outside != "0"
 
@@ -70,7 +71,7 @@ c.KernelManager.transport = "ipc"  # sockets that only the lab's user can open, 
 c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
 c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
 # If memory runs out, Linux ends programs in terminals and notebooks (kernelspecs.py) before the server. Kernels that a
-# program in a terminal installs go to home. The shell is no login shell, which would reset PATH.
+# program in a terminal installs go to home. Do not use a login shell, because it would reset PATH.
 shell = ["env", "-u", "JUPYTER_DATA_DIR", "JUPYTER_PATH=/opt/labdock", "bash"]
 c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", *shell]}
 c.NotebookNotary.db_file = ":memory:"
@@ -78,9 +79,9 @@ c.NotebookNotary.secret = secrets.token_bytes(32)
 
 # --- front end ---------------------------------------------------------------------------------------
 c.ServerApp.extra_template_paths = ["/opt/labdock/templates"]  # the login page
-# Front-end extensions of your packages that work alone, such as ipympl's (lab/build/find_kernels_and_extensions.py). If
-# a name exists twice, the lab uses the server's own extension. The server serves no extension from home or from a
-# mount, and loads no server extension of your packages.
+# The server also offers front-end extensions of your packages that work alone, such as ipympl's extension
+# (lab/build/find_kernels_and_extensions.py). If a name exists twice, the lab uses the server's own extension. The
+# server serves no extension from home or from a mount, and loads no server extension of your packages.
 offered = Path("/opt/venv/share/jupyter/offered")
 c.LabServerApp.labextensions_path = [*jupyter_path("labextensions"), str(offered / "labextensions")]
 
@@ -102,17 +103,17 @@ for name in (offered / "left-out.txt").read_text(encoding="utf-8").split():
         ServerApp.instance().log.warning("labdock: %s", message)
 
 # --- your server extensions (`make extend`) --------------------------------------------------------------
-# These extensions write files. By default, they would write them into folders that are read-only.
+# These extensions write files. By default, the files would be in folders that are read-only.
 c.BaseFileIdManager.db_path = ":memory:"
 c.SQLiteYStore.db_path = "/tmp/jupyter_ystore.db"
-# jupyter_lsp takes a second at start, and the image has no language server. Only jupyterlab-lsp needs it.
+# jupyter_lsp takes a second at start, and the image has no language server. Only jupyterlab-lsp needs jupyter_lsp.
 language_servers = installed("jupyterlab-lsp")
 # Panel's front-end extension draws plots. It also adds buttons that fail without its server extension, and asks the
 # server for layouts. custom/custom.css hides the buttons, and panel_layout.py answers.
 panel_alone = (offered / "labextensions/@pyviz").exists() and not installed("panel")
 c.LabApp.custom_css = panel_alone
 c.ServerApp.jpserver_extensions = {"jupyter_lsp": language_servers, "panel_layout": panel_alone}
-# The front end loads this plugin only with jupyterlab-lsp, and page_config.json turns it off otherwise.
+# page_config.json turns off this plugin of the front end. With jupyterlab-lsp, `page_config` turns it on again.
 LSP = "@jupyterlab/lsp-extension"
 
 
@@ -139,7 +140,7 @@ c.QtPNGExporter.enabled = False
 
 # --- status bar --------------------------------------------------------------------------------------
 c.ResourceUseDisplay.mem_limit = import_module("memory").limit()
-c.ResourceUseDisplay.enable_prometheus_metrics = False  # would cost CPU time every second, and nothing reads them
+c.ResourceUseDisplay.enable_prometheus_metrics = False  # they cost CPU time every second, and nothing reads them
 
 # --- turned off --------------------------------------------------------------------------------------
 c.LabApp.news_url = None

@@ -1,4 +1,4 @@
-"""The kernels that the server offers: only those of the image, because a notebook can write into home and mounts."""
+"""Offers only the kernels of the image, because a notebook can write kernels into home and into mounts."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ VENV = Path("/opt/venv")
 
 
 class ImageKernelSpecs(KernelSpecManager):
-    """Kernels of the lab, of Debian packages and of /opt/venv. If a name exists twice, the first of them counts."""
+    """Kernels of the lab, of Debian packages and of /opt/venv.
+
+    If two kernels have the same name, the server offers the first one in this order.
+    """
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
@@ -19,13 +22,13 @@ class ImageKernelSpecs(KernelSpecManager):
         return [*jupyter_path("kernels"), str(VENV / "share/jupyter/kernels")]
 
     def find_kernel_specs(self) -> dict[str, str]:
-        """Also name each kernel in home once in the log, because its user looks for it."""
+        """Also write the name of each kernel in home to the log, once, so that its user finds out why it is missing."""
         for file in Path.home().glob(".local/share/jupyter/kernels/*/kernel.json"):
             if file.parent not in self.named and len(self.named) < 100:
                 self.named.add(file.parent)
                 message = (
                     f"the kernel {file.parent.name!r} in your home is not offered, because the server takes kernels "
-                    "from the image only. Run 'make add PKG=NAME' with the name of the package of this kernel."
+                    "from the image only. Run 'make add PKG=NAME'. NAME is the package that contains this kernel."
                 )
                 self.log.warning("labdock: %s", message)
         return super().find_kernel_specs()
@@ -33,7 +36,7 @@ class ImageKernelSpecs(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Every kernel runs your environment's Python, and ends before the server if memory runs out."""
         spec = super().get_kernel_spec(kernel_name)
-        # Jupyter would replace these names by the server's own Python.
+        # Jupyter would replace these names with the server's own Python.
         if spec.argv[0] in ("python", "python3"):
             spec.argv[0] = str(VENV / "bin/python")
         if spec.argv[0] != "choom":

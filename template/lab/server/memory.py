@@ -5,11 +5,11 @@ from pathlib import Path
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
-CGROUP = Path("/sys/fs/cgroup")  # the container's own
+CGROUP = Path("/sys/fs/cgroup")  # the container's own cgroup
 
 
 def limit():
-    """Memory limit of the container in bytes, from cgroups v2 or v1; 0 without a limit."""
+    """Memory limit of the container in bytes, from cgroups v2 or v1. The result is 0 without a limit."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         file = CGROUP / name
         if file.exists() and (text := file.read_text().strip()).isdigit():
@@ -18,7 +18,7 @@ def limit():
 
 
 def ended():
-    """How many programs of the container Linux has ended because memory was full."""
+    """The number of programs in the container that Linux ended because memory was full."""
     for name in ("memory.events", "memory/memory.oom_control"):
         file = CGROUP / name
         if file.exists():
@@ -27,7 +27,7 @@ def ended():
 
 
 def sentence(what):
-    """What happened to `what`, and how to prevent it."""
+    """The message that says why Linux ended `what`, and how to prevent this."""
     size = f"{limit() // 2**20}m" if limit() else "without effect on this engine"
     return (
         f"labdock: memory was full, so Linux ended {what}. LAB_MEMORY is {size}. Load less data at once, shut down "
@@ -36,16 +36,19 @@ def sentence(what):
 
 
 class Restarter(AsyncIOLoopKernelRestarter):
-    """Looks every few seconds whether its kernel runs, and whether Linux has ended a program since then."""
+    """Checks every few seconds whether the kernel still runs.
 
-    told = 0  # how many of the ended programs are in the log; all kernels share this number
+    Also checks whether Linux ended a program since the previous check.
+    """
+
+    told = 0  # the number of ended programs that the log names. All kernels share this number
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.counts = [ended()]
 
     async def poll(self):
-        # A large program needs some time to end. So a kernel may still have run at the last look.
+        # A large program needs some time to end. So the kernel may still have been running at the previous check.
         self.counts = [*self.counts[-2:], ended()]
         self.kernel_manager.memory_was_full = self.counts[-1] > self.counts[0]
         await super().poll()

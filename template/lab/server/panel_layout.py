@@ -6,7 +6,7 @@ from tornado import web
 
 
 class NoLayout(JupyterHandler):
-    """At each save, an empty answer instead of a 404, which would be a warning in the log and in the browser."""
+    """Gives an empty answer at each save. A 404 would cause a warning in the log and in the browser."""
 
     @web.authenticated
     def get(self, path):

@@ -7,16 +7,16 @@ echo() {
     printf '%s\n' "$*"
 }
 
-# matches VALUE REGEX: true if the whole value matches. A value of several lines never does.
+# matches VALUE REGEX: true if the whole value matches. A value of several lines never matches.
 matches() {
     { printf %s "$1" | tr '\n' '\001' && echo; } | LC_ALL=C grep -qE "^($2)\$"
 }
 
 username_problem() {
     if matches "$1" '[0-9]+'; then
-        echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. Set it to a name with at least one letter in .env."
+        echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. In .env, set it to a name with at least one letter."
     elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
-        echo "JUPYTER_USERNAME is '$1', not a user name. The name 'root' is not allowed. Set JUPYTER_USERNAME to a name of at most 32 letters, digits, '.', '_' or '-' in .env."
+        echo "JUPYTER_USERNAME is '$1', not a user name. The name 'root' is not allowed. In .env, set JUPYTER_USERNAME to at most 32 characters: letters, digits, '.', '_' and '-'."
     fi
 }
 
@@ -36,7 +36,7 @@ time_zone_problem() {
     fi
 }
 
-# mounts_below FOLDER: "OPTIONS PATH" for each mount of this container at FOLDER or below it, in the order of the paths.
+# mounts_below FOLDER: print "OPTIONS PATH" for each mount of this container at FOLDER or below it, in the order of the paths.
 mounts_below() {
     LC_ALL=C awk -v folder="$1" '{
         gsub(/\\040/, " ", $2)
@@ -50,7 +50,7 @@ read_only() {
     case $(mounts_below "$1" | head -n 1) in ro" $1" | ro,*" $1") ;; *) return 1 ;; esac
 }
 
-# read_only_notes: one line for each read-only mount in data/ and notebooks/.
+# read_only_notes: print one line for each read-only mount in data/ and notebooks/.
 read_only_notes() {
     for folder in data notebooks; do
         mounts_below "$HOME/$folder" | while read -r options path; do
@@ -64,7 +64,8 @@ read_only_notes() {
     done
 }
 
-# token_problem FILE: a byte order mark and white space do not count. jupyter_server_config.py repeats this check.
+# token_problem FILE: FILE may contain a byte order mark and white space, which do not count. jupyter_server_config.py repeats
+# this check.
 token_problem() {
     if [ -d "$1" ]; then
         echo "secrets/jupyter_token is a folder. Run 'rm -r secrets/jupyter_token'. The next start makes a new token."

@@ -1,4 +1,4 @@
-# Checks that LAB_CA_BUNDLE contains valid certificates, for `make doctor`. Prints a problem and its fix, or nothing.
+# Checks that LAB_CA_BUNDLE contains readable certificates, for `make doctor`. Prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
 check_certificates() {

@@ -1,7 +1,7 @@
 # Checks the free disk space, for `make doctor`.
 # shellcheck shell=sh disable=SC2154 # doctor.sh sets engine_folder
 
-# A build takes about four times the size of its image: the stages, the image and the cache of packages.
+# A build takes about four times the size of its image, for the stages, the image and the cache of packages.
 check_disk() {
     needed=5
     if grep -qs '^nvidia-' requirements.lock; then
@@ -17,7 +17,8 @@ check_disk() {
         echo "less than 1 GB is free for data/ and notebooks/. Move large files to another disk. To list them, run 'du -ah . | sort -rh | head'."
 }
 
-# free_space FOLDER: in whole gigabytes; nothing if this machine does not have the folder (Docker Desktop, DOCKER_HOST).
+# free_space FOLDER: print the free space in whole gigabytes. Print nothing if this machine does not have the folder (Docker
+# Desktop, DOCKER_HOST).
 free_space() {
     df -Pk "$1" 2>/dev/null | awk 'NR == 2 { print int($4 / 1048576) }'
 }

@@ -17,12 +17,12 @@ check_env_file() {
     done
 }
 
-# `make env` makes LAB_NAME from the folder's path. In a copy of the folder, LAB_NAME still belongs to the original.
+# `make env` makes LAB_NAME from the folder's path. In a copy of the folder, LAB_NAME still fits the original path.
 check_env_name() {
     name=$(setting LAB_NAME)
     slug=$(default LAB_NAME)
     if matches "$name" "$slug-[0-9a-f]{6}" && [ "$name" != "$(own_name)" ]; then
-        echo "LAB_NAME is '$name', which belongs to another folder, because this .env is a copy. Run '$(into_env "LAB_NAME=$(own_name)")' to set this folder's own name."
+        echo "LAB_NAME is '$name', which does not fit this folder's path. The folder was moved, or .env was copied from another folder. Run '$(into_env "LAB_NAME=$(own_name)")' to set this folder's own name."
     else
         check_same_name
     fi

@@ -1,8 +1,8 @@
 # Checks that the running lab answers, for `make doctor`.
 # shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
 
-# This asks the lab itself. The engine reports a frozen server only after some time, and a paused server never. A
-# restart would end notebook kernels and lose unsaved work, so the user decides whether to restart.
+# This function asks the lab itself. The engine notices a frozen server late. It never reports a paused one. A restart
+# would end notebook kernels and lose unsaved work, so doctor does not restart the lab.
 check_lab() {
     case $state in
     paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;

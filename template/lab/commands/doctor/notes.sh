@@ -12,16 +12,16 @@ print_notes() {
     note_memory
 }
 
-# note_cache: the size of the caches, if the lab runs.
+# note_cache: print the size of the caches, if the lab runs.
 note_cache() {
     size=$(docker exec "$lab" sh -c 'du -sh "/var/cache/lab/$(id -u)"' 2>/dev/null | cut -f 1)
     [ -z "$size" ] || echo "note  caches, temporary files and packages from 'pip install' take $size on the disk. To delete all caches, run 'docker compose exec lab find /run/lab/cache/ -mindepth 1 -delete'."
 }
 
-# note_repositories: git repositories in the mounts. Code in the lab can create a repository. If you run git there on
-# the host, git runs programs that the repository's configuration names. A repository is .git, or a folder with HEAD and
-# with objects/ or commondir. macOS ignores upper and lower case. notebooks/ comes first, because data/ may contain too
-# many files to search.
+# note_repositories: list git repositories in the mounts. Code in the lab can create a repository. If you run git there
+# on the host, git runs programs that the repository's configuration names. A repository is .git, or a folder with HEAD
+# and with objects/ or commondir. macOS does not distinguish upper and lower case. notebooks/ comes first, because data/
+# may contain too many files to search.
 note_repositories() {
     find -H notebooks data -iname .git -print -prune -o -print 2>/dev/null | LC_ALL=C awk -v most=500000 '
         function note(path) {

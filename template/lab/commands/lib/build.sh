@@ -1,7 +1,7 @@
 # Builds images, and finds the reason if a build fails.
 # shellcheck shell=sh
 
-# build [SERVICE]: build the image of one service, or of all.
+# build [SERVICE]: build the image of one service, or of all services.
 build() {
     if [ "$(engine_kind)" = podman ]; then
         build_with_podman "${1:-lab}"
@@ -25,7 +25,7 @@ ARGUMENTS
     podman build "$@" --target "$stage" --tag "docker.io/library/$(image "$stage")" .
 }
 
-# build_arguments SERVICE: print a line NAME=VALUE for each build argument, also for those in compose.override.yaml.
+# build_arguments SERVICE: print a line NAME=VALUE for each build argument, also for arguments in compose.override.yaml.
 build_arguments() {
     docker compose --profile '*' config --format json |
         podman run --rm --interactive --network none "$(setting PYTHON_IMAGE "$(sed -n 's/^ARG PYTHON_IMAGE=//p' Dockerfile)")" \
@@ -42,18 +42,18 @@ quietly() {
     fi
 }
 
-# bake WORD...: `docker buildx bake` with the Compose configuration: the same builds, with other outputs.
+# bake WORD...: run `docker buildx bake` with the Compose configuration. The builds are the same, but the outputs differ.
 bake() {
     docker compose --profile bundle config |
         BUILDX_BAKE_ENTITLEMENTS_FS=0 docker buildx bake --file - --progress plain "$@"
 }
 
-# refuse_build LOG [REASON]: end the script with the reason that the log shows, else with REASON.
+# refuse_build LOG [REASON]: end the script with the reason that the log shows. If there is none, use REASON.
 refuse_build() {
     refuse "the image was not built: $(build_failure "$1" "${2:-}")"
 }
 
-# build_failure LOG REASON: print the reason. Steps of the Dockerfile print theirs in a line with "labdock: "
+# build_failure LOG REASON: print the reason. A step of the Dockerfile prints its reason in a line with "labdock: "
 # (lab/build/run_and_explain.py). If the log shows no reason, print REASON.
 build_failure() {
     reason=$(sed -n 's/.*labdock: //p' "$1" | tail -n 1)
@@ -64,7 +64,7 @@ build_failure() {
     elif grep -q 'no space left on device' "$1"; then
         echo "the disk is full. Run 'docker system prune' to free space."
     elif grep -q 'invalid reference format' "$1"; then
-        echo "PYTHON_IMAGE is '$(setting PYTHON_IMAGE)', but the digest comes from compose.pins.yaml. Set PYTHON_IMAGE to a name without a digest in .env."
+        echo "PYTHON_IMAGE is '$(setting PYTHON_IMAGE)', but the digest comes from compose.pins.yaml. In .env, set PYTHON_IMAGE to a name without a digest."
     elif grep -q 'failed to resolve source metadata' "$1"; then
         image=$(sed -n 's/.*failed to solve: \(.*\): failed to resolve source metadata.*/\1/p' "$1" | tail -n 1)
         case $image in

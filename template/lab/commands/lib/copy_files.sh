@@ -9,7 +9,7 @@ for file; do
     shift
     case ${file#./} in
     secrets/.gitkeep | lab/bundle/.gitkeep) ;;
-    data | notebooks | secrets) continue ;; # a link: the caller names the files behind it
+    data | notebooks | secrets) continue ;; # a link: the caller also lists the linked files that the bundle needs
     .env* | secrets/* | lab/bundle/* | ._* | */._*) continue ;;
     esac
     if [ -d "$file" ] && [ ! -L "$file" ]; then

@@ -1,4 +1,4 @@
-# Copies the project's files for `make bundle`, also those behind a link to data/ or notebooks/.
+# Copies the project's files for `make bundle`. If data/ or notebooks/ is a link, it copies the files in the linked folder.
 # shellcheck shell=sh
 
 # copy_project FOLDER WORK: copy the files into FOLDER, with data/ if WITH_DATA is yes. WORK is a folder for temporary files.
@@ -11,8 +11,9 @@ copy_project() {
     done <"$2/links"
 }
 
-# project_files: in a git repository, all files that git does not ignore, else all files except those that find leaves out
-# here. Neither git nor find looks behind a link, but -H follows the link that it names.
+# project_files: list the files to copy. In a git repository, these are all files that git does not ignore. Otherwise, these are
+# all files except those excluded below. git and find do not follow links. With -H, find follows a link that is named on its
+# command line.
 project_files() {
     if [ -e .git ] || git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
         git ls-files -z --cached --others --exclude-standard
@@ -26,7 +27,7 @@ project_files() {
     [ "${WITH_DATA:-}" != yes ] || find -H data ! -type d -print0
 }
 
-# links_without_files FOLDER: the links in FOLDER that name a file or folder outside of it.
+# links_without_files FOLDER: list the links in FOLDER that name a file or folder outside of FOLDER.
 links_without_files() {
     # shellcheck disable=SC2016 # the inner shell expands them
     (cd "$1" && find . -path ./lab/bundle -prune -o -type l -exec sh -c '

@@ -1,7 +1,7 @@
 # Finds the kind of the container engine.
 # shellcheck shell=sh
 
-# engine_kind: docker, rootless (Docker without root) or podman. Prints docker if no engine answers.
+# engine_kind: print docker, rootless (Docker without root) or podman. Print docker if no engine answers.
 engine_kind() {
     if [ -n "${engine:-}" ]; then
         echo "$engine" # the answer of an earlier call

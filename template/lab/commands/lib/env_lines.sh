@@ -7,7 +7,7 @@ check_env_values() {
     env_lines | while read -r number name fault variable; do
         case $fault in
         variable)
-            # `settings` is empty if Compose cannot read the file: then another line is at fault.
+            # `settings` is empty if Compose cannot read the file. Then the cause is another line.
             if [ -z "$settings" ] || printf '%s\n' "$settings" | grep -q "^$variable="; then continue; fi
             echo "line $number of .env: Compose reads a '\$' in $name as the start of a variable's name. This variable is not set, so the value loses a part. Write $name='VALUE' with single quotes, or write '\$\$' for '\$'."
             ;;
@@ -17,14 +17,15 @@ check_env_values() {
     done
 }
 
-# env_lines: "NUMBER NAME [FAULT [VARIABLE]]" for each setting in .env, and "NUMBER ? WORD" for a line that Compose cannot
-# read. FAULT is variable, brace or quote (see above), or comment: the value ends at a # without a space after it.
+# env_lines: print "NUMBER NAME [FAULT [VARIABLE]]" for each setting in .env, and "NUMBER ? WORD" for a line that Compose cannot
+# read. FAULT is one of four words. variable, brace and quote are explained above. comment means that Compose cuts the value at
+# a # without a space after it.
 env_lines() {
     LC_ALL=C awk '
         NR == 1 { sub(/^\357\273\277/, "") } # a byte order mark
         { sub(/\r$/, "") }
 
-        # Inside a quoted value of several lines: wait for the closing quote.
+        # Inside a quoted value of several lines, wait for the closing quote.
         quote != "" {
             if (index($0, quote)) quote = ""
             next
@@ -47,7 +48,7 @@ env_lines() {
             print NR, name, fault()
         }
 
-        # fault: what Compose changes in `value`. $$ and, in double quotes, \$ stand for $.
+        # fault: return the FAULT of `value`, or nothing. $$ means $. In double quotes, \$ also means $.
         function fault() {
             if (first == "\"") gsub(/\\./, "", value)
             if (first == "\"" || first == "\047") {

@@ -1,4 +1,4 @@
-# Checks that the lab can write the mounted folders and that other users cannot, for `make doctor` and `make up`.
+# Checks the permissions of the mounted folders. The lab must be able to write these folders, and other users must not.
 # shellcheck shell=sh
 
 check_mounts() {
@@ -7,7 +7,7 @@ check_mounts() {
     uid=$(setting LAB_UID)
     gid=$(setting LAB_GID)
     if [ "$uid" = 0 ] && [ "$(engine_kind)" = rootless ]; then
-        uid=$(id -u) # what uid 0 in the container is on this machine
+        uid=$(id -u) # uid 0 in the container is this uid on the machine
         gid=$(id -g)
     fi
     notes=$(note_read_only)
@@ -16,8 +16,8 @@ check_mounts() {
     done
 }
 
-# check_mount FOLDER: ls prints mode, links, uid and gid, of a link's folder too. `stat` has other options on macOS. The
-# printed name ends with /, so that `chown -R` follows a link.
+# check_mount FOLDER: ls -L prints mode, links, uid and gid. If the folder is a link, it prints them for the linked folder.
+# `stat` has other options on macOS. The printed name ends with /, so that `chown -R` follows a link.
 check_mount() {
     # shellcheck disable=SC2012 # the names are known
     ls -ldnL "$1" | while read -r mode _ owner group _; do
@@ -32,7 +32,7 @@ check_mount() {
         ????????w*) echo "every user of this machine can write $1/. Run 'chmod o-w $1/'." ;;
         *,rw[xst]) ;;
         *)
-            # The lab only reads this folder, and can do so.
+            # The mount is read-only, so the lab only needs to read the folder.
             case $access,$notes in r?[xst],*"note  $1 is mounted read-only"*) continue ;; esac
             if [ "$owner" = "$uid" ]; then
                 echo "the lab cannot write $1/. Run 'chmod u+rwx $1/'."

@@ -1,20 +1,23 @@
-# Lets only one command at a time change this folder and its lab. Source it before all.sh, so that the settings are read after the wait.
+# Lets only one command at a time change this folder and its lab. Source this file before all.sh, so that the settings are read
+# after the wait.
 # shellcheck shell=sh
 
-# alone NAME: wait until no other command holds the lock, then hold it until this script ends. A script that sets a trap
-# for EXIT later calls `unlock` in it. The lock is the file .lab.lock with "PID HOST COMMAND": macOS has no `flock`.
+# alone NAME: wait until no other command holds the lock, then hold the lock until this script ends. If a script later sets its
+# own EXIT trap, this trap must call `unlock`. The lock is the file .lab.lock, which contains "PID HOST COMMAND". macOS has no
+# `flock`.
 alone() {
     trap unlock EXIT
     trap 'exit 130' HUP INT TERM
     machine=$(uname -n)
     told=
     missing=0
-    # With `set -C`, the shell creates the file or fails, even if two commands do so at once.
+    # With `set -C`, the shell creates the file or fails, even if two commands try this at once.
     until (set -C && : >.lab.lock) 2>/dev/null; do
         holder=$(cat .lab.lock 2>/dev/null) || holder=
-        case $holder in "$$ $machine "*) return 0 ;; esac # `exec` made this script from the one that holds the lock
+        # This process already holds the lock (another script started this one with `exec`).
+        case $holder in "$$ $machine "*) return 0 ;; esac
         if [ ! -e .lab.lock ]; then
-            # It was just released. Or this folder cannot be written: then the command goes on without a lock.
+            # Another command has just removed the lock, so try again. If this folder is read-only, continue without a lock.
             missing=$((missing + 1))
             [ "$missing" -lt 9 ] || return 0
             continue
@@ -36,15 +39,16 @@ alone() {
     echo "$$ $machine $1" >.lab.lock || true # on a full disk, the file stays empty
 }
 
-# ended HOLDER MACHINE: true if the process of HOLDER runs no more. It is not known if HOLDER is on another machine.
+# ended HOLDER MACHINE: true if the process of HOLDER runs no more. For a process on another machine, the result is always
+# false.
 ended() {
     case $1 in *" $2 "*) ;; *) return 1 ;; esac
     # `kill -0` fails for a process of another user too.
     ! kill -0 "${1%% *}" 2>/dev/null && ! ps -p "${1%% *}" >/dev/null 2>&1 && [ ! -d "/proc/${1%% *}" ]
 }
 
-# forget HOLDER: remove the lock if HOLDER still has it. The folder keeps others from doing so at the same time. Fails if the
-# folder cannot be made.
+# forget HOLDER: remove the lock if HOLDER still has it. The folder .lab.lock.old prevents that two commands do this at once. If
+# it cannot be created, the function fails.
 forget() {
     mkdir .lab.lock.old 2>/dev/null || return 1
     if holder=$(cat .lab.lock 2>/dev/null) && [ "$holder" = "$1" ]; then rm -f .lab.lock; fi

@@ -1,8 +1,8 @@
 # Prints the text of compose.pins.yaml.
 # shellcheck shell=sh
 
-# pinned IMAGE PACKAGES [BUILD_PACKAGES]: the whole file. Packages are lines of NAME=VERSION: those of the lab, and those of
-# DEBIAN_BUILD_PACKAGES.
+# pinned IMAGE PACKAGES [BUILD_PACKAGES]: print the whole file. PACKAGES are the packages of the lab, as lines of NAME=VERSION.
+# BUILD_PACKAGES are the packages in DEBIAN_BUILD_PACKAGES, in the same form.
 pinned() {
     cat <<EOT
 # The base image and the versions of Debian packages for every build. \`make pin\` writes this file. Commit this file.
@@ -17,7 +17,7 @@ EOT
     [ -z "${3:-}" ] || pins DEBIAN_BUILD_PINS "$3"
 }
 
-# pins NAME PACKAGES: the lines of one build argument.
+# pins NAME PACKAGES: print the lines of one build argument.
 pins() {
     if [ -z "$2" ]; then
         echo "        $1: \"\""

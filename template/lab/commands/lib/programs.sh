@@ -1,7 +1,7 @@
 # Runs the Python programs of lab/build in containers, so this machine needs only Docker.
 # shellcheck shell=sh
 
-# sealed WORD...: `docker run` without a network, capabilities or a filesystem that can be written.
+# sealed WORD...: call `docker run` without a network and without capabilities. The filesystem is read-only.
 sealed() {
     docker run --rm --interactive --network none --read-only --cap-drop ALL --security-opt no-new-privileges:true "$@"
 }

@@ -1,7 +1,7 @@
 # Finds files and folders that were replaced on this machine while the lab runs. A mount keeps the old file or folder.
 # shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
 
-# check_replaced: the problem for each file or folder, and for a token that was edited.
+# check_replaced: print a problem for each replaced file or folder, and for a changed token.
 check_replaced() {
     replaced | while IFS= read -r path; do
         echo "$path was replaced after the lab started, so the lab still uses the old one. Save your work in the lab, then run 'make up', which restarts the lab."
@@ -10,7 +10,7 @@ check_replaced() {
         echo "the lab does not accept the token in secrets/jupyter_token, because this file changed after the lab started. Save your work in the lab, then run 'make up', which restarts the lab."
 }
 
-# replaced: the paths of the lab's mounts that are not the same file or folder on this machine any more.
+# replaced: print the paths of mounted files and folders that were replaced on this machine.
 replaced() {
     case $state in running*) ;; *) return 0 ;; esac
     mounts=$(docker inspect --format \
@@ -29,7 +29,7 @@ replaced() {
 }
 
 # same LAB INSIDE PATH: Docker Desktop gives files other inodes, so another inode proves nothing. Compare a file's content,
-# and look for a new file in a folder. True if this is not possible.
+# and look for a new file in a folder. If a comparison is impossible, the result is true.
 same() {
     if [ -f "$3" ]; then
         [ ! -r "$3" ] || [ "$(cksum <"$3")" = "$(docker exec "$1" sh -c 'cksum <"$1"' sh "$2")" ]

@@ -1,4 +1,4 @@
-# Finds the lab and the running labs of this folder, stops the lab, and asks the running lab what went wrong.
+# Finds the lab of this folder, stops it, and reads its notes and its memory counter.
 # shellcheck shell=sh
 
 # find_lab: set `lab` to the id of the lab's container, and `state` to its state and health, such as "running healthy". Both
@@ -27,25 +27,26 @@ require_running() {
     esac
 }
 
-# running_labs: the ids of this folder's lab containers. It finds them by label, so it works with a broken .env too.
+# running_labs: print the ids of this folder's running lab containers. Each container has a label with its folder, so this works
+# with a broken .env too.
 running_labs() {
     labs_of "$(pwd)" || return 1
-    [ "$(pwd)" = "$(pwd -P)" ] || labs_of "$(pwd -P)" # Compose may have started it through a link
+    [ "$(pwd)" = "$(pwd -P)" ] || labs_of "$(pwd -P)" # Compose may have started the lab through a link
 }
 
-# labs_of FOLDER: the ids of the running lab containers that Compose started in FOLDER.
+# labs_of FOLDER: print the ids of the running lab containers that Compose started in FOLDER.
 labs_of() {
     docker ps --quiet --filter label=com.docker.compose.service=lab \
         --filter "label=com.docker.compose.project.working_dir=$1"
 }
 
-# note_read_only: a note for each read-only mount of the running lab. The lab's own notes are in setting_rules.sh.
+# note_read_only: print a note for each read-only mount of the running lab. The lab's own notes are in setting_rules.sh.
 note_read_only() {
     docker exec "$lab" sh -c '. /opt/labdock/setting_rules.sh && read_only_notes' 2>/dev/null </dev/null |
         sed 's/^/note  /'
 }
 
-# ended_by_memory: how many programs of the running lab Linux has ended because memory was full (cgroups v2 or v1).
+# ended_by_memory: print the number of programs in the running lab that Linux ended because memory was full (cgroups v2 or v1).
 ended_by_memory() {
     docker exec "$lab" cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control \
         2>/dev/null </dev/null | sed -n 's/^oom_kill //p'

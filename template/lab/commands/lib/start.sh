@@ -39,7 +39,7 @@ interrupted() {
     grep -qE 'The container name .* is already in use|removal of container .* is already in progress|No such container|is missing dependency' "$1"
 }
 
-# unseen: print that the engine cannot use this folder, and where it can.
+# unseen: print that the engine cannot use this folder, and name locations that work.
 unseen() {
     echo "the engine does not see the files of this folder. Move the project to a local disk of the machine that runs the engine. On a FUSE file system, use the mount option allow_other. With Docker Desktop, share the folder in Settings, Resources, File sharing."
 }
@@ -68,7 +68,7 @@ start_failure() {
     fi
 }
 
-# refused: true if the lab refused to start, and waits to be stopped (entrypoint.sh) or was stopped since.
+# refused: true if the lab refused to start. Its container may still run (entrypoint.sh) or may be stopped.
 refused() {
     find_lab
     case $state in '' | *" healthy") return 1 ;; esac

@@ -1,9 +1,10 @@
-# Links caches and temporary files, which are on the volume `cache`. They may be larger than the memory.
+# Makes links to the caches and temporary files on the volume `cache`. These files may be larger than the memory.
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
 disk=/var/cache/lab/$uid
 own "$disk"
-# Delete the temporary files and the packages of `pip install` from the last start. This may take longer than the start.
+# Delete the temporary files and the packages of `pip install` from the last start. This runs in the background, because it may
+# take longer than the start.
 stamp=$(date +%s%N)
 for name in tmp try try.before try.before.new; do
     mv -T "$disk/$name" "$disk/old.$name.$stamp" 2>/dev/null || true

@@ -1,7 +1,8 @@
 # Makes the lab trust your site's certificates (LAB_CA_BUNDLE).
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
-# The certificates of the image and those of your site (LAB_CA_BUNDLE). In /etc/ssl/certs, two links lead here.
+# Write the image's certificates and LAB_CA_BUNDLE into /run/lab/ca.pem. A link in /etc/ssl/certs leads to this file. For Java,
+# a second link leads to /run/lab/cacerts.
 [ ! -d /run/ca.pem ] ||
     refuse "LAB_CA_BUNDLE names a folder. Remove this folder if it is empty, and set LAB_CA_BUNDLE to a PEM file in .env."
 [ -f /run/ca.pem ] && [ -r /run/ca.pem ] ||

@@ -1,7 +1,7 @@
 # Links the files that stay after a restart, because they are on the volume `kept`.
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
-# own FOLDER: make this uid's folder in a volume. Another uid of the same volume could have put something else there.
+# own FOLDER: make this uid's folder in a volume. Another user of this volume could have created a file or link with this name.
 own() {
     error=$(mkdir -m 700 "$1" 2>&1) || [ -e "$1" ] || [ -L "$1" ] ||
         refuse "the lab cannot write its volume ($error). Free space on the disk of the container engine, then run 'make up'."
@@ -15,7 +15,8 @@ own() {
 kept=/var/lib/lab/$uid
 own "$kept"
 mkdir -p "$kept/lab" "$kept/.vscode-server"
-# Of git's settings, only name and address are kept: another setting, such as an alias, could run a program after a start.
+# Keep only the name and email address from git's settings. Other settings, such as an alias, could run a program after the next
+# start.
 if [ -f "$kept/.gitconfig" ] && [ ! -L "$kept/.gitconfig" ]; then
     for key in user.name user.email; do
         value=$(git config --file "$kept/.gitconfig" "$key") || continue
@@ -30,7 +31,7 @@ for path in .gitconfig .bash_history .ipython/profile_default/history.sqlite .ju
     mkdir -p "$parent" 2>/dev/null || continue
     [ -e "$HOME/$path" ] || [ "$(stat -c %d "$parent")" != "$(stat -c %d "$HOME")" ] || ln -s "$kept/${path##*/}" "$HOME/$path"
 done
-# On a user's first start, JupyterLab opens the README: this is the file in which it stores the open tabs.
+# Write JupyterLab's list of open tabs, so that it opens the README at a user's first start.
 if [ -e "$HOME/notebooks/README.md" ] && mkdir "$kept/lab/workspaces" 2>/dev/null; then
     cat /opt/labdock/workspace.json >"$kept/lab/workspaces/default-37a8.jupyterlab-workspace"
 fi

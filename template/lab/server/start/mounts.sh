@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2154 # the entrypoint sets uid
 
 # The engine makes the folders above a mount, such as .cache for a mount at .cache/huggingface. These folders belong to
-# root. So give each of them another name, make it again, and link the mount to its old path.
+# root. So rename each folder, create a new folder with the old name, and put a link to the mount into the new folder.
 for folder in "$HOME"/* "$HOME"/.[!.]*; do
     if [ ! -d "$folder" ] || mountpoint -q "$folder" || [ "$(stat -c %u "$folder")" = "$uid" ]; then continue; fi
     aside=$HOME/.mounted-${folder##*/}

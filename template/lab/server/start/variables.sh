@@ -1,8 +1,8 @@
 # Sets the variables of kernels and terminals: numbers of CPUs, and hosts without a proxy.
 # shellcheck shell=sh
 
-# Libraries would count the machine's CPUs. OpenBLAS and MKL follow OMP_NUM_THREADS. With variables of their own, joblib would
-# start as many threads in each of its processes.
+# Without these variables, libraries would count the machine's CPUs. OpenBLAS and MKL follow OMP_NUM_THREADS. Do not set
+# OPENBLAS_NUM_THREADS and MKL_NUM_THREADS. With them, each process of joblib would start one thread for each CPU.
 # shellcheck source=SCRIPTDIR/../cpus.sh
 . /opt/labdock/cpus.sh
 cpus=$(cpu_limit /sys/fs/cgroup)

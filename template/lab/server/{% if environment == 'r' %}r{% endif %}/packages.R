@@ -1,6 +1,6 @@
 # Makes install.packages() work until the next start of the lab. R reads this file at each start (/etc/R/Rprofile.site).
 local({
-  try <- "/run/lab/try/R" # empty at each start; the image's own library is read-only
+  try <- "/run/lab/try/R" # empty at each start. The image's own library is read-only
   dir.create(try, showWarnings = FALSE)
   .libPaths(c(try, .libPaths()))
 

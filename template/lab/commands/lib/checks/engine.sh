@@ -24,12 +24,14 @@ check_engine() {
     require_version "Docker buildx" 0 12 "$(docker buildx version 2>/dev/null | cut -d ' ' -f 2)"
 }
 
-# `podman` builds the image, and `docker` runs it. So both must use the same engine: the user's own, without root.
+# `podman` builds the image, and `docker` runs it. So both must use the same engine, which is the user's own engine
+# without root.
 check_podman() {
     own="$(podman info --format '{{.Host.Security.Rootless}} {{.Store.GraphRoot}}' 2>/dev/null)"
     asked="true $(docker info --format '{{.DockerRootDir}}')"
+    case $own in "false "*) own="$own (as root)" ;; esac
     [ "$own" = "$asked" ] ||
-        echo "docker uses the Podman '$asked', but the Podman of your user is '$own'. Run 'systemctl --user start podman.socket' without sudo, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
+        echo "docker uses Podman with the folder '${asked#true }', but your own Podman uses the folder '${own#* }'. Run 'systemctl --user start podman.socket' without sudo, and set DOCKER_HOST=unix://\$XDG_RUNTIME_DIR/podman/podman.sock."
 }
 
 # require_version PROGRAM MAJOR MINOR VERSION: print a problem if VERSION is missing or older than MAJOR.MINOR.
@@ -45,7 +47,7 @@ require_version() {
     fi
 }
 
-# For commands that need BuildKit, because they do more than build an image.
+# Some commands need BuildKit, because they do more than build an image.
 check_buildkit() {
     [ "$(engine_kind)" != podman ] ||
         echo "this command needs BuildKit, which Podman does not have. Run this command on a machine with Docker."

@@ -1,7 +1,8 @@
 # Checks the project's files. Each check prints a problem and its fix, or nothing.
 # shellcheck shell=sh
 
-# Conflicts that `copier update` left, for you to resolve. data/ and notebooks/ may be large and are not searched.
+# Find conflicts that `copier update` left. You must resolve these conflicts. Do not search data/ and notebooks/, because these
+# folders may be large.
 check_merged() {
     find . .devcontainer .github lab tests -type d \( -path './*' -o -path lab/bundle \) -prune -o -type f \
         \( -name '*.rej' -print -o -exec grep -ls '^<<<<<<< ' {} + \) 2>/dev/null | while read -r file; do
@@ -24,7 +25,7 @@ check_path() {
         echo "this folder is '$(pwd)', and the engine cannot use a path with ':', ',', '\"' or '%'. Move the project to a folder without these characters in its path."
     for name in LAB_CA_BUNDLE LAB_GIT; do
         ! setting "$name" | grep -qE "$bad" ||
-            echo "$name is '$(setting "$name")', and the engine cannot use a path with ':', ',', '\"' or '%'. Set it to a path without these characters in .env."
+            echo "$name is '$(setting "$name")', and the engine cannot use a path with ':', ',', '\"' or '%'. In .env, set it to a path without these characters."
     done
 }
 
@@ -39,8 +40,9 @@ check_folders() {
     done
 }
 
-# Packages that the lab needs in the user's environment. An update never changes requirements.lock, so it may lack them.
-# A line of required-packages.txt: the name in the lock, or a pattern of grep for it, and the requirement if that differs.
+# Find packages that the lab needs in the user's environment. An update never changes requirements.lock. So this lock may lack
+# packages that a new release needs. Each line of required-packages.txt has a name (or a grep pattern) to search in the lock. A
+# second word gives the requirement if it differs from the name.
 check_packages() {
     missing=$(while read -r name requirement; do
         grep -qsE "^$name(==| @ )" requirements.lock || echo "${requirement:-$name}"
@@ -64,15 +66,16 @@ check_extensions() {
         }' lab/locks/server.lock "$extensions"
 }
 
-# pyproject.toml, edited by hand, and the lock. The lab's image has Python for this, and your machine may have none.
+# Compare pyproject.toml with the lock. This runs in the lab's image, because your machine may have no Python.
 check_list() {
     docker image inspect "$(image lab)" >/dev/null 2>&1 || return 0
     COPYFILE_DISABLE=1 tar -cf - pyproject.toml requirements.lock 2>/dev/null |
         docker run --rm --interactive --network none --entrypoint /opt/jupyter/bin/python "$(image lab)" \
-            -I -c "$(cat lab/build/compare_list.py)" 2>/dev/null || true # an image of an earlier release may lack it
+            -I -c "$(cat lab/build/compare_list.py)" 2>/dev/null || true # this may fail in an image of an earlier release
 }
 
-# Problems that only Compose finds: an .env that cannot be read, a wrong address, an error in compose.override.yaml.
+# Print problems that only Compose finds, such as an .env that cannot be read, a wrong address, or an error in
+# compose.override.yaml.
 check_config() {
     ! error=$(docker compose config --quiet 2>&1) || return 0
     error=$(printf '%s\n' "$error" | tail -n 1)

@@ -12,7 +12,7 @@ check_ids() {
     esac
 }
 
-# check_id NAME COMMAND
+# check_id NAME COMMAND: check the id in the setting NAME. COMMAND prints the user's own id.
 check_id() {
     whole_number "$(setting "$1")" 1 2147483647 ||
         echo "$1 is '$(setting "$1")', not a number from 1 to 2147483647. Set it in .env to the number that '$2' prints."
@@ -88,14 +88,14 @@ check_no_proxy() {
     [ -n "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || return 0
     hosts=$(setting NO_PROXY)
     missing=$(docker compose config --services 2>/dev/null | grep -vxE 'lab|prepare' | LC_ALL=C sort | while read -r service; do
-        # No `case` here: bash 3.2 of macOS cannot read one inside of $(...).
+        # Use no `case` here, because bash 3.2 of macOS cannot read it inside of $(...).
         printf ',%s,\n' "$hosts" | grep -qF ",$service," || printf ',%s' "$service"
     done)
     [ -z "$missing" ] || [ "$hosts" = '*' ] ||
         echo "NO_PROXY is '$hosts' and lacks ${missing#,}, so requests to these services go to the proxy. Run '$(into_env "NO_PROXY=${hosts:+$hosts,}${missing#,}")'."
 }
 
-# check_same_name: a start would replace the lab of another folder with this name, and end its kernels.
+# check_same_name: look for another folder whose lab has this name. A start would replace that lab and end its kernels.
 check_same_name() {
     name=$(setting LAB_NAME)
     docker ps --all --filter label=com.docker.compose.service=lab --filter "label=com.docker.compose.project=$name" \
@@ -106,7 +106,7 @@ check_same_name() {
     done
 }
 
-# own_name: the name that `make env` gives to a lab in this folder.
+# own_name: print the name that `make env` gives to a lab in this folder.
 own_name() {
     printf '%s-%06x\n' "$(default LAB_NAME)" $(($(checkout_number) % 16777216))
 }
@@ -148,8 +148,8 @@ check_git() {
     fi
 }
 
-# git_password FOLDER: the first line with a password in git's configuration, also in that of a submodule or a worktree, without
-# its value. A user name alone in a web address counts too, because it may be a token.
+# git_password FOLDER: print the first line with a password in git's configuration, without the value. The configuration of
+# submodules and worktrees counts too. A user name alone in a web address counts too, because it may be a token.
 git_password() {
     find "$1/" -name objects -prune -o \( -name config -o -name config.worktree \) -type f -exec \
         grep -ihE '://[^/@[:space:]]*:[^/@[:space:]]*@|https?://[^/@[:space:]]*@|^[[:space:]]*extraheader' {} + 2>/dev/null |

@@ -7,7 +7,7 @@ def _register(shell):
     def pip(line):
         """Install packages until the next start of the lab: %pip install NAME"""
         shell.system(f"/opt/labdock/bin/pip {line}")
-        importlib.invalidate_caches()  # or Python would not find the new packages
+        importlib.invalidate_caches()  # without this, Python would not find the new packages
 
     shell.register_magic_function(pip, "line", "pip")
 

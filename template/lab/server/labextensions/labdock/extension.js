@@ -54,7 +54,7 @@
         "The lab has stopped, or it is starting again. Run 'make up' in the project folder to start it. This page then " +
           "connects again and still has your unsaved changes. A new start ends all kernels."
       )
-      // JupyterLab itself asks only every five minutes after a while.
+      // After some time, JupyterLab itself checks only every five minutes.
       while (state === "no answer") {
         await new Promise(resolve => setTimeout(resolve, 2000))
         await check().catch(() => {})
