@@ -171,6 +171,7 @@ def test_in_a_git_repository_the_bundle_has_the_files_of_git(packed: Project, tm
     project.run("git", "init", "--quiet", str(nested))
     (nested / ".env").write_text("PASSWORD=1\n")
     (project.folder / "README.md").unlink()
+    (project.folder / "notebooks/.env").write_text("PASSWORD=1\n")
     for folder in ("data", "notebooks"):  # links to another disk, whose files belong to the bundle
         (project.folder / folder).rename(tmp_path / folder)
         (project.folder / folder).symlink_to(tmp_path / folder)
@@ -181,7 +182,8 @@ def test_in_a_git_repository_the_bundle_has_the_files_of_git(packed: Project, tm
     assert {"new.md", "data/patients.csv", "data/.hidden", "notebooks/birthdays.ipynb"} <= names
     assert "labdock: other/ is a git repository of its own" in done.stderr
     assert not [name for name in names if name.startswith("other/")]
-    assert not names & {"scratch/large.bin", "README.md", ".env", "secrets/jupyter_token", ".git/config", *LEFT, *APPLE}
+    unwanted = {"scratch/large.bin", "README.md", ".env", "notebooks/.env", "secrets/jupyter_token", ".git/config"}
+    assert not names & {*unwanted, *LEFT, *APPLE}
 
 
 def engine_holds(project: Project) -> set[str]:

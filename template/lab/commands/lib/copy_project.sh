@@ -22,8 +22,8 @@ project_files() {
             -o -path ./data -o -path './*-bundle.tar*' -o -name .DS_Store -o -path ./.sbom.new -o -path './.lab.lock*' \
             -o -path ./sbom.cdx.json -o -path ./provenance.json \) -prune -o ! -type d -print0
     fi
-    [ ! -L notebooks ] || find -H notebooks \( -name .git -o -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
-        -o ! -type d -print0
+    [ ! -L notebooks ] || find -H notebooks \( -name .git -o -name '.env*' -o -name __pycache__ -o -name .ipynb_checkpoints \) \
+        -prune -o ! -type d -print0
     [ "${WITH_DATA:-}" != yes ] || find -H data ! -type d -print0
 }
 
