@@ -232,8 +232,8 @@ def test_a_release_is_one_command(tree: Path, runner: HostedRunner, tmp_path: Pa
     assert git("log", "--format=%s", "-1", cwd=tree) == "release: v0.3.0"
     assert git("show", "--format=", "--name-only", cwd=tree) == "CHANGELOG.md" and state(tree)[1] == ""
     after = (tree / "CHANGELOG.md").read_text()
-    (date,) = re.findall(r"^## 0\.3\.0 \((\d{4}-\d\d-\d\d)\)$", after, re.MULTILINE)
-    assert after == before.replace("## Unreleased\n", f"## Unreleased\n\n## 0.3.0 ({date})\n")
+    (date,) = re.findall(r"^## 0\.3\.0 - (\d{4}-\d\d-\d\d)$", after, re.MULTILINE)
+    assert after == before.replace("## Unreleased\n", f"## Unreleased\n\n## 0.3.0 - {date}\n")
     assert unreleased(after) == ""
     # The workflow releases it.
     assert run(runner).returncode == 0
