@@ -23,7 +23,7 @@ demo-render: .venv/ready
 demo-down: .venv/ready ## Stops the demo and removes its folder (DIR=demo)
 	@$(VENV) -m tools.demo down "$(DIR)"
 
-test: .venv/ready ## Runs the most important tests of every layer (9 minutes)
+test: .venv/ready ## Runs the most important tests of every layer (8 minutes)
 	@$(call PYTEST,1200) -m "not full and not nightly"
 
 test-full: .venv/ready ## Runs the tests of rarer cases (25 minutes more)
