@@ -14,7 +14,7 @@ from benchmarks import ablation, caches, report, scaling, subjects
 from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
-TABLES = {"limit": report.limit_table, "labs": report.labs_table, "packages": report.packages_table}
+TABLES = {"parts": report.parts_table, "labs": report.labs_table, "packages": report.packages_table}
 # Small packages that no other package needs. Each repetition adds the next one.
 ADDED = ("humanize", "tabulate", "xxhash")
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["images", "ablations", "limit", "labs", "packages", "saving", "demo"],
+        choices=["images", "ablations", "parts", "labs", "packages", "saving", "demo"],
         default="images",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The smallest possible image, the memory of several labs, and the build time by the number of packages."""
+"""The parts of the image, the memory of several labs, and the build time by the number of packages."""
 
 import json
 import re
@@ -26,8 +26,8 @@ figure.savefig(sys.stdout, format="svg", metadata={"Date": None})
 """
 
 
-def limit(lab: Subject) -> tuple[dict[str, float], float]:
-    """Bytes by part of the smallest possible image (base image, wheels and bytecode), and bytes of the lab's image."""
+def parts(lab: Subject) -> tuple[dict[str, float], float]:
+    """Bytes by part of the image (base image, wheels and bytecode), and bytes of the whole image."""
     config = json.loads(lab.run("docker", "compose", "config", "--format", "json"))["services"]["lab"]["build"]
     stages = {"server": "/opt/jupyter", "kernel": "/opt/venv /opt/large"}
     services = {stage: {"image": f"{lab.project}-{stage}", "build": {**config, "target": stage}} for stage in stages}
@@ -119,9 +119,9 @@ def packages(lab: Subject) -> dict[int, tuple[float, float]]:
 
 
 def measured(what: str, folder: Path) -> tuple:
-    """The results of `limit`, `labs` or `packages` for a new project in `folder`."""
+    """The results of `parts`, `labs` or `packages` for a new project in `folder`."""
     lab = subjects.render(folder / "labdock")
     try:
-        return {"limit": limit, "labs": labs, "packages": lambda lab: (packages(lab),)}[what](lab)
+        return {"parts": parts, "labs": labs, "packages": lambda lab: (packages(lab),)}[what](lab)
     finally:
         lab.remove()
