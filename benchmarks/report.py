@@ -110,8 +110,6 @@ def ablations_table(costs: dict[str, dict[str, float]]) -> str:
     return "\n".join([f"{machine()} Measured once.", "", *lines])
 
 
-
-
 def parts_table(parts: dict[str, float], image: float) -> str:
     """The table of the parts of labdock's image, as Markdown: bytes by part, and the bytes of the image."""
     rest = image - sum(parts.values())

@@ -18,7 +18,7 @@ def up(versions: Iterable[str] = ("3.13",)) -> dict[str, str]:
     """Make `docker`, Compose and buildx work, and provide `python:VERSION-slim-trixie`.
 
     Returns: version -> "ready", or the reason why the version was skipped.
-    Raises: `engine.tools.Refused`. Its one sentence names the problem and the fix.
+    Raises: `engine.common.Refused`. Its one sentence names the problem and the fix.
     """
     own, versions = Daemon(), list(versions)
     # Docker starts while the files of the stand-ins are unpacked. Both take long, and they rarely slow each other down.

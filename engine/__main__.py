@@ -4,8 +4,8 @@ import argparse
 import sys
 
 import engine
-from engine.images import reference
-from engine.tools import Refused
+from engine.common import Refused
+from engine.stand_in import reference
 
 
 def main() -> int:

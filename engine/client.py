@@ -9,7 +9,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from engine.tools import Refused, reason, run
+from engine.common import Refused, reason, run
 
 # start_interval of health checks needs engine 25, build.provenance needs Compose 2.39.
 NEEDS = {"engine": (25, 0), "compose": (2, 39), "buildx": (0, 12)}

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import client, machine, network
+from engine.common import Refused, locked, reason, run, step
 from engine.debian import Apt
-from engine.tools import Refused, locked, reason, run, step
 
 NEW = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "containerd", "tini-static")
 # These packages depend on the machine's Linux kernel and C library, so they come from the machine's own release.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine import machine
-from engine.tools import Refused, locked, must, run, step
+from engine.common import Refused, locked, must, run, step
 
 KEYRINGS = Path("/usr/share/keyrings")
 FRESH = 600  # package lists are used again for this number of seconds

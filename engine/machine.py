@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.tools import run
+from engine.common import run
 
 # Folders for certificates that an administrator adds, and the bundle that the system makes of them.
 CERTIFICATES = (

@@ -6,7 +6,7 @@ import socket
 import struct
 from pathlib import Path
 
-from engine.tools import must, run
+from engine.common import must, run
 
 # Docker turns on IP forwarding and sets the policy of the chain FORWARD to DROP. This stops the packets that other
 # programs forward.

@@ -13,7 +13,7 @@ import yaml
 
 import engine as container_engine
 from engine import machine
-from engine.tools import Refused
+from engine.common import Refused
 from tests.cases import CASES, RARER_CASES
 from tests.support import shared
 from tests.support.project import Project, Render

@@ -16,7 +16,7 @@ import copier
 
 import engine
 from engine import machine
-from engine.tools import Refused
+from engine.common import Refused
 from tools.notebook import LabClient, printed
 
 ROOT = Path(__file__).resolve().parent.parent

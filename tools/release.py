@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.tools import Refused
+from engine.common import Refused
 
 CHANGELOG = "CHANGELOG.md"
 SECTION = re.compile(r"^## (.+)\n((?:(?!## ).*\n)*)", re.MULTILINE)

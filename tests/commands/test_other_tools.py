@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.common import Refused
 from engine.debian import Apt
-from engine.tools import Refused
 from tests.support import shared
 from tests.support.doctor import doctor
 from tests.support.project import Project

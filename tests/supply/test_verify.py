@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.common import Refused
 from engine.debian import Apt
-from engine.tools import Refused
 from tests.support.build_sources import stand_in
 from tests.support.project import Project, Render
 from tests.support.requirements import lacking

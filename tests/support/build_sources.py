@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
+from engine.common import Refused
 from engine.debian import Apt
-from engine.tools import Refused
 from tests.support.project import Project
 from tests.support.requirements import lacking
 from tests.support.waiting import until

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.common import Refused
 from engine.debian import Apt
-from engine.tools import Refused
 from tests.support.requirements import lacking
 from tests.support.waiting import until
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.common import locked
 from engine.daemon import Daemon
 from engine.debian import Apt
-from engine.tools import locked
 from tests.support.project import Project
 from tests.support.waiting import until
 

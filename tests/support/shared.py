@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.tools import locked
+from engine.common import locked
 
 FOLDER = "LABDOCK_TESTS"  # the variable by which the workers find the folder
 

@@ -10,8 +10,8 @@ import pytest
 
 import engine
 from engine import client
+from engine.common import Refused
 from engine.daemon import Daemon
-from engine.tools import Refused
 
 
 def test_a_new_enough_engine_is_used(programs):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import images
+from engine import images, stand_in
 from engine.daemon import Daemon
 from engine.debian import Apt
 
@@ -22,7 +22,7 @@ def debian(programs, os_release, monkeypatch, tmp_path):
     monkeypatch.setattr("engine.daemon.Daemon.root", tmp_path / "engine")
     programs.docker()
     programs.add("apt-cache", f'case "$*" in *3.13-venv) echo "{MADISON}" ;; esac')
-    for suite in images.SUITES:
+    for suite in stand_in.SUITES:
         (tmp_path / f"engine/{suite}/apt").mkdir(parents=True)
         (tmp_path / f"engine/{suite}/apt/updated").touch()
     return tmp_path / "engine"
@@ -31,15 +31,15 @@ def debian(programs, os_release, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("has", "suite"), [("trixie testing", "trixie"), ("testing", "testing")])
 def test_the_release_of_the_images_comes_before_testing(debian, monkeypatch, has, suite):
     monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
-    monkeypatch.setattr(images.StandIn, "start", lambda *arguments: None)
+    monkeypatch.setattr(stand_in.StandIn, "start", lambda *arguments: None)
     monkeypatch.setattr(Apt, "has", lambda apt, package: apt.suites[0] in has.split())
-    assert images.StandIn("3.13", debian).suite == suite
+    assert stand_in.StandIn("3.13", debian).suite == suite
 
 
 def test_a_version_without_stand_in_is_skipped_by_name(debian, programs, command_line, monkeypatch, capsys):
     monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
     for step in ("start", "build"):
-        monkeypatch.setattr(images.StandIn, step, lambda *arguments: None)
+        monkeypatch.setattr(stand_in.StandIn, step, lambda *arguments: None)
     monkeypatch.setattr("engine.up", lambda versions: images.provide(versions, debian))
     assert command_line("up", "3.12", "3.13") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -77,8 +77,8 @@ def begun(debian, programs, monkeypatch):
         self.process = subprocess.Popen(["/bin/sleep", "60"])
 
     monkeypatch.setattr(Apt, "unpack", lambda *arguments: None)
-    monkeypatch.setattr(images.StandIn, "start", start)
-    monkeypatch.setattr(images.StandIn, "build", lambda self: built.append(self))
+    monkeypatch.setattr(stand_in.StandIn, "start", start)
+    monkeypatch.setattr(stand_in.StandIn, "build", lambda self: built.append(self))
     programs.docker(engine="; exit 1")
     with images.begun(["3.13"], Daemon(debian)) as found:
         programs.docker()
@@ -162,7 +162,7 @@ python -m pip install --no-index --dry-run pip >/dev/null || say pip refuses
 
 def findings(before: str = "") -> list[str]:
     """The differences of this machine's python:3.13-slim-trixie from the official image."""
-    name = images.reference("3.13")
+    name = stand_in.reference("3.13")
     command = ["docker", "run", "--rm", "--network=none", name, "sh", "-c", before + FINDINGS]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine import machine
-from engine.tools import run
+from engine.common import run
 
 ONE_LINE = """
 deb https://vendor.example/linux {0} stable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.images import LABEL
+from engine.stand_in import LABEL
 
 FILES = sorted(Path(engine.__file__).parent.glob("*.*"))
 # A URL, or a name under a common top-level domain; docker.io is also a package's name.

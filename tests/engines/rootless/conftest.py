@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.tools import Refused
+from engine.common import Refused
 from tests.support import rootless
 from tests.support.project import Project, Render
 from tests.support.refusal import answers, only_root

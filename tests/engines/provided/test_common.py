@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.tools import locked
+from engine.common import locked
 from tests.support.waiting import until
 
 
