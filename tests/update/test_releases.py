@@ -68,10 +68,9 @@ def test_an_edited_example_stays(template: Path, tmp_path: Path, tag: str) -> No
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("tag", RELEASES)
-def test_a_change_of_the_same_line_is_a_conflict(template: Path, tmp_path: Path, tag: str) -> None:
-    """The control: the tests above can fail."""
-    project = start(template, tmp_path / "lab", tag)
+def test_a_change_of_the_same_line_is_a_conflict(template: Path, tmp_path: Path) -> None:
+    """The control: the tests above can fail. Since the newest release, this line may not have changed yet."""
+    project = start(template, tmp_path / "lab", next(iter(RELEASES)))
     lines = project.read("Dockerfile").splitlines(keepends=True)
     (project.folder / "Dockerfile").write_text("".join(line for line in lines if not line.startswith("#")))
     project.commit()

@@ -32,6 +32,9 @@ def test_a_lab_runs_after_the_update_with_its_users_changes(
     project = new_project(folder=tmp_path / "lab", ref=tag, **CASES[case])
     project.set_env(LAB_MEMORY="2g")
     work_on(project, delete_example=False)
+    if tag == "v0.1.0":
+        # A build of v0.1.0 fails if two of its stages use one name for a temporary file. A second build then works.
+        project.make("up", check=False)
     lab = project.up()
     lab.request("PUT", "contents/notebooks/kept.txt", json=SAVED)
     assert lab.run(SEEN) == "1 1 the same packages\n"
