@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.project import Render
+from tests.support.project import Project, Render
 
 PROJECT = {
     "dbt_project.yml": "name: iris\nprofile: iris\nversion: '1.0'\nconfig-version: 2\n",
@@ -36,3 +36,23 @@ def test_dbt_finds_its_own_tests(new_project: Render) -> None:
         said = lab.run(BUILD.replace("FILES", repr(files)))
         assert said.startswith(status) and result in said, said
     project.down()
+
+
+# Compares JupyterLab's front end with the list in its wheel. The argument is one more line of this list.
+FRONT_END = """
+import base64, csv, hashlib, pathlib, sys
+site = next(pathlib.Path("/opt/jupyter/lib").glob("python*/site-packages"))
+rows = csv.reader([*next(site.glob("jupyterlab-*.dist-info/RECORD")).read_text().splitlines(), *sys.argv[1:]])
+listed = {path: digest for path, digest, _ in rows if path.startswith("jupyterlab/static/")}
+def digest(file):
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).decode().rstrip("=")
+wrong = [path for path in listed if not (site / path).exists() or digest(site / path) != listed[path]]
+print(len(listed) > 100, wrong)
+"""
+
+
+@pytest.mark.parametrize("more", ["", "jupyterlab/static/index.html,sha256=other,1", "jupyterlab/static/none.js,,"])
+def test_the_second_copy_of_the_front_end_is_replaced_by_the_same_files(lab: Project, more: str) -> None:
+    """The controls: a file with other content and a file that is missing are noticed."""
+    done = lab.compose("exec", "--no-TTY", "lab", "python", "-I", "-c", FRONT_END, *filter(None, [more]))
+    assert done.stdout == f"True {[more.partition(',')[0]] if more else []}\n"
