@@ -16,16 +16,22 @@ def compose(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, text=True, capture_output=True).stdout.strip()
 
 
+@pytest.fixture(scope="session", params=["server", "lab"])
+def container(request: pytest.FixtureRequest) -> dict:
+    """The container of a service, as `docker inspect` shows it."""
+    found = compose("ps", "--quiet", request.param)
+    return json.loads(subprocess.run(["docker", "inspect", found], check=True, capture_output=True).stdout)[0]
+
+
 @pytest.fixture(scope="session")
-def container() -> dict:
-    """The lab's container, as `docker inspect` shows it."""
-    found = subprocess.run(["docker", "inspect", compose("ps", "--quiet", "lab")], check=True, capture_output=True)
-    return json.loads(found.stdout)[0]
+def service(container: dict) -> str:
+    """server (the Jupyter server) or lab (notebooks and terminals)."""
+    return container["Config"]["Labels"]["com.docker.compose.service"]
 
 
 @pytest.fixture(scope="session")
 def host(container: dict) -> testinfra.host.Host:
-    """The lab, to run commands in it."""
+    """The container, to run commands in it."""
     return testinfra.get_host(f"docker://{container['Id']}")
 
 
@@ -36,7 +42,7 @@ def home(host: testinfra.host.Host) -> str:
 
 @pytest.fixture(scope="session")
 def address() -> str:
-    return "http://" + compose("port", "lab", "8888").replace("0.0.0.0", "127.0.0.1")
+    return "http://" + compose("port", "server", "8888").replace("0.0.0.0", "127.0.0.1")
 
 
 @pytest.fixture(scope="session")
@@ -75,12 +81,12 @@ def test_only_allowed_system_calls_work(container: dict, host: testinfra.host.Ho
     assert "Operation not permitted" in tried.stderr
 
 
-def test_the_lab_shares_nothing_with_the_host(container: dict) -> None:
+def test_the_lab_shares_nothing_with_the_host(container: dict, service: str) -> None:
     settings = container["HostConfig"]
     assert settings["Privileged"] is False
     assert not any(settings[kind] for kind in ("CapAdd", "Devices", "GroupAdd"))
     # The only exception is a GPU that compose.yaml reserves.
-    reserved = json.loads(compose("config", "--format", "json"))["services"]["lab"].get("deploy", {})
+    reserved = json.loads(compose("config", "--format", "json"))["services"][service].get("deploy", {})
     assert bool(settings["DeviceRequests"]) == bool(reserved.get("resources", {}).get("reservations"))
     kinds = ("NetworkMode", "PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode")
     assert not any(settings[kind].startswith(("host", "container:")) for kind in kinds)
@@ -102,14 +108,17 @@ SYSTEM = (
 )
 
 
-def test_no_mount_contains_the_hosts_system(container: dict) -> None:
+def test_no_mount_contains_the_hosts_system(container: dict, service: str) -> None:
     binds = {m["Destination"]: m["Source"] for m in container["Mounts"] if m["Type"] == "bind"}
     binds.pop("/run/ca.pem", None)  # your certificates (LAB_CA_BUNDLE)
     assert not [source for source in binds.values() if source in ("/", "/home", "/var", "/var/lib")]
     assert not [source for source in binds.values() if any(f"{source}/".startswith(f"{top}/") for top in SYSTEM)]
     assert not [source for source in binds.values() if source.endswith(".sock")]
-    # Only the token of secrets/ is mounted, and git's folder is read-only.
-    assert binds["/run/secrets/jupyter_token"] == str(ROOT / "secrets/jupyter_token")
+    # The server mounts only the token of secrets/, and the lab mounts none of it. Git's folder is read-only.
+    token = {"/run/secrets/jupyter_token": str(ROOT / "secrets/jupyter_token")}
+    assert {name: path for name, path in binds.items() if "secrets" in name + path} == (
+        token if service == "server" else {}
+    )
     assert str(ROOT / "secrets") not in binds.values() and str(ROOT) not in binds.values()
     assert not [mount for mount in container["Mounts"] if mount["Destination"] == "/workspace/.git" and mount["RW"]]
 
@@ -151,19 +160,36 @@ def test_the_mounts_belong_to_you_and_are_writable(host: testinfra.host.Host, ho
     assert host.run(f"t=$(mktemp {home}/{folder}/.test-XXXXXX) && rm $t").rc == 0
 
 
-def test_the_token_cannot_be_changed(host: testinfra.host.Host) -> None:
-    assert host.run("test -r /run/secrets/jupyter_token").rc == 0
+def test_only_the_server_reads_the_token(host: testinfra.host.Host, service: str) -> None:
+    """Notebooks cannot read it, and nobody can change it."""
+    assert (host.run("test -r /run/secrets/jupyter_token").rc == 0) is (service == "server")
     assert host.run("test -w /run/secrets/jupyter_token || test -w /run/secrets").rc != 0
 
 
-def test_the_token_is_in_its_file_only(container: dict, host: testinfra.host.Host) -> None:
-    """The engine, the log and the processes in the lab do not show it."""
+def test_server_and_notebooks_share_only_files_and_sockets(container: dict, service: str) -> None:
+    """They have no network in common. The server cannot write the volume with the sockets."""
+    other = json.loads(
+        subprocess.run(
+            ["docker", "inspect", compose("ps", "--quiet", "lab" if service == "server" else "server")],
+            check=True,
+            capture_output=True,
+        ).stdout
+    )[0]
+    networks, others = (c["NetworkSettings"]["Networks"].keys() for c in (container, other))
+    assert networks and not networks & others
+    volumes, others = ({m["Name"]: m["RW"] for m in c["Mounts"] if m["Type"] == "volume"} for c in (container, other))
+    (shared,) = volumes.keys() & others.keys()
+    assert shared.endswith("_sockets") and volumes[shared] is (service == "lab")
+
+
+def test_the_token_is_in_its_file_only(container: dict, host: testinfra.host.Host, service: str) -> None:
+    """The engine, the log and the processes in the container do not show it."""
     token = (ROOT / "secrets/jupyter_token").read_text(encoding="utf-8-sig").strip()
     history = ["docker", "history", "--no-trunc", container["Image"]]
     shown = [json.dumps(container), subprocess.run(history, check=True, text=True, capture_output=True).stdout]
     started = host.check_output("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' || true")
     assert "JUPYTER_USERNAME" in started and container["Id"] in shown[0]
-    assert not [text for text in (*shown, compose("logs", "lab"), started) if token in text]
+    assert not [text for text in (*shown, compose("logs", service), started) if token in text]
 
 
 def test_the_user_cannot_change_the_image(container: dict) -> None:
@@ -218,8 +244,11 @@ def test_only_the_token_opens_the_lab(address: str) -> None:
         assert requests.get(f"{address}/api/contents", headers=headers, timeout=30).status_code == expected
 
 
-def test_the_port_is_open_on_the_chosen_address_only(container: dict) -> None:
-    """This machine only, unless JUPYTER_BIND is another address."""
+def test_the_port_is_open_on_the_chosen_address_only(container: dict, service: str) -> None:
+    """This machine only, unless JUPYTER_BIND is another address. Only the server has this port."""
+    if service == "lab":
+        assert "8888/tcp" not in (container["HostConfig"]["PortBindings"] or {})
+        return
     settings = dict(line.split("=", 1) for line in compose("config", "--environment").splitlines() if "=" in line)
     bindings = [binding for ports in container["HostConfig"]["PortBindings"].values() for binding in ports]
     assert {binding["HostIp"] for binding in bindings} == {settings.get("JUPYTER_BIND") or "127.0.0.1"}

@@ -102,11 +102,11 @@ class Project:
 
     def serve(self) -> None:
         """Start the lab with the image and the token that exist, without `prepare`. This is quicker than `start`."""
-        self.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "lab")
+        self.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "server", "lab")
 
     def serve_again(self) -> None:
-        """Do the same as `serve`, in a new container."""
-        self.run("docker", "rm", "--force", *self.ids("service=lab"))
+        """Do the same as `serve`, in new containers."""
+        self.run("docker", "rm", "--force", *self.ids("service=lab"), *self.ids("service=server"))
         self.serve()
 
     def compose_name(self) -> str:
@@ -119,14 +119,14 @@ class Project:
         return found[-1] if found else self.answers["project_slug"]
 
     def client(self) -> LabClient:
-        (lab,) = self.ids("service=lab")
-        address = self.run("docker", "port", lab, "8888").stdout.split()[0]
+        (server,) = self.ids("service=server") or self.ids("service=lab")  # v0.2.0 and older have one container
+        address = self.run("docker", "port", server, "8888").stdout.split()[0]
         return LabClient(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
 
-    def shell(self, script: str) -> str:
-        """Run a script in the lab, as the lab's user, and return its output."""
-        (lab,) = self.ids("service=lab")
-        return self.run("docker", "exec", lab, "sh", "-c", script).stdout
+    def shell(self, script: str, service: str = "lab") -> str:
+        """Run a script in a container, as the lab's user, and return its output."""
+        (container,) = self.ids(f"service={service}")
+        return self.run("docker", "exec", container, "sh", "-c", script).stdout
 
     def logs(self) -> str:
         return self.compose("logs", "--no-log-prefix", "--no-color", check=False).stdout

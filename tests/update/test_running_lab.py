@@ -25,7 +25,7 @@ MATRIX = [
 
 
 def build_stages_in_turn(project: Project) -> None:
-    """Build the two environments of v0.1.0. At the same time, they can write bytecode to one file in the build's cache."""
+    """Build the two environments of v0.1.0. Together, they could write bytecode to one file in the build's cache."""
     project.make("env")
     for stage in ("server", "kernel"):
         target = f"services: {{lab: {{build: {{target: {stage}}}}}}}"

@@ -6,9 +6,10 @@ alone reset
 . lab/commands/lib/all.sh
 
 require check_same_name
-docker compose rm --stop --force lab
+docker compose rm --stop --force server lab
 project=$(setting COMPOSE_PROJECT_NAME)
-for volume in "${project}_kept" "${project}_cache"; do
+for volume in kept cache server; do
+    volume=${project}_$volume
     docker volume rm --force "$volume" >/dev/null ||
         refuse "volume $volume is in use. Run 'docker ps --all --filter volume=$volume' to list its containers, remove them with 'docker rm', then run 'make reset' again."
 done

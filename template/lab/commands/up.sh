@@ -32,19 +32,23 @@ comparison=$!
 remove_refused
 
 # The start makes a new token if there is none. A running server would not read the new token.
-[ -f secrets/jupyter_token ] || stop_lab
+[ -f secrets/jupyter_token ] || stop_server
 
 # A start mounts the current files and folders.
 restarted=$(replaced)
-if [ -n "$restarted" ] || ! token_accepted; then
-    echo "The lab restarts, because these files or folders were replaced: ${restarted:-secrets/jupyter_token}" | tr '\n' ' ' >&2
+if [ -n "$restarted" ] && [ "$restarted" != secrets/jupyter_token ]; then
+    echo "The lab restarts, because these files or folders were replaced: $restarted" | tr '\n' ' ' >&2
     echo >&2
     stop_lab
+    find_lab
+elif [ -n "$restarted" ] || ! token_accepted; then
+    echo "The server restarts, because secrets/jupyter_token was replaced. Notebooks go on." >&2
+    stop_server
     find_lab
 fi
 
 before=
-case $state in running*) before=$lab ;; esac
+case $server_state,$lab_state in running*,running*) before=$server$lab ;; esac
 tries=1
 until show "$work/start" start; do
     # Another `docker compose` command for this lab runs at the same time. So try again, up to five times.
@@ -54,16 +58,16 @@ until show "$work/start" start; do
         sleep 1
         continue
     fi
-    docker compose logs --no-log-prefix --tail 20 prepare lab >"$work/lab" 2>/dev/null || true
+    docker compose logs --no-log-prefix --tail 20 prepare server lab >"$work/lab" 2>/dev/null || true
     reason=$(start_failure "$work/start" "$work/lab")
     if [ -z "$reason" ]; then
         cat "$work/lab" >&2
         reason="the lab did not start. Read the lines above, and run 'make doctor' to check the settings."
     fi
     # Remove the containers that did not start, and their logs. Leave a lab that ran before and still runs.
-    failed="prepare lab"
+    failed="prepare server lab"
     find_lab
-    case $lab,$state in "$before",running*) failed=prepare ;; esac
+    case $server$lab,$server_state in "$before",running*) failed=prepare ;; esac
     # shellcheck disable=SC2086 # names of services
     interrupted "$work/start" || docker compose rm --stop --force $failed >/dev/null 2>&1 || true
     refuse "$reason"

@@ -1,5 +1,9 @@
 #!/bin/sh
-# Checks settings, ids, mounts and token, then starts the server. With `prepare`, it makes the token and starts no server.
+# Checks settings, ids, mounts and token, then starts a program. The argument says which:
+#   server   the Jupyter server, without notebooks (the service `server`)
+#   lab      the agent, which runs notebooks and terminals for the server (the service `lab`)
+#   serve    the server with notebooks and terminals in one container, for platforms that start one container
+#   prepare  none. It makes the token (the service `prepare`)
 set -eu
 # shellcheck source=SCRIPTDIR/setting_rules.sh
 . /opt/labdock/setting_rules.sh
@@ -10,10 +14,10 @@ export HOME="/home/$JUPYTER_USERNAME" USER="$JUPYTER_USERNAME" LOGNAME="$JUPYTER
 uid=$(id -u)
 gid=$(id -g)
 
-# refuse SENTENCE: print SENTENCE and do not start the server.
+# refuse SENTENCE: print SENTENCE and start nothing.
 refuse() {
     echo "labdock: $*" >&2
-    [ "$mode" = serve ] || exit 1
+    [ "$mode" != prepare ] || exit 1
     # After an engine restart, only this script checks the settings. If this script ended, the engine would restart the
     # container forever. So it sleeps until someone stops it.
     exec sleep infinity
@@ -89,10 +93,8 @@ if [ "$mode" = prepare ]; then
         mv "$token.new" "$token"
     fi
 fi
-require "$(token_problem "$token")"
-
-[ "$mode" = serve ] || exit 0
-read_only_notes | sed 's/^/note: /' >&2
+[ "$mode" = lab ] || require "$(token_problem "$token")"
+case $mode in lab | serve) read_only_notes | sed 's/^/note: /' >&2 ;; esac
 
 # --- home, certificates and variables -----------------------------------------------------------------
 # If a command below fails, wait as `refuse` does. Otherwise the engine would restart the container forever.
@@ -100,20 +102,31 @@ failed() {
     refuse "a step of the start failed with the error above. If a file on the lab's volumes causes the error, run 'make reset', which deletes histories, settings and caches."
 }
 trap failed EXIT
-# Each part is a file in start/. The part caches uses a function of kept.
-for part in mounts kept caches certificates variables; do
+# Each part is a file in start/. The parts after volumes use its function.
+state=/run/lab/state # if this container has no volume for it
+case $mode in
+prepare) parts="volumes moved_settings" ;;
+server) parts="volumes mounts state no_site" ;;
+lab) parts="volumes mounts kept caches certificates variables" ;;
+serve) parts="volumes mounts state kept caches certificates variables" ;;
+esac
+for part in $parts; do
     # shellcheck source=/dev/null
     . "/opt/labdock/start/$part.sh"
 done
+trap - EXIT
+[ "$mode" != prepare ] || exit 0
 
-# --- server -----------------------------------------------------------------------------------------
-# The server reads its settings and its code only from the image. With -I, Python ignores the user's packages. Only the
-# front end's own settings come from home.
+# --- program ----------------------------------------------------------------------------------------
+# The programs read their settings and their code only from the image. With -I, Python ignores the user's packages. Only the
+# front end's own settings come from a volume, of the server.
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
-export JUPYTERLAB_SETTINGS_DIR="$HOME/.jupyter/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$HOME/.jupyter/lab/workspaces"
+cd /
+[ "$mode" != lab ] || exec /opt/jupyter/bin/python -I /opt/labdock/agent.py
+export LAB_MODE="$mode" LAB_STATE="$state"
+export JUPYTERLAB_SETTINGS_DIR="$state/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$state/lab/workspaces"
 case $JUPYTER_UI in
 lab) module=jupyterlab ;;
 notebook) module=notebook ;;
 esac
-cd /
 exec /opt/jupyter/bin/python -I -m "$module"

@@ -5,17 +5,17 @@ import re
 import secrets
 import sys
 import tempfile
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from pathlib import Path
 from shutil import which
 
+from jupyter_client.provisioning import KernelProvisionerFactory
 from jupyter_core.paths import jupyter_path
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp
 
 c = get_config()  # noqa: F821 (given by Jupyter)
-sys.path.append("/opt/labdock")  # for contents.py, kernelspecs.py, memory.py and panel_layout.py
+sys.path.append("/opt/labdock")  # for the modules next to this file
 home = Path(os.environ["HOME"])
 tempfile.tempdir = "/tmp"  # the server uses no file of the volume to which TMPDIR leads
 
@@ -74,6 +74,19 @@ c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
 # program in a terminal installs go to home. Do not use a login shell, because it would reset PATH.
 shell = ["env", "-u", "JUPYTER_DATA_DIR", "JUPYTER_PATH=/opt/labdock", "bash"]
 c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", *shell]}
+# Notebooks and terminals run in the container `lab`. With LAB_MODE=serve, they run next to the server.
+apart = os.environ["LAB_MODE"] == "server"
+if apart:
+    c.ServerApp.kernel_manager_class = "lab_kernels.LabKernels"
+    KernelProvisionerFactory.provisioners["lab"] = EntryPoint(
+        "lab", "lab_kernels:LabProvisioner", KernelProvisionerFactory.GROUP_NAME
+    )
+    c.KernelProvisionerFactory.default_provisioner_name = "lab"
+    c.KernelRestarter.time_to_dead = (
+        1.0  # seconds between two questions whether the kernels run. One question serves all
+    )
+    c.TerminalsExtensionApp.terminal_manager_class = "lab_terminals.LabTerminals"
+    c.SessionManager.database_filepath = os.environ["LAB_STATE"] + "/sessions.sqlite"
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 
@@ -112,7 +125,12 @@ language_servers = installed("jupyterlab-lsp")
 # server for layouts. custom/custom.css hides the buttons, and panel_layout.py answers.
 panel_alone = (offered / "labextensions/@pyviz").exists() and not installed("panel")
 c.LabApp.custom_css = panel_alone
-c.ServerApp.jpserver_extensions = {"jupyter_lsp": language_servers, "panel_layout": panel_alone}
+c.ServerApp.jpserver_extensions = {
+    "jupyter_lsp": language_servers,
+    "panel_layout": panel_alone,
+    "lab_kernels": apart,
+    "lab_terminals": apart,
+}
 # page_config.json turns off this plugin of the front end. With jupyterlab-lsp, `page_config` turns it on again.
 LSP = "@jupyterlab/lsp-extension"
 
@@ -139,7 +157,6 @@ c.QtPNGExporter.enabled = False
 
 
 # --- status bar --------------------------------------------------------------------------------------
-c.ResourceUseDisplay.mem_limit = import_module("memory").limit()
 c.ResourceUseDisplay.enable_prometheus_metrics = False  # they cost CPU time every second, and nothing reads them
 
 # --- turned off --------------------------------------------------------------------------------------

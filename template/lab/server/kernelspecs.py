@@ -1,11 +1,15 @@
 """Offers only the kernels of the image, because a notebook can write kernels into home and into mounts."""
 
+import os
 from pathlib import Path
 
+from agent import own_kernels
+from agent_client import LAB
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_core.paths import jupyter_path
 
 VENV = Path("/opt/venv")
+APART = os.environ.get("LAB_MODE") == "server"  # kernels run in the container `lab`, not in this one
 
 
 class ImageKernelSpecs(KernelSpecManager):
@@ -16,18 +20,18 @@ class ImageKernelSpecs(KernelSpecManager):
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
-        self.named: set[Path] = set()
+        self.named: set[str] = set()
 
     def _kernel_dirs_default(self) -> list[str]:
         return [*jupyter_path("kernels"), str(VENV / "share/jupyter/kernels")]
 
     def find_kernel_specs(self) -> dict[str, str]:
         """Also write the name of each kernel in home to the log, once, so that its user finds out why it is missing."""
-        for file in Path.home().glob(".local/share/jupyter/kernels/*/kernel.json"):
-            if file.parent not in self.named and len(self.named) < 100:
-                self.named.add(file.parent)
+        for name in LAB.newest.own_kernels if APART else own_kernels():
+            if name not in self.named and len(self.named) < 100:
+                self.named.add(name)
                 message = (
-                    f"the kernel {file.parent.name!r} in your home is not offered, because the server takes kernels "
+                    f"the kernel {name[:100]!r} in your home is not offered, because the server takes kernels "
                     "from the image only. Run 'make add PKG=NAME'. NAME is the package that contains this kernel."
                 )
                 self.log.warning("labdock: %s", message)
@@ -36,6 +40,9 @@ class ImageKernelSpecs(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Every kernel runs your environment's Python, and ends before the server if memory runs out."""
         spec = super().get_kernel_spec(kernel_name)
+        spec.metadata.pop(
+            "kernel_provisioner", None
+        )  # a package could start its kernel in another way, next to the server
         # Jupyter would replace these names with the server's own Python.
         if spec.argv[0] in ("python", "python3"):
             spec.argv[0] = str(VENV / "bin/python")

@@ -1,34 +1,30 @@
-"""Tells the user if a notebook kernel ended because the lab's memory was full."""
+"""Tells the user why a notebook kernel ended: memory was full, or the container `lab` restarted."""
 
-from pathlib import Path
+import os
 
+import cgroup
+from agent_client import LAB, AgentError, State
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
+from jupyter_resource_usage.api import ApiHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from tornado import web
 
-CGROUP = Path("/sys/fs/cgroup")  # the container's own cgroup
-
-
-def limit():
-    """Memory limit of the container in bytes, from cgroups v2 or v1. The result is 0 without a limit."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        file = CGROUP / name
-        if file.exists() and (text := file.read_text().strip()).isdigit():
-            return int(text) if int(text) < 2**60 else 0  # in v1, a huge number means 'no limit'
-    return 0
+APART = os.environ.get("LAB_MODE") == "server"  # kernels run in the container `lab`, not in this one
 
 
-def ended():
-    """The number of programs in the container that Linux ended because memory was full."""
-    for name in ("memory.events", "memory/memory.oom_control"):
-        file = CGROUP / name
-        if file.exists():
-            return int(dict(line.split() for line in file.read_text().splitlines()).get("oom_kill", 0))
-    return 0
+async def state():
+    """The State of the kernels' container. If its agent does not answer, this is the last answer."""
+    if not APART:
+        return State(memory=cgroup.memory())
+    try:
+        return await LAB.state()
+    except AgentError:
+        return LAB.newest
 
 
-def sentence(what):
+def memory_was_full(limit, what):
     """The message that says why Linux ended `what`, and how to prevent this."""
-    size = f"{limit() // 2**20}m" if limit() else "without effect on this engine"
+    size = f"{limit // 2**20}m" if limit else "without effect on this engine"
     return (
         f"labdock: memory was full, so Linux ended {what}. LAB_MEMORY is {size}. Load less data at once, shut down "
         "notebooks that you do not use, or set LAB_MEMORY to more in .env and run 'make up'."
@@ -38,36 +34,48 @@ def sentence(what):
 class Restarter(AsyncIOLoopKernelRestarter):
     """Checks every few seconds whether the kernel still runs.
 
-    Also checks whether Linux ended a program since the previous check.
+    Also checks whether Linux ended a program since the previous check, and whether `lab` has restarted.
     """
 
     told = 0  # the number of ended programs that the log names. All kernels share this number
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.counts = [ended()]
+        self.counts = []
+        self.born = None
+        self.limit = 0
 
     async def poll(self):
+        found = await state()
+        self.limit = found.memory["limit"]
+        if self.born != found.born:  # the first check, or `lab` has restarted and counts from 0
+            self.counts, Restarter.told = [], min(Restarter.told, found.memory["ended"])
         # A large program needs some time to end. So the kernel may still have been running at the previous check.
-        self.counts = [*self.counts[-2:], ended()]
-        self.kernel_manager.memory_was_full = self.counts[-1] > self.counts[0]
+        self.counts = [*(self.counts or [found.memory["ended"]])[-2:], found.memory["ended"]]
+        if self.counts[-1] > self.counts[0]:
+            self.kernel_manager.why = memory_was_full(self.limit, "this notebook kernel")
+        elif self.born not in (None, found.born):
+            self.kernel_manager.why = "labdock: the container lab was restarted, so this notebook kernel ended."
+        else:
+            self.kernel_manager.why = ""
+        self.born = found.born
         await super().poll()
         self.tell("a program")
 
     def _fire_callbacks(self, event):
-        if self.kernel_manager.memory_was_full:
-            Restarter.told = 0
+        if self.counts[-1] > self.counts[0]:
+            Restarter.told = self.counts[0]
             self.tell(f"the notebook kernel {self.kernel_manager.kernel_id}")
         super()._fire_callbacks(event)
 
     def tell(self, what):
         if self.counts[-1] > Restarter.told:
             Restarter.told = self.counts[-1]
-            self.log.warning(sentence(what))
+            self.log.warning(memory_was_full(self.limit, what))
 
 
 class Connection(ZMQChannelsWebsocketConnection):
-    """Writes the sentence below the cell that ran when its kernel ended."""
+    """Writes the message below the cell that ran when its kernel ended."""
 
     cell = None  # the request of this cell
 
@@ -78,8 +86,20 @@ class Connection(ZMQChannelsWebsocketConnection):
         return limited
 
     def _send_status_message(self, status):
-        if self.cell and self.kernel_manager.memory_was_full:
+        if self.cell and self.kernel_manager.why:
             self.channels["iopub"].flush()  # the cell's own output comes first
-            self.write_stderr(sentence("this notebook kernel"), self.cell)
+            self.write_stderr(self.kernel_manager.why, self.cell)
             self.cell = None
         super()._send_status_message(status)
+
+
+@web.authenticated
+async def show_usage(handler):
+    """What the status bar shows: the memory of all notebooks and terminals. Warns at 90 % of the limit."""
+    memory = (await state()).memory
+    used, limit = memory["used"], memory["limit"]
+    shown = {"rss": limit, "pss": limit, "warn": 0 < limit < used / 0.9}
+    handler.finish({"rss": used, "pss": used, "limits": {"memory": shown}})
+
+
+ApiHandler.get = show_usage  # Jupyter's function counts only processes of the server's container

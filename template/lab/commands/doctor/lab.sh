@@ -1,21 +1,31 @@
 # Checks that the running lab answers, for `make doctor`.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab, server and their states
 
-# This function asks the lab itself. The engine notices a frozen server late. It never reports a paused one. A restart
-# would end notebook kernels and lose unsaved work, so doctor does not restart the lab.
+# These functions ask the lab itself. The engine notices a frozen server late. It never reports a paused one. A restart of `lab`
+# would end notebook kernels, so doctor restarts nothing.
 check_lab() {
-    case $state in
-    paused*) echo "the lab is paused. Run 'docker compose unpause lab'." && return ;;
-    restarting*) echo "the lab stops after each start. Run 'make logs' to see the reason." && return ;;
+    check_container server "$server" "$server_state" bash /opt/labdock/healthcheck.sh
+    check_container lab "$lab" "$lab_state" /opt/jupyter/bin/python -I /opt/labdock/agent.py check
+}
+
+# check_container SERVICE ID STATE COMMAND...: print a problem if the container does not pass its health check.
+check_container() {
+    service=$1 id=$2
+    case $3 in
+    paused*) echo "the service $service is paused. Run 'docker compose unpause $service'." && return ;;
+    restarting*) echo "the service $service stops after each start. Run 'make logs' to see the reason." && return ;;
     running\ starting) return 0 ;;
     running*) ;;
     *) return 0 ;; # stopped
     esac
-    ! docker exec "$lab" timeout 5 bash /opt/labdock/healthcheck.sh >/dev/null 2>&1 || return 0
-    reason=$(docker logs --tail 1 "$lab" 2>&1 | sed -n 's/^labdock: //p')
+    shift 3
+    ! docker exec "$id" timeout 5 "$@" >/dev/null 2>&1 || return 0
+    reason=$(docker logs --tail 1 "$id" 2>&1 | sed -n 's/^labdock: //p')
     if [ -n "$reason" ]; then
         echo "the lab refused to start: $reason Then run 'make up'."
+    elif [ "$service" = server ]; then
+        echo "the server runs but does not answer. Run 'docker compose restart server'. Notebooks go on."
     else
-        echo "the lab runs but does not answer. Its notebook kernels may still be saving files. Wait until they are done, then run 'docker compose restart lab'."
+        echo "the service lab does not answer, so no notebook can start. Wait until its programs need less CPU time. If this does not help, run 'docker compose restart lab', which ends all notebooks and terminals."
     fi
 }

@@ -1,5 +1,5 @@
 # Prints the notes of `make doctor`: messages about results that need no fix.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state, and doctor.sh sets engine_folder
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab, and doctor.sh sets engine_folder
 
 print_notes() {
     echo "note  'copier check-update$(answers_file)' tells you if the template has a newer version."

@@ -1,9 +1,9 @@
 # Prints the lab's address, and the path of its token.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab
+# shellcheck shell=sh disable=SC2154 # find_lab sets server
 
 # print_address [--link]: with --link, also print a link that logs in, but only on a terminal.
 print_address() {
-    address=$(docker port "$lab" 8888 2>/dev/null | head -n 1)
+    address=$(docker port "$server" 8888 2>/dev/null | head -n 1)
     [ -n "$address" ] ||
         refuse "the lab has no port on this machine. Remove your change of 'ports' from compose.override.yaml, then run 'make up'."
     case $address in 0.0.0.0:* | '[::]':*) address=127.0.0.1:${address##*:} ;; esac

@@ -1,5 +1,5 @@
 # Finds files and folders that were replaced on this machine while the lab runs. A mount keeps the old file or folder.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab, server and their states
 
 # check_replaced: print a problem for each replaced file or folder, and for a changed token.
 check_replaced() {
@@ -7,28 +7,36 @@ check_replaced() {
         echo "$path was replaced after the lab started, so the lab still uses the old one. Save your work in the lab, then run 'make up', which restarts the lab."
     done
     token_accepted ||
-        echo "the lab does not accept the token in secrets/jupyter_token, because this file changed after the lab started. Save your work in the lab, then run 'make up', which restarts the lab."
+        echo "the lab does not accept the token in secrets/jupyter_token, because this file changed after the server started. Run 'make up', which restarts the server."
 }
 
 # replaced: print the paths of mounted files and folders that were replaced on this machine.
 replaced() {
-    case $state in running*) ;; *) return 0 ;; esac
+    {
+        case $server_state in running*) replaced_in "$server" ;; esac
+        case $lab_state in running*) replaced_in "$lab" ;; esac
+    } | sort -u
+}
+
+# replaced_in ID: print the replaced paths of one container.
+replaced_in() {
+    id=$1
     mounts=$(docker inspect --format \
-        '{{range .Mounts}}{{if eq .Type "bind"}}{{.Destination}}{{"\t"}}{{.Source}}{{"\n"}}{{end}}{{end}}' "$lab")
-    # shellcheck disable=SC2016 # the shell in the lab expands it
+        '{{range .Mounts}}{{if eq .Type "bind"}}{{.Destination}}{{"\t"}}{{.Source}}{{"\n"}}{{end}}{{end}}' "$id")
+    # shellcheck disable=SC2016 # the shell in the container expands it
     printf '%s\n' "$mounts" | cut -f 1 |
-        docker exec --interactive "$lab" sh -c 'while read -r path; do [ -z "$path" ] || ls -diL "$path"; done' 2>/dev/null |
+        docker exec --interactive "$id" sh -c 'while read -r path; do [ -z "$path" ] || ls -diL "$path"; done' 2>/dev/null |
         while read -r inode inside; do
             path=$(printf '%s\n' "$mounts" | awk -F '\t' -v inside="$inside" '$1 == inside { print $2 }')
             path=${path#/host_mnt} # Docker Desktop's name for this machine's files
             now=$(ls -diL "$path" 2>/dev/null) || continue
             # shellcheck disable=SC2086 # the number and the path
             set -- $now
-            [ "$1" = "$inode" ] || same "$lab" "$inside" "$path" </dev/null || echo "${path#"$(pwd -P)"/}"
-        done | sort -u
+            [ "$1" = "$inode" ] || same "$id" "$inside" "$path" </dev/null || echo "${path#"$(pwd -P)"/}"
+        done
 }
 
-# same LAB INSIDE PATH: Docker Desktop gives files other inodes, so another inode proves nothing. Compare a file's content,
+# same ID INSIDE PATH: Docker Desktop gives files other inodes, so another inode proves nothing. Compare a file's content,
 # and look for a new file in a folder. If a comparison is impossible, the result is true.
 same() {
     if [ -f "$3" ]; then
@@ -44,7 +52,7 @@ same() {
 token_accepted() {
     if [ ! -r secrets/jupyter_token ] || [ -n "$(token_problem secrets/jupyter_token)" ]; then return 0; fi
     # shellcheck disable=SC2016 # the shell in the lab expands it
-    status=$(LC_ALL=C tr -cd '!-~' <secrets/jupyter_token | docker exec --interactive "$lab" bash -c '
+    status=$(LC_ALL=C tr -cd '!-~' <secrets/jupyter_token | docker exec --interactive "$server" bash -c '
         read -r token || true
         exec 3<>/dev/tcp/127.0.0.1/8888
         printf "GET /api/status HTTP/1.0\r\nHost: localhost\r\nAuthorization: token %s\r\n\r\n" "$token" >&3

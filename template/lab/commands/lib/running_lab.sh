@@ -1,42 +1,58 @@
 # Finds the lab of this folder, stops it, and reads its notes and its memory counter.
 # shellcheck shell=sh
 
-# find_lab: set `lab` to the id of the lab's container, and `state` to its state and health, such as "running healthy". Both
-# are empty if there is no container. `docker` is quicker than `docker compose ps` and `exec`, which read every file.
-lab=
-state=
+# find_lab: set `lab` and `server` to the ids of the two containers, and `lab_state` and `server_state` to their state and health,
+# such as "running healthy". Each is empty if there is no container. `docker` is quicker than `docker compose ps` and `exec`,
+# which read every file.
 find_lab() {
-    lab=$(docker ps --all --quiet --filter label=com.docker.compose.service=lab --filter label=com.docker.compose.oneoff=False \
-        --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" 2>/dev/null | head -n 1)
-    state=
-    [ -z "$lab" ] ||
-        state=$(docker inspect --format '{{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}' "$lab" 2>/dev/null) || lab=
+    lab='' lab_state='' server='' server_state=''
+    # shellcheck disable=SC2046 # ids
+    set -- $(docker ps --all --quiet --filter label=com.docker.compose.oneoff=False \
+        --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" 2>/dev/null)
+    [ $# != 0 ] || return 0
+    found=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}' "$@" 2>/dev/null) || true
+    while read -r service id state; do
+        case $service in
+        lab) lab=$id lab_state=$state ;;
+        server) server=$id server_state=$state ;;
+        esac
+    done <<CONTAINERS
+$found
+CONTAINERS
 }
 
 # stop_lab: stop the lab that `find_lab` found.
 stop_lab() {
-    [ -z "$lab" ] || docker stop "$lab" >/dev/null 2>&1 || true
+    # shellcheck disable=SC2086 # ids
+    [ -z "$server$lab" ] || docker stop $server $lab >/dev/null 2>&1 || true
+}
+
+# stop_server: stop the server that `find_lab` found. Before v0.3.0, the container `lab` was the server too.
+stop_server() {
+    docker stop "${server:-$lab}" >/dev/null 2>&1 || true
 }
 
 # require_running: find the lab, or end the script if the lab does not run.
 require_running() {
     find_lab
-    case $state in
-    running* | paused*) ;;
-    *) refuse "the lab is not running. Start the lab with 'make up'." ;;
-    esac
+    for state in "$server_state" "$lab_state"; do
+        case $state in
+        running* | paused*) ;;
+        *) refuse "the lab is not running. Start the lab with 'make up'." ;;
+        esac
+    done
 }
 
-# running_labs: print the ids of this folder's running lab containers. Each container has a label with its folder, so this works
-# with a broken .env too.
-running_labs() {
-    labs_of "$(pwd)" || return 1
-    [ "$(pwd)" = "$(pwd -P)" ] || labs_of "$(pwd -P)" # Compose may have started the lab through a link
+# running_servers: print the ids of this folder's running containers that know the token. Each container has a label with its
+# folder, so this works with a broken .env too.
+running_servers() {
+    servers_of "$(pwd)" || return 1
+    [ "$(pwd)" = "$(pwd -P)" ] || servers_of "$(pwd -P)" # Compose may have started the lab through a link
 }
 
-# labs_of FOLDER: print the ids of the running lab containers that Compose started in FOLDER.
-labs_of() {
-    docker ps --quiet --filter label=com.docker.compose.service=lab \
+# servers_of FOLDER: print the ids of the running containers with the token that Compose started in FOLDER.
+servers_of() {
+    docker ps --quiet --filter volume=/run/secrets/jupyter_token \
         --filter "label=com.docker.compose.project.working_dir=$1"
 }
 

@@ -1,5 +1,5 @@
 # Starts the lab, and finds the reason if the lab does not start.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab and state
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab, server and their states
 
 # start: start the lab and wait until it is healthy.
 start() {
@@ -19,7 +19,7 @@ start() {
 # end_refused: end a lab that refuses to start. Otherwise `up --wait` would wait a minute and a half for its health.
 end_refused() {
     while sleep 3 && kill -0 $$; do
-        ! refused || docker compose kill lab
+        ! refused || docker compose kill server lab
     done
 }
 
@@ -27,8 +27,10 @@ end_refused() {
 start_with_podman() {
     docker compose up --detach --no-build || return 1
     for _ in $(seq 120); do
-        ! docker compose exec --no-TTY lab bash /opt/labdock/healthcheck.sh 2>/dev/null || return 0
-        [ -n "$(docker compose ps --quiet --status running lab)" ] || return 1
+        ! docker compose exec --no-TTY server bash /opt/labdock/healthcheck.sh 2>/dev/null ||
+            ! docker compose exec --no-TTY lab /opt/jupyter/bin/python -I /opt/labdock/agent.py check 2>/dev/null || return 0
+        [ -n "$(docker compose ps --quiet --status running server)" ] && [ -n "$(docker compose ps --quiet --status running lab)" ] ||
+            return 1
         sleep 1
     done
     return 1
@@ -68,16 +70,21 @@ start_failure() {
     fi
 }
 
-# refused: true if the lab refused to start. Its container may still run (entrypoint.sh) or may be stopped.
+# refused: true if a container of the lab refused to start. It may still run (entrypoint.sh) or may be stopped.
 refused() {
     find_lab
-    case $state in '' | *" healthy") return 1 ;; esac
-    docker logs --tail 1 "$lab" 2>&1 | grep -q '^labdock: '
+    refusal "$server" "$server_state" || refusal "$lab" "$lab_state"
+}
+
+# refusal ID STATE: true if this container refused to start.
+refusal() {
+    case $2 in '' | *" healthy") return 1 ;; esac
+    docker logs --tail 1 "$1" 2>&1 | grep -q '^labdock: '
 }
 
 # remove_refused: remove a lab that refused to start after an engine restart. Its log would look like a new refusal.
 remove_refused() {
     refused || return 0
-    docker compose rm --stop --force lab >/dev/null 2>&1 || true
+    docker compose rm --stop --force server lab >/dev/null 2>&1 || true
     find_lab
 }

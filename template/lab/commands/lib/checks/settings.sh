@@ -87,7 +87,7 @@ check_cpus() {
 check_no_proxy() {
     [ -n "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || return 0
     hosts=$(setting NO_PROXY)
-    missing=$(docker compose config --services 2>/dev/null | grep -vxE 'lab|prepare' | LC_ALL=C sort | while read -r service; do
+    missing=$(docker compose config --services 2>/dev/null | grep -vxE 'lab|server|prepare' | LC_ALL=C sort | while read -r service; do
         # Use no `case` here, because bash 3.2 of macOS cannot read it inside of $(...).
         printf ',%s,\n' "$hosts" | grep -qF ",$service," || printf ',%s' "$service"
     done)
