@@ -56,7 +56,7 @@ def attempts() -> dict:
 
 PATHS = (
     "/etc/passwd.image", "/opt/venv/bin/python", "/opt/jupyter/pyvenv.cfg", "/opt/labdock/jupyter_server_config.py",
-    "/usr/bin/env", "/run/secrets/jupyter_token", "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper",
+    "/usr/bin/env", "/proc/sys/kernel/core_pattern", "/sys/kernel/uevent_helper",
 )  # fmt: skip
 FOLDERS = ("/", "/etc", "/home", "/opt/venv/bin", "/opt/jupyter/bin", "/opt/labdock", "/run", "/usr/bin", "/var/lib")
 

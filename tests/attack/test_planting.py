@@ -115,7 +115,7 @@ def started_over(lab: Project, folder: Path, guard: str = "", front_end: str = "
         "volumes": [*kept, f"{folder / 'site'}:/srv/site"],
         "environment": {"PYTHONPATH": "/srv/site"},
     }
-    layers: list[dict[str, Any]] = [{"services": {"lab": here}}]
+    layers: list[dict[str, Any]] = [{"services": {"lab": here, "server": here}}]
     if guard:
         entrypoint = lab.read("lab/server/entrypoint.sh")
         assert guard in entrypoint
@@ -130,7 +130,7 @@ def started_over(lab: Project, folder: Path, guard: str = "", front_end: str = "
 def obeyed(project: Project) -> set[str]:
     """The planted files that the server uses."""
     found = {"modules"} if "planted in /opt/jupyter" in project.logs() else set()
-    if project.container()["State"]["Health"]["Status"] != "healthy":
+    if project.container("server")["State"]["Health"]["Status"] != "healthy":
         return found | {"it does not start"}
     lab = project.client()
     pages = {"kernels": "/api/kernelspecs", "front end": "/lab", "templates": "/nbconvert/html/notebooks/iris.ipynb"}

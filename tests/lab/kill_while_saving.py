@@ -1,4 +1,4 @@
-"""Run this inside a lab: kill a server while it saves a notebook, many times, and look at the file each time.
+"""Run this in the container `server`: kill a server while it saves a notebook, many times, and look at the file each time.
 
 `python kill_while_saving.py TIMES [OPTION...]` prints JSON: how often it found the old, the new or a broken notebook.
 The server gets the lab's options and these options.
@@ -23,7 +23,7 @@ TOKEN = Path("/run/secrets/jupyter_token").read_text().strip()
 ENVIRONMENT = {
     **os.environ,
     **{"JUPYTER_CONFIG_DIR": "/opt/labdock", "JUPYTER_DATA_DIR": "/opt/labdock"},
-    "JUPYTER_RUNTIME_DIR": tempfile.mkdtemp(),
+    **{"JUPYTER_RUNTIME_DIR": tempfile.mkdtemp(), "LAB_MODE": "serve", "LAB_STATE": tempfile.mkdtemp()},
 }
 SERVER = [
     *("/opt/jupyter/bin/python", "-I", "-m", "jupyter_server", f"--ServerApp.port={PORT}"),

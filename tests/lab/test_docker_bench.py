@@ -86,7 +86,7 @@ def test_every_number_has_a_test_or_an_explanation() -> None:
 def unknown(table: dict[str, tuple[str, str, str]]) -> set[str]:
     """The tests and checks of a table that do not exist."""
     files = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
-    checks = CHECKS["lab"].keys() | IMAGE.keys() | FILES.keys()
+    checks = CHECKS["server"].keys() | CHECKS["lab"].keys() | IMAGE.keys() | FILES.keys()
     wrong = {test for _, test, _ in table.values() if f"def {test}(" not in files}
     return wrong | {check for _, _, check in table.values() if check and check not in checks}
 
@@ -130,5 +130,5 @@ def test_no_ssh_server_is_in_the_image(lab: Project) -> None:
 
 
 def test_the_port_needs_no_privilege(engine: None, project: Project) -> None:
-    (port,) = project.config()["services"]["lab"]["ports"]
+    (port,) = project.config()["services"]["server"]["ports"]
     assert int(port["published"]) >= 1024

@@ -44,13 +44,19 @@ WATCHED = {
     "*.volumes.*.source": "expected mounts only",
     "*.volumes.*.target": "expected mounts only",
     "*.volumes.*.bind.*": "mounts with SELinux's label",
-    "lab.volumes.*.read_only": "read-only token, certificates and history",
+    "server.volumes.*.read_only": "read-only token and sockets",
+    "lab.volumes.*.read_only": "read-only certificates and history",
     "packages.volumes.*.read_only": "read-only mounts",
-    "lab.ports.0": "one port, on loopback",
-    "lab.healthcheck.*": "a health check that connects",
+    "server.networks.0": "a network of its own",
+    "server.ports.0": "one port, on loopback",
+    "server.healthcheck.*": "a health check that connects",
+    "server.restart": "back after an engine restart",
+    "server.depends_on.*": "waits for prepare and lab",
+    "server.command": "serves",
+    "lab.healthcheck.*": "a health check that asks the agent",
     "lab.restart": "back after an engine restart",
     "lab.depends_on.*": "waits for prepare",
-    "lab.command": "serves",
+    "lab.command": "runs notebooks",
     "lab.shm_size": "shared memory up to the limit",
     "prepare.command": "only prepares",
     "prepare.network_mode": "no network",
@@ -60,7 +66,7 @@ WATCHED = {
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
-    "*.environment.TZ", "lab.environment.PIP_INDEX_URL",
+    "*.environment.TZ", "lab.environment.PIP_INDEX_URL", "*.volumes.*.volume.nocopy",
 )  # fmt: skip
 
 # Case -> the service, the lines that it gets in addition or instead, and the check that must fail.
@@ -79,7 +85,15 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "user namespace": ("lab", {"userns_mode": "host"}, "no host namespaces"),
     "cgroup namespace": ("lab", {"cgroup": "host"}, "no host namespaces"),
     "network namespace": ("lab", {"network_mode": "host", "ports": None}, "no host namespaces"),
-    "default network": ("lab", {"network_mode": "bridge"}, "a network of its own"),
+    "default network": ("lab", {"network_mode": "bridge"}, "a network without the server"),
+    "the server's network": ("lab", {"networks": ["default", "server"]}, "a network without the server"),
+    "a server in the lab's network": ("server", {"networks": ["default"]}, "a network of its own"),
+    "the token for notebooks": (
+        "lab",
+        {"volumes": ["./secrets/jupyter_token:/run/secrets/jupyter_token:ro,z"]},
+        "expected mounts only",
+    ),
+    "the server's files for notebooks": ("lab", {"volumes": ["server:/var/lib/server"]}, "expected mounts only"),
     "cgroup": ("lab", {"cgroup_parent": "/system"}, "the engine's own cgroup"),
     "processes": ("lab", {"pids_limit": -1}, "limited processes"),
     "swap": ("lab", {"memswap_limit": -1}, "no swap"),
@@ -101,10 +115,11 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"volumes": [{"type": "bind", "source": "./data", "target": "/srv/data", "read_only": True}]},
         "writable work",
     ),
-    "port": ("lab", {"ports": ["127.0.0.1:0:22"]}, "one port, on loopback"),
-    "every address": ("lab", {"ports": ["0:8888"]}, "one port, on loopback"),
+    "port": ("server", {"ports": ["127.0.0.1:0:22"]}, "one port, on loopback"),
+    "every address": ("server", {"ports": ["0:8888"]}, "one port, on loopback"),
+    "a port of notebooks": ("lab", {"ports": ["127.0.0.1:0:22"]}, "no port"),
     "a port of packages": ("packages", {"ports": ["127.0.0.1:0:22"]}, "no port"),
-    "packages without a network of its own": ("packages", {"network_mode": "none"}, "a network of its own"),
+    "packages without a network": ("packages", {"network_mode": "none"}, "a network without the server"),
     "packages that start again": ("packages", {"restart": "always"}, "runs once"),
     "prepare that starts again": ("prepare", {"restart": "always"}, "runs once"),
     "tmpfs of the lab": ("lab", {"tmpfs": ["/etc"]}, "no other tmpfs"),
@@ -114,7 +129,7 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
 # Mutants of which the engine creates a container too: first removed lines, then additions.
 ON_THE_ENGINE = [
     "lab.read_only", "lab.cap_drop.0", "lab.security_opt.1", "lab.pids_limit", "lab.memswap_limit", "lab.ulimits.core",
-    "lab.tmpfs.2.0", "lab.volumes.2.read_only", "lab.volumes.0.bind.create_host_path", "lab.ports.0",
+    "lab.tmpfs.2.0", "server.volumes.2.read_only", "lab.volumes.0.bind.create_host_path", "server.ports.0",
     "prepare.network_mode", "packages.tmpfs.0.2",
     "root", "privileged", "AppArmor", "pid namespace", "engine socket", "default network",
 ]  # fmt: skip
@@ -215,19 +230,19 @@ def test_each_mutant_fails_its_check(resolved: dict[str, Facts], what: str) -> N
 
 @pytest.mark.parametrize(("bind", "kept"), [("", True), ("0.0.0.0", False)])
 def test_the_user_decides_who_reaches_the_port(project: Project, tmp_path: Path, bind: str, kept: bool) -> None:
-    lab = configured(project, tmp_path / "compose.json", {}, JUPYTER_BIND=bind)["lab"]
-    assert ("one port, on loopback" not in failed("lab", of_config(lab))) is kept
+    server = configured(project, tmp_path / "compose.json", {}, JUPYTER_BIND=bind)["server"]
+    assert ("one port, on loopback" not in failed("server", of_config(server))) is kept
 
 
 def test_only_what_a_lab_needs_is_started(project: Project) -> None:
-    assert set(project.compose("config", "--services").stdout.split()) == {"lab", "prepare"}
+    assert set(project.compose("config", "--services").stdout.split()) == {"lab", "prepare", "server"}
     more = {"COMPOSE_PROFILES": "*"}  # the control
     everything = Project(project.folder, project.answers, more).compose("config", "--services").stdout.split()
     assert {*everything} == SERVICES.keys()
 
 
 # --- the engine ---------------------------------------------------------------------------------------
-RUNNING = ("lab", "prepare")
+RUNNING = ("server", "lab", "prepare")
 
 
 @pytest.fixture(scope="module")

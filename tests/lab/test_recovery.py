@@ -73,7 +73,7 @@ def test_a_crashed_lab_comes_back(fresh_lab: Project) -> None:
     before = contents(fresh_lab)
     fresh_lab.make("down")
     assert [left(fresh_lab, kind) for kind in ("container", "network")] == [[], []]
-    volumes = [f"{fresh_lab.compose_name()}_{volume}" for volume in ("cache", "kept")]
+    volumes = [f"{fresh_lab.compose_name()}_{volume}" for volume in ("cache", "kept", "server", "sockets")]
     assert sorted(left(fresh_lab, "volume")) == volumes  # `make reset` deletes them
     assert contents(fresh_lab) == before
 

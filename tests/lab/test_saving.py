@@ -24,7 +24,7 @@ TEXT = {"type": "file", "format": "text", "content": "new"}
 
 def killed(lab: Project, times: int, *options: str) -> dict[str, int]:
     """How often the old, the new and a broken notebook was found after a server was killed during a save."""
-    command = ("exec", "--no-TTY", "lab", "python", "-", str(times), *options)
+    command = ("exec", "--no-TTY", "server", "python", "-", str(times), *options)
     done = lab.run("docker", "compose", *command, input=SCRIPT)
     return json.loads(done.stdout)
 
@@ -50,7 +50,7 @@ SAFE = [["fsync", "the new file"], ["replace", "the new file", "the file"], ["fs
 
 def steps(lab: Project, source: str | None = None) -> list[list[str]]:
     """The steps of a save, with contents.py of the image or with another text `source`."""
-    command = ("exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-I", "-")
+    command = ("exec", "--no-TTY", "server", "/opt/jupyter/bin/python", "-I", "-")
     done = lab.run("docker", "compose", *command, input=f"SOURCE = {source!r}\n{RECORD}")
     return json.loads(done.stdout)
 
@@ -70,7 +70,7 @@ def test_a_removed_step_is_noticed(lab: Project, line: str) -> None:
 # --- after a full disk ---------------------------------------------------------------------------
 @pytest.mark.full
 def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: Project) -> None:
-    override = "services: {lab: {tmpfs: ['/home/jovyan/data/small:size=8m,mode=1777']}}\n"
+    override = "services: {server: {tmpfs: ['/home/jovyan/data/small:size=8m,mode=1777']}}\n"
     (fresh_project.folder / "compose.override.yaml").write_text(override)
     lab = fresh_project.up()
     lab.request("PUT", "contents/data/small/kept.txt", json={**TEXT, "content": "old" * 1_000_000})
@@ -80,8 +80,9 @@ def test_a_full_disk_leaves_the_old_file_and_the_browser_is_told(fresh_project: 
     assert "No space left on device" in refused.value.response.json()["message"]
     model = lab.request("GET", "contents/data/small/kept.txt").json()
     assert model["content"] == "old" * 1_000_000
-    names = lab.run("import os; print(os.listdir(os.path.expanduser('~/data/small')))")
-    assert names == "['kept.txt']\n"  # and no half-written file uses the space
+    assert (
+        fresh_project.shell("ls -A ~/data/small", "server") == "kept.txt\n"
+    )  # and no half-written file uses the space
     lab.request("PUT", "contents/data/small/kept.txt", json=TEXT)  # a smaller file fits: the lab still works
 
 
@@ -131,7 +132,7 @@ def mounted(file: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     """A copy of `file` outside the project, and a layer that mounts this single file as data/mounted.txt."""
     alone = Path(shutil.copy2(file, folder))
     os.chown(alone, file.stat().st_uid, file.stat().st_gid)
-    return alone, {"services": {"lab": {"volumes": [f"{alone}:/home/jovyan/data/mounted.txt"]}}}
+    return alone, {"services": {"server": {"volumes": [f"{alone}:/home/jovyan/data/mounted.txt"]}}}
 
 
 class TestWhatAFileIs:
@@ -164,7 +165,7 @@ class TestWhatAFileIs:
         lab.client().request("PUT", f"contents/data/{name}", json=TEXT)
 
     def in_place(self, lab: Project) -> bool:
-        return ".txt directly" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "lab").stdout
+        return ".txt directly" in lab.compose("logs", "--no-log-prefix", "--tail", "3", "server").stdout
 
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
     def test_its_mode_is_kept(self, lab: Project, file: Path, mode: int) -> None:

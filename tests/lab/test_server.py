@@ -27,7 +27,8 @@ WATCHED = {
     "ServerApp.contents_manager_class": "saving elsewhere is refused",
     "FileContentsManager.delete_to_trash": "deleted is gone",
     "ServerApp.kernel_spec_manager_class": "kernels of notebooks are not offered",
-    "KernelManager.transport": "kernels use unix sockets",
+    "KernelProvisionerFactory.default_provisioner_name": "notebooks run outside of the servers container",
+    "TerminalsExtensionApp.terminal_manager_class": "terminals run outside of the servers container",
     "ServerApp.terminado_settings": "terminals work",
     "ServerApp.extra_template_paths": "the login page names the tokens file",
     "LatexExporter.enabled": "exports without their programs are not offered",
@@ -38,7 +39,6 @@ WATCHED = {
     "QtPDFExporter.enabled": "exports without their programs are not offered",
     "QtPNGExporter.enabled": "exports without their programs are not offered",
     "LabServerApp.labextensions_path": "packages extensions come after the servers",
-    "ResourceUseDisplay.mem_limit": "memory and its limit are shown",
     "ResourceUseDisplay.enable_prometheus_metrics": "nothing is counted each second",
     "ServerApp.jpserver_extensions": "language servers are left out",
     "LabApp.news_url": "no news is fetched",
@@ -55,6 +55,11 @@ UNSEEN = {
     "KernelSpecManager.ensure_native_kernel": "the image has a kernel of that name, which comes first",
     "AsyncIOLoopKernelManager.restarter_class": "tests/attack/test_memory.py reads what it writes",
     "ServerApp.kernel_websocket_connection_class": "tests/attack/test_memory.py reads what it writes",
+    "ServerApp.kernel_manager_class": "tests/lab/test_surviving_server.py needs it",
+    "SessionManager.database_filepath": "tests/lab/test_surviving_server.py needs it",
+    "KernelManager.transport": "only if server and notebooks are in one container: tests/lab/test_one_container.py",
+    "ServerApp.tornado_settings": "only with a package: tests/clients/browser/test_extensions.py",
+    "KernelRestarter.time_to_dead": "how soon a page learns that its kernel ended",
     "NotebookNotary.db_file": "the default file is in a read-only folder; Jupyter then uses memory too, and warns",
     "NotebookNotary.secret": "in memory by the line above it",
     "BaseFileIdManager.db_path": "only an extension uses it: tests/clients/browser/test_extensions.py",
@@ -69,13 +74,13 @@ TOGETHER = [setting for setting in WATCHED if setting not in ALONE]
 
 def settings(config: str) -> list[str]:
     """The settings of a configuration, in their order."""
-    return re.findall(r"^c\.(\w+\.\w+) = ", config, re.MULTILINE)
+    return re.findall(r"^ *c\.(\w+\.\w+) = ", config, re.MULTILINE)
 
 
 def less(config: str, *removed: str) -> str:
     """The configuration without the settings `removed`. It must have each of them once."""
     for setting in removed:
-        config, found = re.subn(rf"^c\.{re.escape(setting)} = .*\n", "", config, flags=re.MULTILINE)
+        config, found = re.subn(rf"^ *c\.{re.escape(setting)} = .*\n", "", config, flags=re.MULTILINE)
         assert found == 1, setting
     return config
 
@@ -157,7 +162,7 @@ def test_the_server_itself_refuses_an_empty_token(lab: Project, tmp_path: Path, 
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/jupyter_token").touch()
     file = "secrets/jupyter_token"
-    secrets = {"services": {"lab": {"volumes": [f"{tmp_path / file}:/run/{file}:ro"]}}}
+    secrets = {"services": {"server": {"volumes": [f"{tmp_path / file}:/run/{file}:ro"]}}}
     with beside(lab, tmp_path, *layers, secrets) as twin:
         serves = twin.compose("up", "--detach", "--wait", "--no-build", check=False).returncode == 0
         assert serves is not checked

@@ -29,7 +29,7 @@ def rendered_compose() -> dict[str, Any]:
 REPLACED = {
     "volumes.*.source": "./elsewhere",
     "volumes.*.target": "/elsewhere",
-    "depends_on.*.condition": "service_started",
+    "depends_on.*.condition": "service_healthy",
     "healthcheck.test.0": "CMD-SHELL",
 }
 

@@ -67,7 +67,7 @@ class Facts:
     of_the_host: set[str]  # namespaces that are not the container's own
     devices: bool
     cgroup_parent: str
-    network: str  # "none", "own" (the project's) or the name of another network
+    network: str  # "none", the names of the project's networks, or the name of another network
     tmpfs: dict[str, set[str]]
     mounts: dict[str, Mount]
     ports: list[tuple[str, str]]  # container port, host address
@@ -127,7 +127,7 @@ def of_config(service: Service) -> Facts:
         of_the_host=of_the_host | ({"cgroup"} if get("cgroup") != "private" else set()),
         devices=any(get(kind) for kind in ("devices", "device_cgroup_rules", "gpus")) or bool(devices),
         cgroup_parent=get("cgroup_parent", ""),
-        network=get("network_mode") or "own",
+        network=get("network_mode") or ",".join(sorted(get("networks", {}))),
         tmpfs={path: set(options.split(",")) for path, _, options in (t.partition(":") for t in get("tmpfs", []))},
         mounts={volume["target"]: config_mount(volume) for volume in get("volumes", [])},
         ports=[(f"{port['target']}/{port['protocol']}", port.get("host_ip", "")) for port in get("ports", [])],
@@ -176,7 +176,7 @@ def of_container(seen: Inspect) -> Facts:
         of_the_host=of_the_host | ({"cgroup"} if host["CgroupnsMode"] != "private" else set()),
         devices=any(host[kind] for kind in ("Devices", "DeviceCgroupRules", "DeviceRequests")),
         cgroup_parent=host["CgroupParent"],
-        network="own" if host["NetworkMode"].startswith(f"{project}_") else host["NetworkMode"],
+        network=",".join(sorted(name.removeprefix(f"{project}_") for name in seen["NetworkSettings"]["Networks"])),
         tmpfs={path: set(options.split(",")) for path, options in (host.get("Tmpfs") or {}).items()},
         mounts={mount["Destination"]: container_mount(mount, project) for mount in seen["Mounts"]},
         ports=ports + ([("every port", "")] if host["PublishAllPorts"] else []),
@@ -227,18 +227,18 @@ def work(facts: Facts, *places: str) -> dict[str, tuple[str, str]]:
     return {f"{place}/{name}": ("bind", f"./{name}") for place in (facts.home, *places) for name in WORK}
 
 
+SOCKETS = {"/run/kernels": ("volume", "sockets")}
+STATE = {"/var/lib/server": ("volume", "server")}
+KEPT = {"/var/lib/lab": ("volume", "kept")}
+
+
 def lab_mounts(facts: Facts) -> bool:
-    """True if data/, notebooks/, the token, the volumes, certificates and git's history are the only mounts."""
+    """True if data/, notebooks/, its volumes, certificates and git's history are the only mounts."""
     found = sources(facts)
     # LAB_CA_BUNDLE and LAB_GIT in .env may name other files.
     certificates, history = found.pop("/run/ca.pem", None), found.pop("/workspace/.git", None)
-    own = {
-        f"/run/{TOKEN}": ("bind", f"./{TOKEN}"),
-        "/var/lib/lab": ("volume", "kept"),
-        "/var/cache/lab": ("volume", "cache"),
-    }
     return (
-        found == {**work(facts, "/workspace"), **own}
+        found == {**work(facts, "/workspace"), **SOCKETS, **KEPT, "/var/cache/lab": ("volume", "cache")}
         and certificates in (("bind", f"./{EMPTY_CA}"), ("bind", os.environ.get("LAB_CA_BUNDLE")))
         and history in (("bind", f"./{EMPTY_GIT}"), ("bind", "./.git"))
     )
@@ -295,26 +295,43 @@ AT_WORK: dict[str, Check] = {
     "writable work": lambda facts: all(m.writable for path, m in facts.mounts.items() if path.endswith(WORK)),
 }
 
+PREPARED = "prepare:service_completed_successfully"
+
 CHECKS: dict[str, dict[str, Check]] = {
-    "lab": {
+    "server": {
         **AT_WORK,
-        "expected mounts only": lab_mounts,
-        "read-only token, certificates and history": lambda facts: read_only(
-            facts, f"/run/{TOKEN}", "/run/ca.pem", "/workspace/.git"
+        "expected mounts only": lambda facts: (
+            sources(facts) == {**work(facts), f"/run/{TOKEN}": ("bind", f"./{TOKEN}"), **SOCKETS, **STATE}
         ),
-        "a network of its own": lambda facts: facts.network == "own",
+        "read-only token and sockets": lambda facts: read_only(facts, f"/run/{TOKEN}", "/run/kernels"),
+        "a network of its own": lambda facts: facts.network == "server",
         "one port, on loopback": lambda facts: facts.ports == [("8888/tcp", "127.0.0.1")],
         "a health check that connects": lambda facts: (
             facts.health == (["CMD", "bash", "/opt/labdock/healthcheck.sh"], {*PACES})
         ),
         "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
-        "waits for prepare": lambda facts: facts.waits_for == {"prepare:service_completed_successfully"},
-        "serves": lambda facts: facts.command == ["serve"],
+        "waits for prepare and lab": lambda facts: facts.waits_for == {PREPARED, "lab:service_started"},
+        "serves": lambda facts: facts.command == ["server"],
+    },
+    "lab": {
+        **AT_WORK,
+        "expected mounts only": lab_mounts,
+        "read-only certificates and history": lambda facts: read_only(facts, "/run/ca.pem", "/workspace/.git"),
+        "a network without the server": lambda facts: facts.network == "default",
+        "no port": lambda facts: not facts.ports,
+        "a health check that asks the agent": lambda facts: (
+            facts.health == (["CMD", "/opt/jupyter/bin/python", "-I", "/opt/labdock/agent.py", "check"], {*PACES})
+        ),
+        "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
+        "waits for prepare": lambda facts: facts.waits_for == {PREPARED},
+        "runs notebooks": lambda facts: facts.command == ["lab"],
         "shared memory up to the limit": lambda facts: facts.shared_memory == facts.memory,
     },
     "prepare": {
         **AT_WORK,
-        "expected mounts only": lambda facts: sources(facts) == {**work(facts), "/run/secrets": ("bind", "./secrets")},
+        "expected mounts only": lambda facts: (
+            sources(facts) == {**work(facts), "/run/secrets": ("bind", "./secrets"), **KEPT, **STATE}
+        ),
         "only prepares": lambda facts: facts.command == ["prepare"],
         "no network": lambda facts: facts.network == "none" and not facts.ports,
         "runs once": lambda facts: facts.restart == "no",
@@ -324,7 +341,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp"},
         "expected mounts only": packages_mounts,
         "read-only mounts": lambda facts: read_only(facts, *facts.mounts),
-        "a network of its own": lambda facts: facts.network == "own",
+        "a network without the server": lambda facts: facts.network == "default",
         "no port": lambda facts: not facts.ports,
         "runs once": lambda facts: facts.restart == "no",
     },
@@ -369,7 +386,8 @@ IMAGE: dict[str, Callable[[Inspect], bool]] = {
 FILES: dict[str, str] = {
     "setuid or setgid files": "find / -xdev -type f -perm /6000 2>/dev/null",
     "files that the user can write": (
-        "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l ! -path /var/lib/lab 2>/dev/null"
+        "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l ! -path /var/lib/lab ! -path /var/lib/server"
+        " 2>/dev/null"
     ),
     "programs or settings of another owner": "find /opt /etc /usr -xdev ! -uid 0 2>/dev/null",
     "build tools": "for tool in gcc cc make uv; do command -v $tool; done",

@@ -65,7 +65,7 @@ def sample(parsed: Any, rest: str) -> str:
 
 def routes(project: Project) -> list[Route]:
     """Every route of the running server, including the routes of its extensions."""
-    python = ("compose", "exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-I", "-")
+    python = ("compose", "exec", "--no-TTY", "server", "/opt/jupyter/bin/python", "-I", "-")
     listed = project.run("docker", *python, input=SCRIPT.read_text(encoding="utf-8")).stdout
     return [Route(pattern, websocket) for pattern, websocket in json.loads(listed)]
 

@@ -185,22 +185,35 @@ def kernels_use_unix_sockets(lab: LabClient) -> bool:
     return lab.run(asked) == "ipc\n"
 
 
-def terminals_work(lab: LabClient) -> bool:
-    """A terminal finds the user's environment first. If memory runs out, it ends before the server."""
+def typed(lab: LabClient, command: str) -> str:
+    """The output of `command` in a new terminal."""
     name = lab.request("POST", "terminals").json()["name"]
     url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
     terminal = websocket.create_connection(url, timeout=10, origin=lab.address)
     try:
-        terminal.send(
-            json.dumps(["stdin", "echo $HOME:$(command -v python):$(cat /proc/$$/oom_score_adj):$((6 * 7))\r"])
-        )
+        terminal.send(json.dumps(["stdin", f"{command}; echo :$((6 * 7))\r"]))
         shown = ""
         while ":42" not in shown:
             shown += "".join(part for part in json.loads(terminal.recv())[1:] if isinstance(part, str))
     finally:
         terminal.close()
         lab.request("DELETE", f"terminals/{name}")
-    return "/home/jovyan:/opt/venv/bin/python:1000:42" in shown
+    return shown
+
+
+def terminals_work(lab: LabClient) -> bool:
+    """A terminal finds the user's environment first. If memory runs out, it ends before the server."""
+    shown = typed(lab, "echo $HOME:$(command -v python):$(cat /proc/$$/oom_score_adj)")
+    return "/home/jovyan:/opt/venv/bin/python:1000" in shown
+
+
+def notebooks_run_outside_of_the_servers_container(lab: LabClient) -> bool:
+    return lab.run("import os; print(os.path.exists('/run/secrets'), os.path.exists('/workspace'))") == "False True\n"
+
+
+def terminals_run_outside_of_the_servers_container(lab: LabClient) -> bool:
+    shown = typed(lab, "ls -d /run/secrets /workspace 2>/dev/null | tr '\\n' '+'")
+    return "/workspace+" in shown and "secrets+" not in shown
 
 
 # --- what it serves -------------------------------------------------------------------------------
@@ -306,6 +319,8 @@ PROBES: dict[str, Probe] = {
         kernels_of_notebooks_are_not_offered,
         kernels_use_unix_sockets,
         terminals_work,
+        notebooks_run_outside_of_the_servers_container,
+        terminals_run_outside_of_the_servers_container,
         pages_are_served,
         widgets_are_installed,
         packages_extensions_come_after_the_servers,

@@ -49,7 +49,7 @@ def beside(project: Project, folder: Path, *layers: dict[str, Any], **environmen
 
 
 def with_server(project: Project, folder: Path, file: str, text: str) -> dict[str, Any]:
-    """A layer that puts a changed `file` of lab/server into the lab, without a build."""
+    """A layer that puts a changed `file` of lab/server into both containers, without a build."""
     changed = folder / Path(file).name
     changed.write_text(text)
-    return {"services": {"lab": {"volumes": [f"{changed}:/opt/labdock/{file}:ro"]}}}
+    return {"services": {name: {"volumes": [f"{changed}:/opt/labdock/{file}:ro"]} for name in ("server", "lab")}}

@@ -56,7 +56,9 @@ class Program:
                 *argv, cwd=folder, env=os.environ | env, start_new_session=True, **options
             )
         except OSError as error:
-            raise Refused(f"{argv[0]} cannot be started: {error.strerror}.") from error
+            raise Refused(
+                f"{argv[0]} cannot be started: {error.strerror}. Run 'make test' to check the image."
+            ) from error
 
     def signal(self, signum):
         """Send a signal to the process group. A group that has ended gets none."""
@@ -172,9 +174,9 @@ class Agent:
 
     async def do_start(self, id, argv, cwd, env, connection):
         if not ID.fullmatch(id):
-            raise Refused(f"the kernel's id is {id[:50]!r}, not a UUID.")
+            raise ValueError(id)
         if id in self.kernels and self.kernels[id].process.returncode is None:
-            raise Refused(f"the kernel {id} runs already.")
+            raise ValueError(id)
         kernel = Kernel(id)
         try:
             await kernel.run(argv, cwd, env, connection)
@@ -194,17 +196,17 @@ class Agent:
 
     async def do_terminal(self, name, argv, cwd, env, rows, cols):
         if not NAME.fullmatch(name) or name in self.terminals:
-            raise Refused(f"the terminal's name is {name[:50]!r}, which is in use or not a name.")
+            raise ValueError(name)
         terminal = Terminal()
         await terminal.run(argv, cwd, env, rows, cols)
         self.terminals[name] = terminal
 
     async def do_resize(self, name, rows, cols):
-        self.terminal(name).resize(rows, cols)
+        self.terminals[name].resize(rows, cols)
 
     async def do_hang_up(self, name, signum):
         """Send a signal to a terminal. SIGKILL also removes the terminal, and every program on it gets a SIGHUP."""
-        terminal = self.terminal(name)
+        terminal = self.terminals[name]
         terminal.signal(signum)
         if signum == signal.SIGKILL:
             self.terminals.pop(name)
@@ -214,21 +216,17 @@ class Agent:
             for viewer in terminal.viewers:
                 viewer.close()
 
-    def terminal(self, name):
-        """The terminal `name`. Raises Refused."""
-        if name not in self.terminals:
-            raise Refused(f"there is no terminal {name[:50]!r}.")
-        return self.terminals[name]
-
     async def do_attach(self, name):
-        return self.terminal(name).attach
+        return self.terminals[name].attach
 
     async def do_connect(self, port):
         """Connect to a TCP port of this container."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError as error:
-            raise Refused(f"nothing answers on port {port} of the container lab.") from error
+            raise Refused(
+                f"nothing answers on port {port} of the container lab. Start a program that listens there."
+            ) from error
 
         async def relay(server_reader, server_writer):
             await asyncio.gather(copy(server_reader, writer), copy(reader, server_writer))
@@ -297,7 +295,7 @@ def full(error):
             "the folder /run/kernels or /run/lab of the container lab is full, so no notebook can start. Shut down "
             "notebooks, or run 'docker compose restart lab', which ends all notebooks and terminals."
         )
-    return f"{error.filename} cannot be written: {error.strerror}."
+    return f"{error.filename} cannot be written: {error.strerror}. Run 'docker compose restart lab'."
 
 
 def clean(folder):

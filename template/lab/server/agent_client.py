@@ -82,10 +82,8 @@ async def request(operation, values):
             writer.write(json.dumps({"op": operation, **values}).encode() + b"\n")
             await writer.drain()
             answer = json.loads(await reader.readline())
-        if not isinstance(answer, dict):
-            raise ValueError
-        if "error" in answer:
-            raise AgentError(str(answer["error"])[:500])
+        if error := answer.get("error"):
+            raise AgentError(str(error)[:500])
     except TimeoutError as error:
         close(writer)
         raise AgentError(
@@ -95,7 +93,7 @@ async def request(operation, values):
     except OSError as error:
         close(writer)
         raise AgentError("the container lab does not run. Run 'make up' to start it.") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:  # no JSON, or no object
         close(writer)
         raise AgentError(wrong(error)) from error
     except BaseException:

@@ -66,7 +66,6 @@ c.FileContentsManager.preferred_dir = "notebooks"
 c.FileContentsManager.delete_to_trash = False
 c.ServerApp.kernel_spec_manager_class = "kernelspecs.ImageKernelSpecs"
 c.KernelSpecManager.ensure_native_kernel = False
-c.KernelManager.transport = "ipc"  # sockets that only the lab's user can open, instead of ports
 # If a kernel ends because memory was full, the notebook and the log say so.
 c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
 c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
@@ -82,11 +81,11 @@ if apart:
         "lab", "lab_kernels:LabProvisioner", KernelProvisionerFactory.GROUP_NAME
     )
     c.KernelProvisionerFactory.default_provisioner_name = "lab"
-    c.KernelRestarter.time_to_dead = (
-        1.0  # seconds between two questions whether the kernels run. One question serves all
-    )
+    c.KernelRestarter.time_to_dead = 1.0  # seconds between two checks. One question to the agent serves all kernels
     c.TerminalsExtensionApp.terminal_manager_class = "lab_terminals.LabTerminals"
     c.SessionManager.database_filepath = os.environ["LAB_STATE"] + "/sessions.sqlite"
+else:
+    c.KernelManager.transport = "ipc"  # sockets that only the lab's user can open, instead of ports
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)
 

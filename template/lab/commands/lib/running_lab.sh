@@ -10,7 +10,8 @@ find_lab() {
     set -- $(docker ps --all --quiet --filter label=com.docker.compose.oneoff=False \
         --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" 2>/dev/null)
     [ $# != 0 ] || return 0
-    found=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}' "$@" 2>/dev/null) || true
+    found=$(docker inspect --format \
+        '{{with .Config.Labels}}{{index . "com.docker.compose.service"}}{{end}} {{.Id}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}' "$@" 2>/dev/null) || true
     while read -r service id state; do
         case $service in
         lab) lab=$id lab_state=$state ;;
