@@ -1,4 +1,4 @@
-"""Run in the container `server`, by the server's Python: print every route of the server as JSON, [pattern, is a websocket].
+"""Run in the container `server`, by its Python: print every route of the server as JSON, [pattern, is a websocket].
 
 It starts the server again with the same arguments and environment, and stops before the server listens. So the routes
 of extensions are included.

@@ -13,8 +13,8 @@ from tests.support.variants import beside, with_server
 from tests.support.waiting import until
 
 CONFIG = "jupyter_server_config.py"
-# In a kernel: every readable file, and each process's arguments and environment. TOKEN is the token in hexadecimal digits,
-# so that the search does not find itself.
+# In a kernel: every readable file, and each process's arguments and environment. TOKEN is the token in hexadecimal
+# digits, so that the search does not find itself.
 HUNT = """
 import os, pathlib, stat
 token = bytes.fromhex("TOKEN")
@@ -54,7 +54,7 @@ def test_a_kernel_does_not_find_the_token(lab: Project) -> None:
 
 @pytest.mark.full
 def test_the_search_finds_the_token_that_jupyter_writes(lab: Project, tmp_path: Path) -> None:
-    """The control: in one container, without its guard, the server writes the token to a file that a kernel can read."""
+    """The control: in one container, without its guard, the server writes the token to a file. A kernel finds it."""
     config = lab.read(f"lab/server/{CONFIG}")
     (guard,) = [
         line for line in config.splitlines(keepends=True) if line.startswith("ServerApp.write_server_info_file")

@@ -1,4 +1,4 @@
-"""Run this in the container `server`: kill a server while it saves a notebook, many times, and look at the file each time.
+"""Run this in the container `server`: kill a server while it saves a notebook, many times, and look at the file.
 
 `python kill_while_saving.py TIMES [OPTION...]` prints JSON: how often it found the old, the new or a broken notebook.
 The server gets the lab's options and these options.

@@ -21,9 +21,14 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 120) -> Non
         time.sleep(min(max(0.1, waited / 5), 2))
 
 
-def becomes(lab: Project, state: str) -> None:
-    """Return once the lab's health is `state` (healthy or unhealthy)."""
-    until(lambda: lab.container()["State"].get("Health", {}).get("Status") == state, f"the lab is {state}")
+def health(lab: Project, service: str = "server") -> str:
+    """The health of a container, as its engine knows it."""
+    return lab.container(service)["State"].get("Health", {}).get("Status", "")
+
+
+def becomes(lab: Project, state: str, service: str = "server") -> None:
+    """Return once the health of a container is `state` (healthy or unhealthy)."""
+    until(lambda: health(lab, service) == state, f"the {service} is {state}")
 
 
 def starts(lab: Project) -> bool:
@@ -31,7 +36,7 @@ def starts(lab: Project) -> bool:
     lab.compose("up", "--detach", "--no-build")
 
     def healthy() -> bool:
-        return lab.container()["State"]["Health"]["Status"] == "healthy"
+        return health(lab) == health(lab, "lab") == "healthy"
 
     until(
         lambda: healthy() or any(line.startswith("labdock: ") for line in lab.logs().splitlines()), "it starts or not"
@@ -39,8 +44,8 @@ def starts(lab: Project) -> bool:
     return healthy()
 
 
-def crash(lab: Project) -> None:
-    """Kill all processes of a lab that has not restarted yet, and wait until the lab is healthy again."""
-    lab.compose("exec", "lab", "sh", "-c", "kill -9 -1", check=False)
-    until(lambda: lab.container()["RestartCount"] == 1, "the server ended")
-    becomes(lab, "healthy")
+def crash(lab: Project, service: str = "server") -> None:
+    """Kill all processes of a container that has not restarted yet, and wait until it is healthy again."""
+    lab.compose("exec", service, "sh", "-c", "kill -9 -1", check=False)
+    until(lambda: lab.container(service)["RestartCount"] == 1, f"the {service} ended")
+    becomes(lab, "healthy", service)

@@ -8,11 +8,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import zmq
 from agent_client import LAB, SOCKETS, UNREACHABLE, AgentError, ask
 from jupyter_client.provisioning import KernelProvisionerBase
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.web import HTTPError
 
+LARGEST = 128 << 20  # bytes of one message from a kernel
 ADOPTION = 20  # seconds for all kernels
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
@@ -122,6 +124,11 @@ class LabKernels(AsyncMappingKernelManager):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.adopted = {}  # kernel id -> its record, until the kernel is adopted
+
+    def _context_default(self):
+        context = super()._context_default()
+        context.setsockopt(zmq.MAXMSGSIZE, LARGEST)  # a longer message would take the server's memory
+        return context
 
     async def shutdown_all(self, now=False):
         """Jupyter calls this when the server ends. The kernels stay, and the next server adopts them."""

@@ -1,0 +1,22 @@
+"""Server and notebooks in one container (`serve`), for platforms that start a single container."""
+
+from pathlib import Path
+
+from tests.support.project import Project
+from tests.support.server_probes import PROBES, misbehaving
+from tests.support.variants import beside
+
+APART = {
+    "notebooks run outside of the servers container",
+    "terminals run outside of the servers container",
+}
+
+
+def test_one_container_passes_every_other_probe(lab: Project, tmp_path: Path) -> None:
+    """It has no volume for sockets, and starts kernels itself."""
+    ca = f"{lab.folder}/lab/runtime/empty-ca.pem:/run/ca.pem:ro"
+    alone = {"command": "serve", "volumes": ["kept:/var/lib/lab", "cache:/var/cache/lab", ca]}
+    with beside(lab, tmp_path, {"services": {"server": alone}}) as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "server")
+        assert misbehaving(twin.client()) == APART
+        assert PROBES.keys() > APART
