@@ -90,7 +90,7 @@ def test_notebooks_and_terminals_go_on(fresh_lab: Project, how: str) -> None:
     assert ":43" in shown  # what it printed before is shown again
     after.request("DELETE", f"terminals/{name}")
     after.request("DELETE", f"kernels/{kernel}")
-    until(lambda: fresh_lab.shell("pgrep -fc 'ipykernel|^bash$' || true") == "0\n", "both have ended")
+    until(lambda: fresh_lab.shell("pgrep -fc '[i]pykernel|^bash$' || true") == "0\n", "both have ended")
     assert fresh_lab.shell("ls $(ls -d /var/lib/server/*)/kernels", "server") == ""
 
 
@@ -117,12 +117,12 @@ def test_kernels_that_the_server_does_not_know_are_ended(fresh_lab: Project) -> 
     """For example, after `make reset` deleted the server's records."""
     lab = fresh_lab.client()
     lab.request("POST", "kernels", json={"name": "python3"})
-    assert fresh_lab.shell("pgrep -fc ipykernel") == "1\n"
+    assert fresh_lab.shell("pgrep -fc [i]pykernel") == "1\n"
     fresh_lab.shell("rm $(ls -d /var/lib/server/*)/kernels/*", "server")
     fresh_lab.compose("restart", "server")
     becomes(fresh_lab, "healthy")
     assert fresh_lab.client().request("GET", "kernels").json() == []
-    until(lambda: fresh_lab.shell("pgrep -fc ipykernel || true") == "0\n", "it has ended")
+    until(lambda: fresh_lab.shell("pgrep -fc [i]pykernel || true") == "0\n", "it has ended")
 
 
 @pytest.mark.full
