@@ -11,6 +11,9 @@ import yaml
 
 from tests.support.project import Project
 
+# A layer that gives the server a folder of its own, or takes it away.
+STATE: dict[str, Any] = {"services": {"lab": {"environment": {"LAB_STATE": "/var/lib/lab/server"}}}}
+STATELESS: dict[str, Any] = {"services": {"lab": {"environment": {"LAB_STATE": ""}}}}
 TEMPLATE = Path(__file__).resolve().parent.parent.parent / "template"
 
 
