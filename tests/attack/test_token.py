@@ -174,9 +174,7 @@ def test_no_answer_shows_the_token(lab: Project, registered: list[Route], tmp_pa
 
 @pytest.mark.full
 @pytest.mark.parametrize("guard", PAGES)
-def test_pages_that_show_the_token_are_found(
-    lab: Project, registered: list[Route], tmp_path: Path, guard: str
-) -> None:
+def test_pages_that_show_the_token_are_found(lab: Project, registered: list[Route], tmp_path: Path, guard: str) -> None:
     """The control: without each of the two guards, pages show the token."""
     config = lab.read(f"lab/server/{CONFIG}")
     old, new, pages = PAGES[guard]

@@ -60,7 +60,7 @@ WATCHED = {
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
-    "*.environment.TZ", "lab.environment.PIP_INDEX_URL",
+    "*.environment.LAB_AUDIT", "*.environment.TZ", "lab.environment.PIP_INDEX_URL",
 )  # fmt: skip
 
 # Case -> the service, the lines that it gets in addition or instead, and the check that must fail.

@@ -30,7 +30,7 @@ def kept(file: Path) -> bytes:
         return secret
     secret, new = secrets.token_bytes(SIZE), file.with_suffix(".new")
     new.unlink(missing_ok=True)  # from a start that was killed
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
         output.write(secret)
         output.flush()
         os.fsync(output.fileno())

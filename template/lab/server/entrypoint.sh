@@ -41,6 +41,7 @@ mapped() {
 require "$(username_problem "$JUPYTER_USERNAME")"
 require "$(umask_problem "$LAB_UMASK")"
 require "$(front_end_problem "$JUPYTER_UI")"
+require "$(audit_problem "${LAB_AUDIT:-off}")"
 require "$(time_zone_problem "$TZ" /usr/share/zoneinfo)"
 umask "$LAB_UMASK"
 

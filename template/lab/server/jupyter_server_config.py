@@ -75,6 +75,12 @@ c.KernelManager.transport = "ipc"  # sockets that only the lab's user can open, 
 # If a kernel ends because memory was full, the notebook and the log say so.
 c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
 c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
+if os.environ.get("LAB_AUDIT") == "on":
+    # The server writes which code it passes to kernels.
+    audit = import_module("audit")
+    c.ServerApp.kernel_websocket_connection_class = audit.Connection
+    c.ServerApp.authorizer_class = audit.Terminals
+    c.EventLogger.handlers = [audit.Kernels()]
 # If memory runs out, Linux ends programs in terminals and notebooks (kernelspecs.py) before the server. Kernels that a
 # program in a terminal installs go to home. Do not use a login shell, because it would reset PATH.
 shell = ["env", "-u", "JUPYTER_DATA_DIR", "JUPYTER_PATH=/opt/labdock", "bash"]

@@ -10,7 +10,7 @@ from tornado.web import Finish
 class Login(PasswordIdentityProvider):
     """Redirects a browser from an address with the token to the same address without it.
 
-    Otherwise, a script in the page could read the token: the browser remembers the address with which a page was loaded.
+    Otherwise, a script in the page could read the token, because the browser keeps the address of the first request.
     """
 
     async def get_user(self, handler: JupyterHandler) -> User | None:
@@ -18,7 +18,7 @@ class Login(PasswordIdentityProvider):
         request = handler.request
         page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
         if user and page and "token" in request.query_arguments:
-            rest = [(name, value) for name, value in parse_qsl(request.query, keep_blank_values=True) if name != "token"]
+            rest = [part for part in parse_qsl(request.query, keep_blank_values=True) if part[0] != "token"]
             # Two slashes at the start would be the name of another host.
             handler.redirect(f"/{request.path.lstrip('/')}{'?' if rest else ''}{urlencode(rest)}")
             raise Finish

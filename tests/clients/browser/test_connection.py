@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.clients.browser.conftest import Visitor
 from tests.clients.browser.visit import Visit
 from tests.support.project import Project
-from tests.support.variants import beside
+from tests.support.variants import STATE, beside
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.full
@@ -99,7 +99,7 @@ def test_after_a_new_token_an_open_page_leads_to_the_login_page(
 def test_a_restart_is_named_and_the_page_connects_again(
     lab: Project, file: Path, tmp_path: Path, visitor: Visitor
 ) -> None:
-    with beside(lab, tmp_path) as twin:
+    with beside(lab, tmp_path, STATE) as twin:
         visit = entered(visitor, twin)
         keep_port(twin)
         twin.compose("stop", "lab")
