@@ -24,11 +24,8 @@ from memory import Connection as MemoryConnection
 from tornado.web import HTTPError
 
 if not (STATE := os.environ.get("LAB_STATE")):
-    raise SystemExit(
-        "labdock: LAB_AUDIT is on, but this server has no folder of its own. Set LAB_AUDIT=off in .env."
-    )
+    raise SystemExit("labdock: LAB_AUDIT is on, but this server has no folder of its own. Set LAB_AUDIT=off in .env.")
 FILES = Files(Path(STATE, "audit"))
-PARTS = ("header", "metadata", "content")
 V1 = "v1.kernel.websocket.jupyter.org"
 KERNELS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 ALWAYS = {"input", "interrupt_request", "shutdown_request"}  # the server passes them on even if it cannot write
@@ -40,16 +37,17 @@ class Unwritten(Exception):
 
 def write(handler: JupyterHandler | None, what: dict[str, Any]) -> None:
     """Write a line about a request of this handler, or about the server itself. Raises Unwritten."""
-    who = {"login": handler.current_user.username, "address": handler.request.remote_ip} if handler else {}
+    user = handler and handler.current_user
+    who = {"login": user.username, "address": handler.request.remote_ip} if handler and user else {}
     try:
         FILES.write(who | what)
     except OSError as error:
-        sentence = (
+        message = (
             f"labdock: nothing runs, because LAB_AUDIT is on and the server cannot write what runs ({error}). "
             "Free space on the disk, or set LAB_AUDIT=off in .env and run 'make up'."
         )
-        ServerApp.instance().log.error(sentence)
-        raise Unwritten(sentence) from error
+        ServerApp.instance().log.error(message)
+        raise Unwritten(message) from error
 
 
 class Audited(ZMQChannelsWebsocketConnection):
@@ -69,7 +67,8 @@ class Audited(ZMQChannelsWebsocketConnection):
             metadata, content = read(parts[2]), read(parts[3])
         else:
             whole = deserialize_binary_message(message) if isinstance(message, bytes) else json.loads(message)
-            channel, header, metadata, content = (whole.get(name) for name in ("channel", *PARTS))
+            header, metadata, content = (whole.get(name) for name in ("header", "metadata", "content"))
+            channel = whole.get("channel") or "shell"
         if (what := run(channel, header, content)) is None:
             return True
         sessions = self.websocket_handler.session_manager.cursor

@@ -17,8 +17,11 @@ def cookie_key(token: bytes, folder: str | None) -> bytes:
     try:
         secret = kept(Path(folder, "cookie-secret")) if folder else secrets.token_bytes(SIZE)
     except OSError as error:
-        problem = f"the server cannot keep the secret of its logins ({error})"
-        print(f"labdock: {problem}. A restart of the server ends all logins. Fix this error.", file=sys.stderr)
+        problem = (
+            f"the server cannot keep the secret of its logins ({error}), so each of its restarts ends all logins. "
+            "Fix this error, then run 'make up'."
+        )
+        print(f"labdock: {problem}", file=sys.stderr)
         secret = secrets.token_bytes(SIZE)
     return hmac.digest(secret, token, "sha256")
 
