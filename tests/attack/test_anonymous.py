@@ -86,7 +86,7 @@ def closed(lab: LabClient, registered: list[Route], *headers: tuple[str, str]) -
 
 def test_with_the_token_every_route_answers(target: LabClient, registered: list[Route]) -> None:
     """The control: the lab answers the same requests if they have the token."""
-    assert target.token.encode() in send(target, "GET", "/lab", [bearer(target)]).body
+    assert send(target, "GET", "/lab", [bearer(target)]).status == 200
     assert closed(target, registered, bearer(target)) == set()
 
 

@@ -51,7 +51,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def outside(lab: Project) -> Iterator[None]:
-    """A file in /tmp with a known text. The tests search for this text, because some pages contain the token."""
+    """A file in /tmp with a known text. The tests search for this text."""
     lab.shell(f"printf %s '{OUTSIDE['tmp/outside.txt'].decode()}' >/tmp/outside.txt")
     yield
     lab.shell("rm /tmp/outside.txt")

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
+from tests.support.network import METHODS, Route, routes, sweep
 from tests.support.project import Project
-from tests.support.server_probes import get, running_kernel
+from tests.support.server_probes import get, log_in, running_kernel
 from tests.support.variants import beside, with_server
 from tests.support.waiting import until
+from tools.notebook import LabClient
 
 CONFIG = "jupyter_server_config.py"
 # In a kernel: every readable file, and each process's arguments and environment. TOKEN is the token in hexadecimal
@@ -138,13 +139,52 @@ def test_a_place_that_shows_the_token_is_found(lab: Project, tmp_path: Path, lea
         lab.run("docker", "image", "rm", leaking)
 
 
-@pytest.mark.attack("Request the pages that contain the token, without logging in", "The pages do not contain it.")
-def test_pages_contain_the_token_only_after_login(lab: Project) -> None:
-    running = lab.client()
+# --- after login: tests/clients/browser/test_no_token.py searches a browser --------------------------
+ERROR = Route("/no/such/page$", websocket=False)
+# The guards in the configuration, and where pages contain the token without them: the first part of their paths.
+PAGES = {
+    'page_config, "token": ""': (', "token": ""}', "}", {"lab", "consoles", "terminals"}),
+    "template_namespace": (' | {"token": ""})', ")", {"no"}),
+}
 
-    def holds_token(page: str, **headers: str) -> bool:
-        return running.token in requests.get(f"{running.address}{page}", headers=headers, timeout=30).text
 
-    pages = ("/lab", "/tree", "/login", "/api", "/api/status", "/api/me", "/static/favicon.ico")
-    assert not [page for page in pages if holds_token(page)]
-    assert holds_token("/lab", Authorization=f"token {running.token}")  # an open page still works after a restart
+def showing(lab: LabClient, routes: list[Route]) -> set[str]:
+    """The paths of a lab whose answer shows the token or the cookie to a browser that has logged in."""
+    browser = log_in(lab)
+    (session,) = (cookie for cookie in browser.cookies if cookie.name != "_xsrf")
+    headers = [("Cookie", f"{session.name}={session.value}; _xsrf={browser.cookies['_xsrf']}")]
+    headers += [("Referer", f"{lab.address}/lab"), ("Accept", "text/html")]
+    answers = list(sweep(lab, [*routes, ERROR], METHODS, headers))
+    assert sum(answer.status == 200 for _, _, answer in answers) > 30, "the cookie opens the lab"
+    secrets = [lab.token.encode(), (session.value or "").encode()]
+    return {
+        route.path()
+        for route, _, answer in answers
+        if any(secret in answer.body + str(answer.headers).encode() for secret in secrets)
+    }
+
+
+@pytest.mark.attack(
+    "After login, send a request with each method to every route, and search the answers for the token and the cookie",
+    "No answer contains them, so a script in a page cannot read them.",
+)
+@pytest.mark.parametrize("interface", ["lab", pytest.param("notebook", marks=pytest.mark.full)])
+def test_no_answer_shows_the_token(lab: Project, registered: list[Route], tmp_path: Path, interface: str) -> None:
+    if interface == "lab":
+        assert showing(lab.client(), registered) == set()
+    else:
+        with beside(lab, tmp_path, JUPYTER_UI=interface) as twin:
+            twin.serve()
+            assert showing(twin.client(), routes(twin)) == set()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("guard", PAGES)
+def test_pages_that_show_the_token_are_found(lab: Project, registered: list[Route], tmp_path: Path, guard: str) -> None:
+    """The control: without each of the two guards, pages show the token."""
+    config = lab.read(f"lab/server/{CONFIG}")
+    old, new, pages = PAGES[guard]
+    assert config.count(old) == 1
+    with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, config.replace(old, new))) as twin:
+        twin.serve()
+        assert pages <= {path.split("/")[1] for path in showing(twin.client(), registered)}

@@ -66,7 +66,7 @@ WATCHED = {
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
-    "*.environment.TZ", "lab.environment.PIP_INDEX_URL", "*.volumes.*.volume.nocopy",
+    "*.environment.LAB_AUDIT", "*.environment.TZ", "lab.environment.PIP_INDEX_URL", "*.volumes.*.volume.nocopy",
 )  # fmt: skip
 
 # Case -> the service, the lines that it gets in addition or instead, and the check that must fail.

@@ -122,6 +122,7 @@ WRONG = [
     ("LAB_UMASK", "9", "such as 022"),
     *[("LAB_TZ", value, "such as Europe/Stockholm") for value in ("Europe/Nowhere", "../../etc/passwd", "a b")],
     ("JUPYTER_UI", "labs", "lab or notebook"),
+    *[("LAB_AUDIT", value, "on or off") for value in ("yes", "ON")],
     ("JUPYTER_BIND", "everywhere", "Fix .env"),
     # Without these checks, the engine would read 0, less than a byte, or a number that is too large as "no limit".
     *[("LAB_MEMORY", value, "4g") for value in ("lots", "0g", "0", "0.1b", "-1g", "99999999999999g")],
@@ -143,7 +144,7 @@ def test_a_wrong_setting(spoilt: Project, name: str, value: str, fix: str, monke
     refused(spoilt, value, fix, ".env", *([] if name == "JUPYTER_BIND" else [name]))
 
 
-CHECKS = "check_ids check_username check_umask check_time_zone check_port check_ui check_limits check_ca"
+CHECKS = "check_ids check_username check_umask check_time_zone check_port check_ui check_audit check_limits check_ca"
 
 
 @pytest.mark.full
@@ -218,6 +219,7 @@ def test_an_invalid_uid_does_not_start_under_plain_compose(spoilt: Project, uid:
         ("JUPYTER_USERNAME", "a" * 33, "at most 32"),
         ("LAB_UMASK", "9", "such as 022"),
         ("JUPYTER_UI", "x", "Set it to lab or notebook"),
+        ("LAB_AUDIT", "yes", "Set it to on or off"),
     ],
 )
 def test_the_entrypoint_refuses_what_compose_accepts(lab: Project, name: str, value: str, said: str) -> None:

@@ -10,6 +10,7 @@ import requests
 from tests.support.project import Project
 from tests.support.server_probes import PROBES, get, log_in, misbehaving
 from tests.support.variants import TEMPLATE, beside, with_server
+from tools.notebook import LabClient
 
 CONFIG = "jupyter_server_config.py"
 ALARM = re.compile(r"^\[[WEC] |\b(WARNING|ERROR|CRITICAL|Traceback|Exception)\b", re.MULTILINE)
@@ -18,6 +19,8 @@ NO_START, WARNS = "it does not start", "it warns"
 WATCHED = {
     "IdentityProvider.token": "only the token gives access",
     "ServerApp.allow_unauthenticated_access": "every page asks for the token",
+    "ServerApp.identity_provider_class": "addresses of pages lose the token",
+    "ServerApp.tornado_settings": "pages contain no token",
     "IdentityProvider.cookie_options": "login makes a strict session",
     "PasswordIdentityProvider.allow_password_change": "nobody sets a password",
     "ServerApp.allow_remote_access": "only known hosts are answered",
@@ -46,7 +49,7 @@ WATCHED = {
 }
 # Setting -> the reason why no probe fails without it.
 UNSEEN = {
-    "ServerApp.cookie_secret": "test_a_restart_ends_every_session changes it",
+    "ServerApp.cookie_secret": "test_a_login_outlives_a_restart_and_ends_with_the_token removes its folder",
     "ServerApp.local_hostnames": "test_further_host_names_are_answered_when_named sets names",
     "ServerApp.port": "the default's value, written down because compose.yaml relies on it",
     "ServerApp.port_retries": "no other server is in the container",
@@ -203,24 +206,34 @@ def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "kept", [False, pytest.param(True, marks=pytest.mark.full)], ids=["as delivered", "with a secret that is kept"]
+    "kept", [True, pytest.param(False, marks=pytest.mark.full)], ids=["as delivered", "without the server's folder"]
 )
-def test_a_restart_ends_every_session(lab: Project, tmp_path: Path, kept: bool) -> None:
-    """Each start signs cookies with a new secret."""
-    own = "c.ServerApp.cookie_secret = secrets.token_bytes(32)"
-    config = lab.read(f"lab/server/{CONFIG}")
-    assert own in config
-    constant = config.replace(own, "c.ServerApp.cookie_secret = bytes(32)")
-    layers = [with_server(lab, tmp_path, CONFIG, constant)] if kept else []
+def test_a_login_outlives_a_restart_and_ends_with_the_token(lab: Project, tmp_path: Path, kept: bool) -> None:
+    """The key of the cookies depends on a stored secret and on the token. Without the folder, a restart ends logins."""
+    token = tmp_path / "jupyter_token"
+    token.write_text("a" * 64)
+    layers = [{"services": {"server": {"volumes": [f"{token}:/run/secrets/jupyter_token:ro"]}}}]
+    if not kept:
+        folder = lab.read("lab/server/start/state.sh").replace("! mountpoint", "true; # ")
+        layers.append(with_server(lab, tmp_path, "start/state.sh", folder))
     with beside(lab, tmp_path, *layers) as twin:
         twin.serve()
-        browser = log_in(twin.client())
+        running = LabClient(twin.client().address, "a" * 64)
+        browser = log_in(running)
         # The cookie's name contains the port, and this lab gets another port at a restart. So send the old address.
         same = {
             "Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.cookies),
-            "Host": twin.client().address.removeprefix("http://"),
+            "Host": running.address.removeprefix("http://"),
         }
-        assert get(twin.client(), "/api/contents", **same) == 200
-        twin.compose("restart", "--timeout", "2", "lab")
-        twin.serve()
-        assert get(twin.client(), "/api/contents", **same) == (200 if kept else 403)
+
+        def still(new: str) -> int:
+            token.write_text(new)
+            twin.compose("restart", "--timeout", "2", "server")
+            twin.serve()
+            return get(twin.client(), "/api/contents", **same)
+
+        assert get(running, "/api/contents", **same) == 200
+        assert still("a" * 64) == (200 if kept else 403)
+        assert still("b" * 64) == 403
+        if kept:
+            assert still("a" * 64) == 200, "the control: it is the token that ended the login"

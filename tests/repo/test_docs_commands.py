@@ -263,6 +263,16 @@ def test_token(reader: Reader) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.types("docs/how-to/audit.md")
+def test_audit(reader: Reader) -> None:
+    reader.run("make env")
+    reader.type(until="make up")
+    assert running_lab(reader.folder).run("print(6 * 7)") == "42\n"
+    lines = [json.loads(line) for line in reader.type().splitlines() if line.startswith("{")]
+    assert "print(6 * 7)" in [line.get("code") for line in lines]
+
+
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/backup.md")
 def test_backup(reader: Reader) -> None:
     reader.run("make env && echo LAB_UMASK=027 >>.env && make up")

@@ -1,4 +1,4 @@
-"""The programs of lab/build, as modules for unit tests."""
+"""Programs of lab/build and lab/server that need only Python, as modules for unit tests."""
 
 import importlib.util
 import sys
@@ -6,12 +6,13 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-BUILD = Path(__file__).resolve().parent.parent.parent / "template/lab/build"
+LAB = Path(__file__).resolve().parent.parent.parent / "template/lab"
+BUILD = LAB / "build"
 
 
-def load(name: str) -> ModuleType:
-    """The module lab/build/NAME.py."""
-    (path,) = [path for path in BUILD.iterdir() if f"{name}.py" in path.name]
+def load(name: str, folder: str = "build") -> ModuleType:
+    """The module NAME.py of lab/build or another `folder`."""
+    (path,) = [path for path in (LAB / folder).iterdir() if f"{name}.py" in path.name]
     loader = SourceFileLoader(name, str(path))  # the file's name may contain Copier's condition
     spec = importlib.util.spec_from_loader(name, loader)
     assert spec

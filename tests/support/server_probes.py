@@ -122,6 +122,27 @@ def foreign_pages_open_no_websocket(lab: LabClient) -> bool:
         return [channel(lab, kernel, Cookie=cookies, Origin=origin) for origin in origins] == [403, 101]
 
 
+def pages_contain_no_token(lab: LabClient) -> bool:
+    """The token is in no page: neither in a page of the two front ends nor in the page of an error."""
+    pages = [
+        requests.get(lab.address + path, headers={"Authorization": f"token {lab.token}"}, timeout=30)
+        for path in ("/lab", "/tree", "/nowhere")
+    ]
+    return [page.status_code for page in pages] == [200, 200, 404] and not any(lab.token in p.text for p in pages)
+
+
+def addresses_of_pages_lose_the_token(lab: LabClient) -> bool:
+    """A browser is led to the address without the token, and stays logged in. Other clients get their answer."""
+    address = f"{lab.address}//foreign.example/lab?reset&token={lab.token}&next=%2Flab%2Fa%20b"
+    browser = requests.Session()
+    led = browser.get(address, headers={"Accept": "text/html"}, timeout=30, allow_redirects=False)
+    place = led.headers.get("Location")
+    api = requests.get(f"{lab.address}/api/contents?token={lab.token}", timeout=30, allow_redirects=False)
+    return (led.status_code, place, api.status_code) == (
+        302, "/foreign.example/lab?reset=&next=%2Flab%2Fa+b", 200,
+    ) and enters(lab, browser)  # fmt: skip
+
+
 def nobody_sets_a_password(lab: LabClient) -> bool:
     browser, new = log_in(lab), "a-password-of-my-own"
     form = {"password": lab.token, "new_password": new, "_xsrf": browser.cookies["_xsrf"]}
@@ -310,6 +331,8 @@ PROBES: dict[str, Probe] = {
         only_known_hosts_are_answered,
         websockets_ask_for_the_token,
         foreign_pages_open_no_websocket,
+        pages_contain_no_token,
+        addresses_of_pages_lose_the_token,
         nobody_sets_a_password,
         the_login_page_names_the_tokens_file,
         saving_elsewhere_is_refused,

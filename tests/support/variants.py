@@ -11,6 +11,7 @@ import yaml
 
 from tests.support.project import Project
 
+# A layer that gives the server a folder of its own, or takes it away.
 TEMPLATE = Path(__file__).resolve().parent.parent.parent / "template"
 
 

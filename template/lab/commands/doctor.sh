@@ -64,6 +64,7 @@ check_time_zone LAB_TZ is valid
 check_port JUPYTER_PORT is valid
 check_port_free no other container uses the port
 check_ui JUPYTER_UI is valid
+check_audit LAB_AUDIT is valid
 check_limits the limits for memory, CPUs and processes are valid
 check_scratch LAB_SCRATCH is less than a third of LAB_MEMORY
 check_no_proxy the services next to the lab are reached without the proxy

@@ -14,7 +14,7 @@ alone up
 engine=$(engine_kind)
 require check_merged check_engine check_compose_file
 check_env_values | sed 's/^/labdock: /' >&2 # the lab can start with such a value
-require check_path check_same_name check_ids check_username check_umask check_time_zone check_port check_ui check_limits \
+require check_path check_same_name check_ids check_username check_umask check_time_zone check_port check_ui check_audit check_limits \
     check_index check_ca check_git check_folders check_extensions check_config
 
 work=$(mktemp -d)

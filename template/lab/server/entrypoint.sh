@@ -45,6 +45,9 @@ mapped() {
 require "$(username_problem "$JUPYTER_USERNAME")"
 require "$(umask_problem "$LAB_UMASK")"
 require "$(front_end_problem "$JUPYTER_UI")"
+require "$(audit_problem "${LAB_AUDIT:-off}")"
+[ "$mode" != serve ] || [ "${LAB_AUDIT:-off}" = off ] ||
+    refuse "LAB_AUDIT is on, but notebooks in this container could change the record. Set LAB_AUDIT=off in .env."
 require "$(time_zone_problem "$TZ" /usr/share/zoneinfo)"
 umask "$LAB_UMASK"
 

@@ -5,6 +5,7 @@ import re
 import secrets
 import sys
 import tempfile
+from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from pathlib import Path
 from shutil import which
@@ -15,7 +16,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp
 
 c = get_config()  # noqa: F821 (given by Jupyter)
-sys.path.append("/opt/labdock")  # for the modules next to this file
+sys.path.append("/opt/labdock")  # for the other modules in this folder
 home = Path(os.environ["HOME"])
 tempfile.tempdir = "/tmp"  # the server uses no file of the volume to which TMPDIR leads
 
@@ -34,7 +35,12 @@ ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda s
 c.ServerApp.allow_unauthenticated_access = False  # also if an extension forgets to ask for the token
 c.IdentityProvider.cookie_options = {"samesite": "Strict"}
 c.PasswordIdentityProvider.allow_password_change = False
-c.ServerApp.cookie_secret = secrets.token_bytes(32)  # a restart ends every session
+# A restart of the server does not end a login, and `make rotate` does. LAB_STATE is a folder of the server's own.
+c.ServerApp.cookie_secret = import_module("cookie_key").cookie_key(characters, os.environ.get("LAB_STATE"))
+# A script in a cell's output can read the page and its address. So neither contains the token: browsers use the cookie.
+c.ServerApp.identity_provider_class = "login.Login"
+namespace = JupyterHandler.template_namespace.fget
+JupyterHandler.template_namespace = property(lambda handler: namespace(handler) | {"token": ""})
 # The server answers a request only if its Host header contains one of `hosts` or a loopback address. This stops DNS
 # rebinding.
 c.ServerApp.allow_remote_access = False
@@ -69,6 +75,12 @@ c.KernelSpecManager.ensure_native_kernel = False
 # If a kernel ends because memory was full, the notebook and the log say so.
 c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
 c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
+if os.environ.get("LAB_AUDIT") == "on":
+    # The server writes which code it passes to kernels.
+    audit = import_module("audit")
+    c.ServerApp.kernel_websocket_connection_class = audit.Connection
+    c.ServerApp.authorizer_class = audit.Terminals
+    c.EventLogger.handlers = [audit.Kernels()]
 # If memory runs out, Linux ends programs in terminals and notebooks (kernelspecs.py) before the server. Kernels that a
 # program in a terminal installs go to home. Do not use a login shell, because it would reset PATH.
 shell = ["env", "-u", "JUPYTER_DATA_DIR", "JUPYTER_PATH=/opt/labdock", "bash"]
@@ -135,13 +147,14 @@ LSP = "@jupyterlab/lsp-extension"
 
 
 def page_config(handler, config):
-    """The settings of the page, which Jupyter gives to this function."""
+    """The settings of the page, which Jupyter gives to this function. The page does not get the token."""
     disabled = config.get("disabledExtensions", [])
-    return config | {"disabledExtensions": [name for name in disabled if name != LSP]}
+    if language_servers:
+        disabled = [name for name in disabled if name != LSP]
+    return config | {"disabledExtensions": disabled, "token": ""}
 
 
-if language_servers:
-    c.ServerApp.tornado_settings = {"page_config_hook": page_config}
+c.ServerApp.tornado_settings = {"page_config_hook": page_config}
 
 
 # --- reports -----------------------------------------------------------------------------------------

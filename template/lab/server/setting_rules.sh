@@ -1,4 +1,4 @@
-# Checks user name, umask, front end, time zone, token and mounts, for entrypoint.sh and for the commands in lab/commands.
+# Checks user name, umask, front end, audit, time zone, token and mounts, for entrypoint.sh and for the commands in lab/commands.
 # Each NAME_problem prints one line that says what is wrong and how to fix it, or nothing.
 # shellcheck shell=sh
 
@@ -27,6 +27,10 @@ umask_problem() {
 
 front_end_problem() {
     matches "$1" 'lab|notebook' || echo "JUPYTER_UI is '$1', which is not a front end. Set it to lab or notebook in .env."
+}
+
+audit_problem() {
+    matches "$1" 'on|off' || echo "LAB_AUDIT is '$1', not on or off. Set it to on or off in .env."
 }
 
 # time_zone_problem NAME [FOLDER]: FOLDER contains a file for each time zone.

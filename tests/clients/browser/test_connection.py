@@ -20,7 +20,7 @@ EXTENSION = "/opt/labdock/labextensions/labdock"
 NOTEBOOK = "notebooks/short.ipynb"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 PAGES = {"lab": f"lab/tree/{NOTEBOOK}", "notebook": NOTEBOOK.replace("notebooks/", "notebooks/notebooks/")}
-WITHOUT: dict[str, Any] = {"services": {"lab": {"tmpfs": [EXTENSION]}}}  # an empty folder in place of the extension
+WITHOUT: dict[str, Any] = {"services": {"server": {"tmpfs": [EXTENSION]}}}  # an empty folder in place of the extension
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_after_a_new_token_an_open_page_leads_to_the_login_page(
         keep_port(twin)
         write(visit, " # unsaved")
         try:
-            twin.compose("stop", "lab")
+            twin.compose("stop", "server")
             expect(dialog(visit.page, "The lab does not answer")).to_be_visible()
             visit.picture(f"no answer {interface}")
             token.write_text("b" * 64)
@@ -102,7 +102,7 @@ def test_a_restart_is_named_and_the_page_connects_again(
     with beside(lab, tmp_path) as twin:
         visit = entered(visitor, twin)
         keep_port(twin)
-        twin.compose("stop", "lab")
+        twin.compose("stop", "server")
         expect(dialog(visit.page, "The lab does not answer")).to_be_visible()
         twin.serve()
         expect(dialog(visit.page, "The lab does not answer")).to_have_count(0)
@@ -118,7 +118,7 @@ def test_without_the_extension_the_page_only_speaks_of_the_network(
     """The control."""
     with beside(lab, tmp_path, WITHOUT) as twin:
         visit = entered(visitor, twin)
-        twin.compose("stop", "lab")
+        twin.compose("stop", "server")
         expect(dialog(visit.page, "Check your network connection")).to_be_visible()
 
 

@@ -42,6 +42,10 @@ check_ui() {
     front_end_problem "$(setting JUPYTER_UI)"
 }
 
+check_audit() {
+    audit_problem "$(setting LAB_AUDIT)"
+}
+
 check_time_zone() {
     time_zone_problem "$(setting LAB_TZ)"
 }

@@ -26,8 +26,7 @@
 
     // The server also answers 403 to other requests, such as a save into a folder that is not writable.
     async function check() {
-      const headers = {Authorization: `token ${settings.token}`}
-      const answer = await request(`${settings.baseUrl}api/me`, {headers, cache: "no-store"})
+      const answer = await request(`${settings.baseUrl}api/me`, {cache: "no-store"})
       if (answer.ok) {
         await change("connected")
       } else if (answer.status === 403) {
