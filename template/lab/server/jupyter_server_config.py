@@ -15,7 +15,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.serverapp import ServerApp
 
 c = get_config()  # noqa: F821 (given by Jupyter)
-sys.path.append("/opt/labdock")  # for contents.py, kernelspecs.py, memory.py and panel_layout.py
+sys.path.append("/opt/labdock")  # for contents.py, dashboards.py, kernelspecs.py, memory.py and panel_layout.py
 home = Path(os.environ["HOME"])
 tempfile.tempdir = "/tmp"  # the server uses no file of the volume to which TMPDIR leads
 
@@ -112,7 +112,7 @@ language_servers = installed("jupyterlab-lsp")
 # server for layouts. custom/custom.css hides the buttons, and panel_layout.py answers.
 panel_alone = (offered / "labextensions/@pyviz").exists() and not installed("panel")
 c.LabApp.custom_css = panel_alone
-c.ServerApp.jpserver_extensions = {"jupyter_lsp": language_servers, "panel_layout": panel_alone}
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": language_servers, "panel_layout": panel_alone, "dashboards": True}
 # page_config.json turns off this plugin of the front end. With jupyterlab-lsp, `page_config` turns it on again.
 LSP = "@jupyterlab/lsp-extension"
 
