@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -146,7 +147,7 @@ class Dashboard(web.RequestHandler):
         name = self.request.host_name.partition(".")[0]
         self.port = int(name[1 : name.index("-")])
         if not hmac.compare_digest(name, label(self.settings["cookie_secret"], self.port)):
-            raise web.HTTPError(404, reason="No such dashboard")
+            raise web.HTTPError(404, f"This is an old address. Open /dashboards/{self.port} in the lab.")
         if self.request.path == ENTER:
             self.enter(name)
             return
@@ -191,7 +192,7 @@ class Dashboard(web.RequestHandler):
             raise web.HTTPError(502, message) from error
         stream = IOStream(connection, max_buffer_size=2 * PIECE, read_chunk_size=PIECE)
         self.streams.add(stream)
-        self.app = HTTP1Connection(stream, True, LIMITS)
+        self.app = HTTP1Connection(stream, True, LIMITS, f"port {self.port} in the lab")
         start = RequestStartLine(self.request.method, self.request.uri, "")
         try:
             await self.app.write_headers(start, self.headers_for_dashboard())
@@ -259,7 +260,7 @@ class Dashboard(web.RequestHandler):
 
     def copy_headers(self, status: ResponseStartLine, headers: HTTPHeaders) -> None:
         """Take the status and the harmless headers of the dashboard's answer."""
-        self.set_status(status.code, status.reason or "Unknown")
+        self.set_status(status.code)
         self.clear_header("Content-Type")
         for name, value in headers.get_all():
             if name in LET_THROUGH or (status.code == 101 and name in WEBSOCKET):
@@ -267,11 +268,21 @@ class Dashboard(web.RequestHandler):
             elif name == "Set-Cookie" and value.partition("=")[0].strip() != COOKIE:
                 self.add_header(name, without_domain(value))
 
-    def write_error(self, status_code: int, **more: object) -> None:
+    # --- refusals and the log -------------------------------------------------------------------------
+    def write_error(self, status_code: int, **more: Any) -> None:
+        """A sentence instead of a page."""
         error = more.get("exc_info", (None, None))[1]
+        known = isinstance(error, web.HTTPError) and error.log_message
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.finish(f"{getattr(error, 'log_message', None) or self._reason}\n")
+        self.finish(f"{error.log_message % error.args if known else self._reason}\n")
+
+    def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        if not isinstance(error, web.HTTPError):
+            super().log_exception(kind, error, trace)
+
+    def _log(self) -> None:
+        """Write no line for each request, because a dashboard could fill the server's log."""
 
 
 class Answer(HTTPMessageDelegate):
@@ -287,6 +298,9 @@ class Answer(HTTPMessageDelegate):
         upgraded = browser.websocket() and headers.get("Upgrade", "").lower() == "websocket"
         if start_line.code < 200 and not (start_line.code == 101 and upgraded):
             raise HTTPInputError(f"status {start_line.code}")
+        length = headers.get("Content-Length")
+        if length is not None and (not re.fullmatch(r"\d+", length) or "Transfer-Encoding" in headers):
+            raise HTTPInputError(f"Content-Length {length[:100]}")
         if location := headers.get("Location"):
             inside = redirected(location, browser.request.path, browser.port)
             if inside is None:
@@ -337,7 +351,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": "dashboards"}]
 
 
-def _load_jupyter_server_extension(app: object, connect: Connect = loopback) -> None:
+def _load_jupyter_server_extension(app: Any, connect: Connect = loopback) -> None:
     web_app = app.web_app
     web_app.add_handlers(".*$", [(url_path_join(app.base_url, "/dashboards/([^/]+)"), Enter)])
     allowed = "|".join(map(re.escape, domains(web_app.settings["local_hostnames"])))
