@@ -97,7 +97,7 @@ class Enter(JupyterHandler):
 
     @web.authenticated
     def get(self, port: str) -> None:
-        number = int(port) if re.fullmatch(r"[1-9]\d{3,4}", port) else 0
+        number = int(port) if re.fullmatch("[1-9][0-9]{3,4}", port) else 0
         if not 1024 <= number <= 65535 or number == self.serverapp.port:
             raise web.HTTPError(404, f"{port!r} is not the port of a dashboard. Use a port from 1024 to 65535.")
         domain = self.domain()
@@ -353,10 +353,10 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: Any, connect: Connect = loopback) -> None:
     web_app = app.web_app
-    web_app.add_handlers(".*$", [(url_path_join(app.base_url, "/dashboards/([^/]+)"), Enter)])
+    web_app.add_handlers(".*$", [(url_path_join(app.base_url, r"/dashboards/(\w+)"), Enter)])
     allowed = "|".join(map(re.escape, domains(web_app.settings["local_hostnames"])))
     arguments = {"connect": connect, "streams": set()}
-    web_app.add_handlers(rf"p[1-9]\d{{3,4}}-[0-9a-f]{{16}}\.({allowed})$", [(".*", Dashboard, arguments)])
+    web_app.add_handlers(rf"p[1-9][0-9]{{3,4}}-[0-9a-f]{{16}}\.({allowed})$", [(".*", Dashboard, arguments)])
     # The host names of dashboards come before every route of the lab, also before routes of extensions.
     rules = web_app.default_router.rules
     rules.insert(0, rules.pop(-2))
