@@ -79,7 +79,10 @@ def redirected(location: str, path: str, port: int) -> str | None:
     """The path of a redirect from `path`, or None if the redirect leaves the dashboard."""
     if re.search(r"[\\\x00-\x20\x7f]", location):  # browsers read these characters in other ways than urljoin
         return None
-    target = urlsplit(urljoin(f"http://localhost:{port}{path}", location))
+    try:
+        target = urlsplit(urljoin(f"http://localhost:{port}{path}", location))
+    except ValueError:
+        return None
     if target.scheme != "http" or target.netloc not in (f"localhost:{port}", f"127.0.0.1:{port}"):
         return None
     inside = urlunsplit(("", "", target.path or "/", target.query, target.fragment))
@@ -99,11 +102,11 @@ class Enter(JupyterHandler):
     def get(self, port: str) -> None:
         number = int(port) if re.fullmatch("[1-9][0-9]{3,4}", port) else 0
         if not 1024 <= number <= 65535 or number == self.serverapp.port:
-            raise web.HTTPError(404, f"{port!r} is not the port of a dashboard. Use a port from 1024 to 65535.")
+            raise web.HTTPError(400, f"{port!r} is not the port of a dashboard. Use a port from 1024 to 65535.")
         domain = self.domain()
         if domain is None:
             raise web.HTTPError(
-                404,
+                400,
                 f"A dashboard needs a host name of its own, and {self.request.host_name!r} has none for dashboards. Open "
                 "the lab at 127.0.0.1, for example through 'ssh -L', or add a name such as *.dashboards.example.org to "
                 "JUPYTER_HOSTS in .env.",
