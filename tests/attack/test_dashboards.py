@@ -24,12 +24,12 @@ GUARDS = {
     "if self.get_signed_cookie(COOKIE) != name.encode():": "if False:",
     "        self.refuse_others()\n": "",
     "if name.lower() not in named and not KEPT_BACK.fullmatch(name):": "if True:",
-    "cookie.partition(\"=\")[0].strip() != COOKIE]": "cookie]",
+    'cookie.partition("=")[0].strip() != COOKIE]': "cookie]",
     "if name in LET_THROUGH or (status.code == 101 and name in WEBSOCKET):": "if name != 'Connection':",
     "if inside is None:": "inside = location\n            if False:",
     "if not 1024 <= number <= 65535 or number == self.serverapp.port:": "if False:",
     "CONNECTIONS = 256": "CONNECTIONS = 1000",
-    "raise HTTPInputError(f\"Content-Length": "print(f\"Content-Length",
+    'raise HTTPInputError(f"Content-Length': 'print(f"Content-Length',
 }
 
 
@@ -147,7 +147,14 @@ def test_a_dashboards_host_name_has_no_page_of_the_lab(dashboard: Entered) -> No
 
 
 # --- other pages --------------------------------------------------------------------------------------
-ORIGINS = ("http://foreign.example", "null", "http://{lab}", "http://p8502.localhost:8888", "http://{name}.localhost:1", "")
+ORIGINS = (
+    "http://foreign.example",
+    "null",
+    "http://{lab}",
+    "http://p8502.localhost:8888",
+    "http://{name}.localhost:1",
+    "",
+)
 
 
 @pytest.mark.attack("Use an open dashboard from another page, with the dashboard's cookie", "403")
@@ -213,7 +220,14 @@ def passed(dashboard: Entered) -> dict[str, list[str]]:
 )
 def test_a_browser_gets_no_harmful_header(dashboard: Entered) -> None:
     headers = passed(dashboard)
-    allowed = {"Content-Length", "Content-Security-Policy", "Cross-Origin-Opener-Policy", "Date", "Server", "Set-Cookie"}
+    allowed = {
+        "Content-Length",
+        "Content-Security-Policy",
+        "Cross-Origin-Opener-Policy",
+        "Date",
+        "Server",
+        "Set-Cookie",
+    }
     assert headers.keys() == allowed
     assert headers["Cross-Origin-Opener-Policy"] == ["same-origin"]
     assert headers["Content-Security-Policy"] == ["frame-ancestors 'self'", "frame-ancestors *"]  # both apply
@@ -225,7 +239,8 @@ REDIRECTS = {
     f"http://127.0.0.1:{PORT}": "/",
 }  # fmt: skip
 ELSEWHERE = (
-    "http://127.0.0.1:8888/api", "//foreign.example", "/\\foreign.example", "\\\\foreign.example", "////foreign.example",
+    "http://127.0.0.1:8888/api", "//foreign.example", "/\\foreign.example", "\\\\foreign.example",
+    "////foreign.example",
     "/\t/foreign.example", "javascript:alert(1)", "data:text/html,x", f"http://localhost:{PORT}@foreign.example",
     f"http://localhost:{PORT}//foreign.example", f"https://localhost:{PORT}/x", "http://[/",
 )  # fmt: skip

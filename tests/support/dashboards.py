@@ -21,7 +21,10 @@ COOKIE = "labdock-dashboard"
 
 @contextmanager
 def running(project: Project, program: str, *arguments: str) -> Iterator[None]:
-    """Run a Python program in the lab until the end of the block. It prints "ready", and ends with its standard input."""
+    """Run a Python program in the lab until the end of the block.
+
+    The program prints "ready" when it has started. It ends when its standard input closes.
+    """
     (lab,) = project.ids("service=lab")
     command = ("docker", "exec", "--interactive", lab, "python3", "-c", program, *arguments)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

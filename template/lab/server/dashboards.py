@@ -1,8 +1,8 @@
 """Shows the dashboards of the lab, such as Streamlit, in the browser, each at a host name of its own.
 
-`/dashboards/8501` leads a logged-in browser to `http://p8501-KEY.localhost:8888`. There, everything comes from port 8501
-in the lab. A dashboard is code that the server does not trust. Because its host name differs from the lab's host name,
-its scripts reach neither the lab's pages nor the lab's cookie. A cookie that only this host name gets is the login.
+`/dashboards/8501` leads a browser that has logged in to `http://p8501-KEY.localhost:8888`. All pages of this host name
+come from port 8501 in the lab. The server does not trust a dashboard. The host name differs from the lab's, so the
+dashboard's scripts reach neither the lab's pages nor the lab's cookie. The login is a cookie for this host name only.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import hmac
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
@@ -31,7 +32,7 @@ MINUTE = 1 / (24 * 60)  # of a day
 CONNECT_SECONDS = 10
 CONNECTIONS = 256  # to all dashboards at once. The server may open 4096 files
 PIECE = 65536  # bytes that a connection reads at once
-# `nofile`, memory and CPU limit the lab. A dashboard's answer has no limit, because the server keeps one piece of it.
+# An answer may have any size, because the server holds only one piece of it.
 LIMITS = HTTP1ConnectionParameters(no_keep_alive=True, max_header_size=PIECE, max_body_size=2**62, chunk_size=PIECE)
 # What a dashboard does not get: credentials, what a reverse proxy adds, and the framing of the browser's connection.
 KEPT_BACK = re.compile(
@@ -107,8 +108,8 @@ class Enter(JupyterHandler):
         if domain is None:
             raise web.HTTPError(
                 400,
-                f"A dashboard needs a host name of its own, and {self.request.host_name!r} has none for dashboards. Open "
-                "the lab at 127.0.0.1, for example through 'ssh -L', or add a name such as *.dashboards.example.org to "
+                f"Dashboards need host names of their own, but the lab is open as {self.request.host_name!r}. Open the "
+                "lab at 127.0.0.1, for example through 'ssh -L', or add a name such as *.dashboards.example.net to "
                 "JUPYTER_HOSTS in .env.",
             )
         name = label(self.settings["cookie_secret"], number)
@@ -155,7 +156,9 @@ class Dashboard(web.RequestHandler):
             self.enter(name)
             return
         if self.get_signed_cookie(COOKIE) != name.encode():
-            raise web.HTTPError(403, f"This browser may not open the dashboard. Open /dashboards/{self.port} in the lab.")
+            raise web.HTTPError(
+                403, f"This browser may not open the dashboard. Open /dashboards/{self.port} in the lab."
+            )
         self.refuse_others()
         await self.start()
 
@@ -197,10 +200,8 @@ class Dashboard(web.RequestHandler):
         self.streams.add(stream)
         self.app = HTTP1Connection(stream, True, LIMITS, f"port {self.port} in the lab")
         start = RequestStartLine(self.request.method, self.request.uri, "")
-        try:
+        with suppress(StreamClosedError):  # `pass_on` reads the answer, if there is one
             await self.app.write_headers(start, self.headers_for_dashboard())
-        except StreamClosedError:
-            pass  # `pass_on` reads the answer, if there is one
 
     def headers_for_dashboard(self) -> HTTPHeaders:
         """The browser's headers. For the dashboard, the browser runs in the lab and asks for localhost."""
@@ -227,10 +228,8 @@ class Dashboard(web.RequestHandler):
     async def data_received(self, chunk: bytes) -> None:
         """Pass on a piece of the request's body."""
         if self.app is not None and self.app.stream is not None:
-            try:
+            with suppress(StreamClosedError):  # `pass_on` reads the answer, if there is one
                 await self.app.write(chunk)
-            except StreamClosedError:
-                pass  # `pass_on` reads the answer, if there is one
 
     def on_connection_close(self) -> None:
         if self.app is not None:
@@ -307,7 +306,9 @@ class Answer(HTTPMessageDelegate):
         if location := headers.get("Location"):
             inside = redirected(location, browser.request.path, browser.port)
             if inside is None:
-                self.refusal = f"The dashboard leads to another address, which the lab does not open: {location[:200]!r}"
+                self.refusal = (
+                    f"The dashboard leads to another address, which the lab does not open: {location[:200]!r}"
+                )
                 raise HTTPInputError("redirect to another address")
             browser.set_header("Location", inside)
         browser.copy_headers(start_line, headers)

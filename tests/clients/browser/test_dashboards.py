@@ -102,9 +102,7 @@ def test_a_dashboards_script_reaches_nothing_of_the_lab(lab: Project, browser: B
 
 
 @pytest.mark.full
-def test_control_at_the_labs_own_address_the_attempts_succeed(
-    lab: Project, browser: Browser, tmp_path: Path
-) -> None:
+def test_control_at_the_labs_own_address_the_attempts_succeed(lab: Project, browser: Browser, tmp_path: Path) -> None:
     layer = with_server(lab, tmp_path, CONFIG, lab.read(f"lab/server/{CONFIG}") + SAME_ORIGIN)
     with beside(lab, tmp_path, layer) as twin:
         twin.serve()
@@ -156,7 +154,8 @@ DASH = """
 import dash
 from dash import Input, Output, dcc, html
 app = dash.Dash()
-app.layout = html.Div([html.Button("Press", id="press"), html.Div(id="out"), dcc.Graph(figure={"data": [{"y": [1, 2]}]})])
+plot = dcc.Graph(figure={"data": [{"y": [1, 2]}]})
+app.layout = html.Div([html.Button("Press", id="press"), html.Div(id="out"), plot])
 app.callback(Output("out", "children"), Input("press", "n_clicks"))(lambda clicks: f"pressed {clicks}")
 app.run(port=8050)
 """
