@@ -306,10 +306,9 @@ class Answer(HTTPMessageDelegate):
         if location := headers.get("Location"):
             inside = redirected(location, browser.request.path, browser.port)
             if inside is None:
-                self.refusal = (
-                    f"The dashboard leads to another address, which the lab does not open: {location[:200]!r}"
-                )
-                raise HTTPInputError("redirect to another address")
+                shown = repr(location[:200])
+                self.refusal = f"The dashboard redirects to {shown}, which is not its own address. Open it yourself."
+                raise HTTPInputError(self.refusal)
             browser.set_header("Location", inside)
         browser.copy_headers(start_line, headers)
         self.started = True
