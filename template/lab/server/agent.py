@@ -230,6 +230,7 @@ class Agent:
 
         async def relay(server_reader, server_writer):
             await asyncio.gather(copy(server_reader, writer), copy(reader, server_writer))
+            writer.close()
 
         return relay
 

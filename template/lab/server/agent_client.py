@@ -5,8 +5,10 @@ value is checked. No call blocks the server.
 """
 
 import asyncio
+import errno
 import json
 import os
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +74,26 @@ async def stream(operation, **values):
     """Ask for an operation that carries bytes. Returns an asyncio reader and writer. Raises AgentError."""
     reader, writer, _ = await request(operation, values)
     return reader, writer
+
+
+async def connect(port):
+    """A socket that leads to a TCP port of `lab`. It does not block. Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            await loop.sock_connect(connection, str(SOCKETS / "agent"))
+            await loop.sock_sendall(connection, json.dumps({"op": "connect", "port": port}).encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n") and len(answer) < LINE and (byte := await loop.sock_recv(connection, 1)):
+                answer += byte  # one at a time, because the bytes after this line belong to the port
+        if answer != b"{}\n":
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def request(operation, values):

@@ -139,6 +139,7 @@ c.LabApp.custom_css = panel_alone
 c.ServerApp.jpserver_extensions = {
     "jupyter_lsp": language_servers,
     "panel_layout": panel_alone,
+    "dashboards": True,
     "lab_kernels": apart,
     "lab_terminals": apart,
 }
