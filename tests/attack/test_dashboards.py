@@ -293,7 +293,8 @@ def opened(dashboard: Entered, path: str) -> socket.socket:
 
 def memory(lab: Project) -> int:
     """Resident memory of the server in MiB."""
-    return int(lab.shell("grep -h VmRSS /proc/$(pgrep -f 'python -I -m jupyterlab' | head -1)/status", "server").split()[1]) >> 10
+    status = lab.shell("grep -h VmRSS /proc/$(pgrep -f 'python -I -m jupyterlab' | head -1)/status", "server")
+    return int(status.split()[1]) >> 10
 
 
 @pytest.mark.full

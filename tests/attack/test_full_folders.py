@@ -27,6 +27,7 @@ with open(f"{folder}/ballast", "wb", buffering=0) as file:
 print(full)
 """
 HOME = "/home/jovyan"
+SOCKETS = "/run/kernels"
 IN_MEMORY = ["/tmp", HOME, "/run/lab"]
 NO_ROOM = "No space left on device"
 TEXT = {"type": "file", "format": "text", "content": "kept"}
@@ -34,8 +35,14 @@ TEXT = {"type": "file", "format": "text", "content": "kept"}
 
 @pytest.fixture(scope="module")
 def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    small = [{"type": "tmpfs", "target": path, "tmpfs": {"size": "8m", "mode": 0o1777}} for path in (DISK, KEPT, CACHE)]
-    with beside(lab, tmp_path_factory.mktemp("full"), {"services": {"lab": {"volumes": small}}}) as twin:
+    small = [{"type": "tmpfs", "target": path, "tmpfs": {"size": "8m", "mode": 0o1777}} for path in (KEPT, CACHE)]
+    disk = {"type": "volume", "source": "disk", "target": DISK}  # one file system for both containers
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=8m,mode=1777"}
+    layer = {
+        "services": {"lab": {"volumes": [*small, disk]}, "server": {"volumes": [disk]}},
+        "volumes": {"disk": {"driver_opts": options}},
+    }
+    with beside(lab, tmp_path_factory.mktemp("full"), layer) as twin:
         twin.serve()
         yield twin
     (lab.folder / "data/disk").rmdir()
@@ -43,10 +50,11 @@ def twin(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pro
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "folder", ["/run/lab", CACHE, DISK, *(pytest.param(f, marks=pytest.mark.nightly) for f in ("/tmp", HOME, KEPT))]
+    "folder",
+    ["/run/lab", SOCKETS, CACHE, DISK, *(pytest.param(f, marks=pytest.mark.nightly) for f in ("/tmp", HOME, KEPT))],
 )
 @pytest.mark.attack(
-    "Fill /tmp, home, /run/lab, /var/lib/lab, /var/cache/lab or the disk to the last byte",
+    "Fill /tmp, home, /run/lab, /run/kernels, /var/lib/lab, /var/cache/lab or the disk to the last byte",
     "The server keeps running and saves files in other folders. Writes to the full folder fail until files are "
     "deleted.",
 )
@@ -61,13 +69,13 @@ def test_a_full_folder_does_not_stop_the_server(twin: Project, folder: str) -> N
         on_disk = refusal(lab, "PUT", "contents/data/disk/a.txt", json=TEXT)
         another = refusal(lab, "POST", "kernels", json={"name": "python3"})
         assert (NO_ROOM in on_disk) is (folder == DISK)
-        assert bool(another) is (folder == "/run/lab")  # the server writes the kernels' connection files here
-        assert NO_ROOM in twin.logs() or folder not in (DISK, "/run/lab")
+        assert ("is full, so no notebook can start" in another) is (folder in ("/run/lab", SOCKETS))
+        assert NO_ROOM in twin.logs() or folder != DISK
         execute(kernel, f"os.unlink('{folder}/ballast')")
     assert lab.run("print(1)") == "1\n"
     lab.request("PUT", "contents/data/disk/a.txt", json=TEXT)
     lab.request("DELETE", "contents/data/disk/a.txt")
-    assert twin.container()["RestartCount"] == 0
+    assert [twin.container(name)["RestartCount"] for name in ("server", "lab")] == [0, 0]
 
 
 @pytest.mark.full

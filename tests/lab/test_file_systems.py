@@ -17,7 +17,7 @@ from tests.support.hardening import PROFILE
 from tests.support.project import Project
 from tests.support.refusal import only_root
 from tests.support.server_probes import refusal
-from tests.support.variants import beside, with_server
+from tests.support.variants import beside, both, with_server
 from tools.notebook import LabClient
 
 TEXT = {"type": "file", "format": "text", "content": "old"}
@@ -82,7 +82,7 @@ def test_work_on_file_systems_that_lack_something(
     contents = lab.read("lab/server/contents.py")
     assert LACKING in contents
     mounts = [f"{path}:/home/jovyan/data/{path.name}" for path in odd.values()]
-    layers = [{"services": {"lab": {"volumes": mounts}}}]
+    layers = [both(volumes=mounts)]
     if spoilt:
         layers.append(with_server(lab, tmp_path, "contents.py", contents.replace(LACKING, "LACKING = set() and {")))
     with beside(lab, tmp_path, *layers) as twin:
@@ -123,7 +123,7 @@ def without_fsync(folder: Path, number: int) -> dict[str, Any]:
         rule["names"] = [name for name in rule["names"] if name != "fsync"]
     profile["syscalls"].append({"names": ["fsync"], "action": "SCMP_ACT_ERRNO", "errnoRet": number})
     (folder / "seccomp.json").write_text(json.dumps(profile))
-    return {"services": {"lab": {"security_opt": [f"seccomp={folder / 'seccomp.json'}"]}}}
+    return both(security_opt=[f"seccomp={folder / 'seccomp.json'}"])
 
 
 @pytest.mark.full

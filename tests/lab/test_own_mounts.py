@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.project import Project
-from tests.support.variants import beside, with_server
+from tests.support.variants import beside, both, with_server
 from tests.support.waiting import starts
 
 LOOP, SKIPPED = '[ "$(stat -c %u "$folder")" = "$uid" ]; then', "true; then"
@@ -60,7 +60,7 @@ def test_mounts_deep_in_home(lab: Project, tmp_path: Path, part: str, old: str, 
         "alpha": "projects/alpha",
         "inside": "projects/alpha/inside",
     }
-    layer = {"services": {"lab": {"volumes": [f"{tmp_path}/{a}:/home/jovyan/{b}" for a, b in volumes.items()]}}}
+    layer = both(volumes=[f"{tmp_path}/{a}:/home/jovyan/{b}" for a, b in volumes.items()])
     text = lab.read(f"lab/server/start/{part}.sh")
     assert old in text
     changed = with_server(lab, tmp_path, f"start/{part}.sh", text.replace(old, new) if old else text)

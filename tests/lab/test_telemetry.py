@@ -33,18 +33,18 @@ with socket.create_server(("127.0.0.1", 443)) as server:
 @pytest.mark.full
 @pytest.mark.parametrize("delivered", [True, False], ids=["as delivered", "without its lines"])
 def test_the_server_asks_nobody_for_news(lab: Project, tmp_path: Path, delivered: bool) -> None:
-    python = ("exec", "--no-TTY", "lab", "/opt/jupyter/bin/python", "-I", "-c")
+    python = ("exec", "--no-TTY", "server", "/opt/jupyter/bin/python", "-I", "-c")
     hosts = {urlsplit(url).hostname: "127.0.0.1" for url in lab.compose(*python, DEFAULTS).stdout.split()}
     assert len(hosts) == 2
     text = "".join(line for line in lab.read(f"lab/server/{CONFIG}").splitlines(keepends=True)
                    if delivered or not line.startswith(LINES))  # fmt: skip
-    layers = [{"services": {"lab": {"extra_hosts": hosts}}}, with_server(lab, tmp_path, CONFIG, text)]
+    layers = [{"services": {"server": {"extra_hosts": hosts}}}, with_server(lab, tmp_path, CONFIG, text)]
     with beside(lab, tmp_path, *layers) as twin:
         twin.serve()
         twin.compose("exec", "--detach", *python[1:], SENTINEL)
 
         def seen() -> str | None:
-            done = twin.compose("exec", "--no-TTY", "lab", "cat", "/tmp/seen", check=False)
+            done = twin.compose("exec", "--no-TTY", "server", "cat", "/tmp/seen", check=False)
             return done.stdout if done.returncode == 0 else None
 
         until(lambda: seen() is not None, "the sentinel listens")

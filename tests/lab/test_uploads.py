@@ -153,7 +153,7 @@ def test_a_full_disk_and_an_upload_that_was_given_up(lab: Project, file: Path, t
     contents = lab.read("lab/server/contents.py")
     assert "GIVEN_UP = 3600" in contents
     soon = with_server(lab, tmp_path, "contents.py", contents.replace("GIVEN_UP = 3600", "GIVEN_UP = -1"))
-    disk = {"services": {"lab": {"tmpfs": ["/home/jovyan/data/disk:size=4m,mode=1777"]}}}
+    disk = {"services": {"server": {"tmpfs": ["/home/jovyan/data/disk:size=4m,mode=1777"]}}}
     on_disk = "contents/data/disk/large.bin"
     with running(lab, tmp_path, soon, disk) as twin:
         twin.client().request("PUT", on_disk, json={"type": "file", "format": "text", "content": "old"})
@@ -161,7 +161,7 @@ def test_a_full_disk_and_an_upload_that_was_given_up(lab: Project, file: Path, t
         said = [refusal(twin.client(), "PUT", on_disk, json=piece(number, 4 * PIECES[1])) for number in (2, 3)]
         assert said[0] == "'data/disk/large.bin' was not saved: No space left on device."
         assert "Upload the file again" in said[1]
-        names = twin.compose("exec", "--no-TTY", "lab", "ls", "-A", "/home/jovyan/data/disk").stdout
+        names = twin.shell("ls -A /home/jovyan/data/disk", "server")
         assert names == "large.bin\n"
         # Another upload begins, long after the last piece of the first.
         send(twin.client(), 1, PIECES[0])

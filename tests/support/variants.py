@@ -49,8 +49,13 @@ def beside(project: Project, folder: Path, *layers: dict[str, Any], **environmen
         twin.compose("down", "--volumes", "--timeout", "0", check=False)
 
 
+def both(**values: Any) -> dict[str, Any]:
+    """A layer that gives these values to both containers."""
+    return {"services": {"server": values, "lab": values}}
+
+
 def with_server(project: Project, folder: Path, file: str, text: str) -> dict[str, Any]:
     """A layer that puts a changed `file` of lab/server into both containers, without a build."""
     changed = folder / Path(file).name
     changed.write_text(text)
-    return {"services": {name: {"volumes": [f"{changed}:/opt/labdock/{file}:ro"]} for name in ("server", "lab")}}
+    return both(volumes=[f"{changed}:/opt/labdock/{file}:ro"])

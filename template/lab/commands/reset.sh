@@ -6,7 +6,7 @@ alone reset
 . lab/commands/lib/all.sh
 
 require check_same_name
-docker compose rm --stop --force server lab
+docker compose rm --stop --force server lab prepare
 project=$(setting COMPOSE_PROJECT_NAME)
 for volume in kept cache server; do
     volume=${project}_$volume

@@ -149,9 +149,9 @@ def test_a_closed_readme_stays_closed(untouched: Project, visitor: Visitor) -> N
     expect(tab).to_be_visible()
     tab.locator(".lm-TabBar-tabCloseIcon").click()
     expect(visit.page.locator(".jp-Launcher")).to_be_visible()
-    kept = "cat ~/.jupyter/lab/workspaces/default-*"
-    until(lambda: '"markdownviewer-widget:' not in untouched.shell(kept), "the README's closing is kept", 60)
-    untouched.compose("restart", "--timeout", "2", "lab")
+    kept = "cat /var/lib/server/*/lab/workspaces/default-*"
+    until(lambda: '"markdownviewer-widget:' not in untouched.shell(kept, "server"), "the README's closing is kept", 60)
+    untouched.compose("restart", "--timeout", "2", "server")
     again = enter(visitor, untouched)
     expect(again.page.locator(".jp-Launcher")).to_be_visible()
     expect(again.page.get_by_role("tab", name="README.md")).to_have_count(0)
