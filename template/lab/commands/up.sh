@@ -77,5 +77,5 @@ require_running
 
 wait "$comparison"
 { check_packages && check_no_proxy && cat "$work/list"; } | sed 's/^/labdock: /' >&2
-note_read_only >&2
+{ note_read_only && note_apart; } >&2
 print_address

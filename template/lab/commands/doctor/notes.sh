@@ -9,6 +9,7 @@ print_notes() {
     note_engine
     note_cache
     note_read_only
+    note_apart
     note_memory
 }
 

@@ -63,6 +63,25 @@ note_read_only() {
         sed 's/^/note  /'
 }
 
+# note_apart: print a note for each setting in compose.override.yaml that the service `server` needs too. Before v0.3.0, the
+# service `lab` was the server.
+note_apart() {
+    [ -n "$server" ] && [ -n "$lab" ] || return 0
+    if docker inspect --format '{{range $port, $_ := .HostConfig.PortBindings}}{{$port}} {{end}}' "$lab" | grep -q '8888/'; then
+        echo "note  compose.override.yaml publishes port 8888 of the service lab, where nothing listens. Move these lines from 'lab' to 'server', which is the Jupyter server."
+    fi
+    shown=$(destinations "$server")
+    destinations "$lab" | grep "^/home/$(setting JUPYTER_USERNAME)/[^.]" | while IFS= read -r path; do
+        printf '%s\n' "$shown" | grep -qxF "$path" ||
+            echo "note  $path is a mount of the service lab only, so the file browser does not show it. In compose.override.yaml, add this mount to the service server too."
+    done
+}
+
+# destinations ID: print the path of each mount in a container.
+destinations() {
+    docker inspect --format '{{range .Mounts}}{{.Destination}}{{"\n"}}{{end}}' "$1" 2>/dev/null
+}
+
 # ended_by_memory: print the number of programs in the running lab that Linux ended because memory was full (cgroups v2 or v1).
 ended_by_memory() {
     docker exec "$lab" cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control \
