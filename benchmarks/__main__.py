@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import ablation, caches, report, scaling, subjects
+from benchmarks import ablation, apart, caches, report, scaling, subjects
 from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["images", "ablations", "parts", "labs", "packages", "saving", "demo"],
+        choices=["images", "apart", "ablations", "parts", "labs", "packages", "saving", "demo"],
         default="images",
     )
     parser.add_argument(
@@ -40,6 +40,8 @@ def main() -> None:
             report.write(asked.what, TABLES[asked.what](*scaling.measured(asked.what, Path(folder))))
         elif asked.what == "ablations":
             report.write("ablations", report.ablations_table(ablation.ablations(Path(folder), lock(ADDED[0]))))
+        elif asked.what == "apart":
+            report.write("apart", report.apart_table(apart.apart(Path(folder), asked.repeat), asked.repeat))
         elif asked.what == "saving":
             report.write("saving", report.saving_table(saving(Path(folder), 10 * asked.repeat)))
         else:

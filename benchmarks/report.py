@@ -40,6 +40,19 @@ ROWS = {
     "copier": Row("`copier copy`", "s", most=2),
 }
 
+# Row -> its words, the highest allowed ratio to one container, and the highest allowed seconds.
+APART: dict[str, tuple[str, float | None, float | None]] = {
+    "trip": ("An empty cell", 1.1, None),
+    "cell": ("A new notebook until its first cell has run", 1.1, None),
+    "healthy": ("`docker compose up` until both containers are healthy", None, 3),
+    "cpu": ("Processor time until `/api` answers", 1.3, None),
+    "memory": ("Memory at rest", 1.3, None),
+    "upload": ("Upload of 100 MB", 1.1, None),
+    "download": ("Download of 100 MB", 1.1, None),
+    "attacked": ("`/api/status` while a notebook plays the agent, 99th percentile", None, 0.5),
+    "twenty": ("20 new notebooks, until each has run a cell", None, None),
+}
+
 SAVING = 1.3  # the highest allowed ratio to Jupyter's own file manager
 
 
@@ -96,6 +109,30 @@ def saving_table(seconds: dict[str, dict[str, list[float]]]) -> str:
     )
 
 
+def apart_table(samples: Samples, repeat: int) -> str:
+    """The table of two containers against one, as Markdown."""
+    lines = ["| What | two containers | one | ratio | target | |", "|---|---|---|---|---|---|"]
+
+    def words(row: str, values: list[float]) -> str:
+        value = max(values) if row == "attacked" else median(values)
+        if row == "memory":
+            return f"{value / 1e6:.0f} MB"
+        return f"{value * 1000:.1f} ms" if value < 0.1 else f"{value:.2f} s"
+
+    for row, (what, most_ratio, most) in APART.items():
+        ours, theirs = samples[row, "labdock"], samples.get((row, "one-container"), [])
+        ratio = median(ours) / median(theirs) if theirs else 0.0
+        target = f"ratio ≤ {most_ratio}" if most_ratio else f"≤ {most:g} s" if most else ""
+        met = ratio <= most_ratio if most_ratio else max(ours) <= most if row == "attacked" and most else None
+        met = median(ours) <= most if met is None and most else met
+        verdict = {None: "", True: "met", False: "**missed**"}[met]
+        other = words(row, theirs) if theirs else ""
+        lines.append(
+            f"| {what} | {words(row, ours)} | {other} | {f'{ratio:.2f}' if theirs else ''} | {target} | {verdict} |"
+        )
+    return "\n".join([f"{machine()} Measured {repeat} times, alternately. Each value is a median.", "", *lines])
+
+
 def ablations_table(costs: dict[str, dict[str, float]]) -> str:
     """What labdock costs with each change, as Markdown; a cell is empty if it was not measured."""
     keys = [key for key in ROWS if any(key in found for found in costs.values())]
@@ -121,7 +158,7 @@ def parts_table(parts: dict[str, float], image: float) -> str:
 def labs_table(labs: int, container: float, machine_wide: float) -> str:
     """The table of the memory of one lab, if several labs run on one machine, as Markdown. The arguments are bytes."""
     rows = [
-        ("Memory of a lab at rest, as the engine counts it for the container", container),
+        ("Memory of a lab at rest, as the engine counts it for its containers", container),
         ("Memory that each lab takes from the machine, without the page cache", machine_wide),
     ]
     lines = [f"| {what} | {size / 1e6:.0f} MB |" for what, size in rows]

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks import caches, subjects
-from benchmarks.subjects import BASE, ROOT, Subject, ask_engine
+from benchmarks.subjects import BASE, ROOT, Subject, held
 
 NUMBERS = (10, 50, 150, 300)
 PLOT = """
@@ -64,8 +64,8 @@ def disk(image: str, command: str) -> float:
 def labs(lab: Subject, number: int = 10) -> tuple[int, float, float]:
     """Start `number` labs. Return their number, and two values in bytes per lab.
 
-    The first value is the memory that the engine counts for a container. The second one is the machine's memory that is
-    no longer available.
+    The first value is the memory that the engine counts for the containers of a lab. The second one is the machine's
+    memory that is no longer available.
     """
     lab.build()
     before = available()
@@ -74,13 +74,8 @@ def labs(lab: Subject, number: int = 10) -> tuple[int, float, float]:
         for name in names:
             lab.run("env", "JUPYTER_PORT=0", f"COMPOSE_PROJECT_NAME={name}",
                     "docker", "compose", "up", "--detach", "--wait", "--no-build")  # fmt: skip
-        held = []
-        for name in names:
-            container = lab.run("docker", "compose", "--project-name", name, "ps", "--quiet", "lab").strip()
-            memory = ask_engine(f"/containers/{container}/stats?stream=false&one-shot=true")["memory_stats"]
-            detail = memory["stats"]
-            held.append(memory["usage"] - detail.get("total_inactive_file", detail.get("inactive_file", 0)))
-        return number, sum(held) / number, (before - available()) / number
+        counted = sum(held(stats) for name in names for stats in lab.stats(name))
+        return number, counted / number, (before - available()) / number
     finally:
         for name in names:
             lab.run("docker", "compose", "--project-name", name, "down", "--volumes", "--timeout", "2")

@@ -99,8 +99,11 @@ class Subject:
         with (self.folder / "notebooks/iris.ipynb").open("a") as notebook:
             notebook.write("\n")
 
-    def measure_start(self) -> dict[str, float]:
-        """Start the lab, wait for /api, run a cell, wait until memory is stable, stop: seconds and bytes by row."""
+    def measure_start(self, more: Callable[[LabClient], dict[str, float]] = lambda lab: {}) -> dict[str, float]:
+        """Start the lab, wait for /api, run a cell, wait until memory is stable, stop: seconds and bytes by row.
+
+        `more` measures other rows while the lab runs.
+        """
         begin = time.monotonic()
         with (
             tempfile.TemporaryFile("w+") as said,
@@ -117,12 +120,13 @@ class Subject:
                 time.sleep(0.02)
             found = {
                 "api": time.monotonic() - begin,
-                "cpu": self.stats()["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+                "cpu": sum(stats["cpu_stats"]["cpu_usage"]["total_usage"] for stats in self.stats()) / 1e9,
             }
-            if self.name == "labdock":  # the naive image has no health check
+            if self.name != "naive":  # the naive image has no health check
                 found["healthy"] = self.healthy(begin)
         found["cell"] = self.first_cell()
         found["memory"] = self.memory_at_rest()
+        found.update(more(self.client()))
         self.run("docker", "compose", "down", "--timeout", "5")
         return found
 
@@ -139,38 +143,43 @@ class Subject:
 
     def healthy(self, begin: float) -> float:
         """Seconds since `begin` until the engine reports the lab as healthy."""
-        while ask_engine(f"/containers/{self.container()}/json")["State"]["Health"]["Status"] != "healthy":
+        while any(self.health(container) != "healthy" for container in self.containers()):
             time.sleep(0.02)
         return time.monotonic() - begin
+
+    def health(self, container: str) -> str:
+        """The health of a container, as the engine reports it."""
+        return ask_engine(f"/containers/{container}/json")["State"]["Health"]["Status"]
+
+    def client(self) -> LabClient:
+        """The running lab."""
+        token = self.folder / "secrets/jupyter_token"
+        return LabClient(f"http://127.0.0.1:{self.port}", token.read_text().strip() if token.exists() else self.token)
 
     def first_cell(self) -> float:
         """Seconds until a new notebook kernel has run its first cell."""
         begin = time.monotonic()
-        token = self.folder / "secrets/jupyter_token"
-        lab = LabClient(f"http://127.0.0.1:{self.port}", token.read_text().strip() if token.exists() else self.token)
-        with lab.kernel() as kernel:
+        with self.client().kernel() as kernel:
             kernel.execute_interactive("print(1 + 1)", timeout=60, output_hook=lambda _: None)
             return time.monotonic() - begin
 
     def memory_at_rest(self) -> float:
-        """Bytes that the container uses without page cache, once four samples in a row differ by less than 1 %."""
+        """Bytes that all containers use without page cache, once four samples in a row differ by less than 1 %."""
         seen: list[float] = []
         while len(seen) < 4 or (len(seen) < 30 and max(seen[-4:]) > 1.01 * min(seen[-4:])):
             time.sleep(0.5)
-            memory = self.stats()["memory_stats"]
-            detail = memory["stats"]
-            seen.append(memory["usage"] - detail.get("total_inactive_file", detail.get("inactive_file", 0)))
+            seen.append(sum(held(stats) for stats in self.stats()))
         return seen[-1]
 
-    def container(self) -> str:
-        """The id of the lab's container."""
-        labels = [f"com.docker.compose.project={self.project}", "com.docker.compose.service=lab"]
-        (found,) = ask_engine(f"/containers/json?filters={json.dumps({'label': labels}, separators=(',', ':'))}")
-        return found["Id"]
+    def containers(self, project: str = "") -> list[str]:
+        """The ids of the running containers of this project, or of another Compose project."""
+        label = f"com.docker.compose.project={project or self.project}"
+        found = ask_engine(f"/containers/json?filters={json.dumps({'label': [label]}, separators=(',', ':'))}")
+        return [container["Id"] for container in found]
 
-    def stats(self) -> dict[str, Any]:
-        """The engine's statistics of the lab's container."""
-        return ask_engine(f"/containers/{self.container()}/stats?stream=false&one-shot=true")
+    def stats(self, project: str = "") -> list[dict[str, Any]]:
+        """The engine's statistics of each running container."""
+        return [ask_engine(f"/containers/{each}/stats?stream=false&one-shot=true") for each in self.containers(project)]
 
     def sizes(self) -> dict[str, float]:
         """Bytes of the image: all files as a container sees them, and the compressed output of `docker save`."""
@@ -185,6 +194,12 @@ class Subject:
     def remove(self) -> None:
         """Remove containers, network and image."""
         self.run("docker", "compose", "down", "--volumes", "--rmi", "all", "--timeout", "2")
+
+
+def held(stats: dict[str, Any]) -> float:
+    """Bytes of memory that a container uses, without the page cache that Linux can free at once."""
+    memory, detail = stats["memory_stats"], stats["memory_stats"]["stats"]
+    return memory["usage"] - detail.get("total_inactive_file", detail.get("inactive_file", 0))
 
 
 class Counter:
@@ -228,14 +243,14 @@ def ask_engine(path: str) -> Any:
         connection.close()
 
 
-def render(folder: Path) -> Subject:
-    """Render a project with default answers."""
+def render(folder: Path, name: str = "labdock", ref: str = "HEAD") -> Subject:
+    """Render a project of a version (a git reference) with default answers."""
     answers = {"project_name": "Bench"}
-    copier.run_copy(str(ROOT), folder, data=answers, defaults=True, quiet=True, vcs_ref="HEAD")
+    copier.run_copy(str(ROOT), folder, data=answers, defaults=True, quiet=True, vcs_ref=ref)
     if os.geteuid() == 0:
         for name in ("data", "notebooks", "secrets"):
             os.chown(folder / name, 1000, 1000)
-    return Subject("labdock", folder, "requirements.lock")
+    return Subject(name, folder, "requirements.lock")
 
 
 def naive(folder: Path, labdock: Path) -> Subject:
