@@ -36,7 +36,7 @@ def moved(lab: Project, folder: Path, daemon: Daemon) -> Project:
 def test_labs_after_a_restart_of_the_engine(lab: Project, own: tuple[Daemon, Run], tmp_path: Path) -> None:
     daemon, there = own
     running, refusing = (moved(lab, tmp_path / name, daemon) for name in ("running", "refusing"))
-    (refusing.folder / "compose.override.yaml").write_text(f"services: {{lab: {{healthcheck: {QUICK}}}}}\n")
+    (refusing.folder / "compose.override.yaml").write_text(f"services: {{server: {{healthcheck: {QUICK}}}}}\n")
     there(daemon.start)
     image = lab.config()["services"]["lab"]["image"]
     with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:

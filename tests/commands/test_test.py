@@ -11,7 +11,7 @@ from tests.support.waiting import until
 # What a user might change for convenience.
 LOOSENED = """
 services:
-  lab:
+  lab: &loose
     read_only: false
     cap_drop: !reset []
     security_opt: !reset []
@@ -24,6 +24,10 @@ services:
     environment: {PASSED_ON: "0000000000000000000000000000000000000000000000000000000000000000"}
     build: {dockerfile: Loosened}
     tmpfs: !override ["/tmp:exec", "/run/lab:exec,mode=1777", "/home/jovyan:exec,mode=1777"]
+  server:
+    <<: *loose
+    build: !reset null
+    networks: !override [default]
   prepare:
     network_mode: bridge
 """
@@ -51,7 +55,7 @@ ALONE = {
         "test_the_lab_cannot_gain_privileges",
     ),
     "the host's settings": ('volumes: ["/etc:/srv/etc:ro"]', "test_no_mount_contains_the_hosts_system"),
-    "secrets": ('volumes: ["./secrets:/run/secrets"]', "test_the_token_cannot_be_changed"),
+    "secrets": ('volumes: ["./secrets:/run/secrets"]', "test_only_the_server_reads_the_token"),
     "core dumps": ("ulimits: {core: 1000}", "test_memory_cpus_processes_and_logs_are_limited"),
     "log": ("logging: !override {driver: json-file}", "test_memory_cpus_processes_and_logs_are_limited"),
     "scratch": (
@@ -100,7 +104,8 @@ def test_without_a_lab_it_says_how_to_start_one(fresh_project: Project) -> None:
 @pytest.mark.nightly
 def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
     for line, test in ALONE.values():
-        (fresh_project.folder / "compose.override.yaml").write_text(f"services:\n  lab:\n    {line}\n")
+        service = "server" if line.startswith("ports") else "lab"
+        (fresh_project.folder / "compose.override.yaml").write_text(f"services:\n  {service}:\n    {line}\n")
         fresh_project.start()
         fresh_project.environment["PYTEST_ADDOPTS"] = f"-k {test}"
         done = fresh_project.make("test", check=False)

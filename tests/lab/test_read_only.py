@@ -9,7 +9,7 @@ from tests.support.doctor import doctor, problems
 from tests.support.project import Project
 from tests.support.refusal import answers, only_root, refused
 from tests.support.server_probes import refusal
-from tests.support.variants import beside, with_server
+from tests.support.variants import beside, both, with_server
 from tools.notebook import LabClient
 
 TEXT = {"type": "file", "format": "text", "content": "new"}
@@ -50,10 +50,6 @@ def fill(folder: Path) -> None:
     (folder / "kept.txt").write_text("old")
 
 
-def mounts(*rows: str) -> dict[str, Any]:
-    return {"services": {"lab": {"volumes": list(rows)}}}
-
-
 CONTENTS = (
     ("return bool(os.statvfs(path).f_flag & os.ST_RDONLY)", "return False"),
     ("error.errno != errno.EROFS", "True"),
@@ -64,7 +60,7 @@ CONTENTS = (
 @pytest.mark.parametrize("spoilt", [False, True], ids=["as delivered", "the control: without the rule"])
 def test_a_read_only_folder_in_data(lab: Project, tmp_path: Path, spoilt: bool) -> None:
     fill(tmp_path / "raw")
-    layers = [mounts(f"{tmp_path}/raw:/home/jovyan/data/raw:ro")]
+    layers = [both(volumes=[f"{tmp_path}/raw:/home/jovyan/data/raw:ro"])]
     if spoilt:
         contents = lab.read("lab/server/contents.py")
         for old, new in CONTENTS:
@@ -87,7 +83,8 @@ def test_a_read_only_folder_in_data(lab: Project, tmp_path: Path, spoilt: bool) 
 
 OVERRIDE = """
 services:
-  prepare: {volumes: ["./data:/home/jovyan/data:ro", "./notebooks:/home/jovyan/notebooks:ro"]}
+  prepare: {volumes: &mine ["./data:/home/jovyan/data:ro", "./notebooks:/home/jovyan/notebooks:ro"]}
+  server: {volumes: *mine}
   lab:
     volumes:
       - ./data:/home/jovyan/data:ro
