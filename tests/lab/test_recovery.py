@@ -22,24 +22,24 @@ def test_a_lab_whose_token_is_emptied_does_not_come_back_open(fresh_lab: Project
     token = file.read_text().strip()
 
     def said() -> str:
-        return fresh_lab.compose("logs", "--no-log-prefix", "lab").stdout
+        return fresh_lab.compose("logs", "--no-log-prefix", "server").stdout
 
     file.write_text("")
     assert fresh_lab.make("up", check=False).returncode != 0  # refused, and the running lab does not change
     assert answers(LabClient(fresh_lab.client().address, token)) == 200
-    fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container()["Id"])
+    fresh_lab.run("docker", "restart", "--time", "2", fresh_lab.container("server")["Id"])
     until(lambda: "labdock: secrets/jupyter_token contains 0 characters" in said(), "it refuses")
     address = fresh_lab.client().address
     assert [answers(LabClient(address, each)) for each in ("", token)] == [None, None]
     assert said().count("labdock: ") == 1
-    assert fresh_lab.container()["RestartCount"] == 0
-    assert fresh_lab.container()["State"]["Running"]
-    refusing = fresh_lab.container()["Id"]
+    assert fresh_lab.container("server")["RestartCount"] == 0
+    assert fresh_lab.container("server")["State"]["Running"]
+    refusing = fresh_lab.container("server")["Id"]
     fresh_lab.run("docker", "kill", refusing)
     file.unlink()
     assert answers(fresh_lab.up()) == 200
     assert file.read_text().strip() != token
-    assert fresh_lab.container()["Id"] != refusing  # its log ends in the old refusal
+    assert fresh_lab.container("server")["Id"] != refusing  # its log ends in the old refusal
 
 
 @pytest.mark.full
@@ -54,10 +54,10 @@ def test_a_lab_whose_token_is_deleted_gets_a_new_one(fresh_lab: Project) -> None
 @pytest.mark.nightly
 def test_docker_start_without_the_token_fails(fresh_lab: Project) -> None:
     """The engine makes a folder instead of the token. `prepare` removes an empty folder, and refuses any other."""
-    token, lab = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container()["Id"]
-    fresh_lab.run("docker", "stop", "--time", "2", lab)
+    token, server = fresh_lab.folder / "secrets/jupyter_token", fresh_lab.container("server")["Id"]
+    fresh_lab.run("docker", "stop", "--time", "2", server)
     token.unlink()
-    assert fresh_lab.run("docker", "start", lab, check=False).returncode != 0
+    assert fresh_lab.run("docker", "start", server, check=False).returncode != 0
     assert token.is_dir()
     (token / "something").touch()
     refused(fresh_lab, "secrets/jupyter_token is a folder. Run 'rm -r")
