@@ -359,7 +359,7 @@ NVIDIA = "{deploy: {resources: {reservations: {devices: [{driver: nvidia, count:
 @pytest.mark.parametrize(
     ("lab", "said"),
     [
-        ("{command: nothing}", "Read the lines above"),  # ends at once, and would restart forever
+        ("{command: nothing}", "the command of a service is 'nothing'."),
         ("{healthcheck: {test: [CMD, 'false'], start_period: 0s, interval: 1s}}", "Read the lines above"),
         (NVIDIA, "no GPU. Install the NVIDIA Container Toolkit"),
     ],

@@ -61,7 +61,6 @@ UNSEEN = {
     "ServerApp.kernel_manager_class": "tests/lab/test_surviving_server.py needs it",
     "SessionManager.database_filepath": "tests/lab/test_surviving_server.py needs it",
     "KernelManager.transport": "only if server and notebooks are in one container: tests/lab/test_one_container.py",
-    "ServerApp.tornado_settings": "only with a package: tests/clients/browser/test_extensions.py",
     "KernelRestarter.time_to_dead": "how soon a page learns that its kernel ended",
     "NotebookNotary.db_file": "the default file is in a read-only folder; Jupyter then uses memory too, and warns",
     "NotebookNotary.secret": "in memory by the line above it",
@@ -73,7 +72,13 @@ UNSEEN = {
     "LabApp.check_for_updates_class": "test_telemetry.py removes it",
 }
 # If one of these is removed, other probes fail too, so each is removed alone. All others are removed together.
-ALONE = ("IdentityProvider.token", "ServerApp.ip", "ServerApp.root_dir", "ServerApp.contents_manager_class")
+ALONE = (
+    "IdentityProvider.token",
+    "ServerApp.ip",
+    "ServerApp.root_dir",
+    "ServerApp.contents_manager_class",
+    "KernelProvisionerFactory.default_provisioner_name",
+)
 TOGETHER = [setting for setting in WATCHED if setting not in ALONE]
 
 

@@ -130,7 +130,7 @@ def test_a_crash_between_pieces_leaves_the_old_file(lab: Project, file: Path, tm
         assert left(file) == []
         # A normal stop is not a crash: the server then deletes the pieces that it has collected.
         send(twin.client(), 1, b"a")
-        twin.compose("stop", "lab")
+        twin.compose("stop", "server")
         assert left(file) == []
 
 

@@ -28,6 +28,11 @@ require() {
     [ -z "$1" ] || refuse "$1"
 }
 
+case $mode in
+server | lab | serve | prepare) ;;
+*) refuse "the command of a service is '$mode'. Set it to server, lab, serve or prepare, or remove your line from compose.override.yaml." ;;
+esac
+
 # --- ids --------------------------------------------------------------------------------------------
 # mapped FILE: true if id 0 in the container is another id on the host. This is so in an engine that runs without root.
 mapped() {

@@ -136,13 +136,14 @@ language_servers = installed("jupyterlab-lsp")
 # server for layouts. custom/custom.css hides the buttons, and panel_layout.py answers.
 panel_alone = (offered / "labextensions/@pyviz").exists() and not installed("panel")
 c.LabApp.custom_css = panel_alone
-c.ServerApp.jpserver_extensions = {
+extensions = {
     "jupyter_lsp": language_servers,
     "panel_layout": panel_alone,
     "dashboards": True,
     "lab_kernels": apart,
     "lab_terminals": apart,
 }
+c.ServerApp.jpserver_extensions = extensions
 # page_config.json turns off this plugin of the front end. With jupyterlab-lsp, `page_config` turns it on again.
 LSP = "@jupyterlab/lsp-extension"
 
