@@ -88,6 +88,8 @@ class Daemon:
             "init-path": f"{programs[0]}/tini-static",
             "userland-proxy-path": f"{programs[1]}/docker-proxy",
             "features": {"containerd-snapshotter": True},
+            # Each lab has two networks. The engine's own default is 31 networks.
+            "default-address-pools": [{"base": "172.16.0.0/12", "size": 24}],
             # Builds and containers ask a slow name server again after a second, instead of failing after ten.
             "dns-opts": ["timeout:1", "attempts:6"],
             # By default, the cache may fill most of the disk.

@@ -26,6 +26,15 @@ with open(f"{folder}/ballast", "wb", buffering=0) as file:
             full = os.strerror(error.errno)
 print(full)
 """
+# No further file or socket can be made either.
+USE_UP = """
+import itertools
+try:
+    for number in itertools.count():
+        open(f"{folder}/file-{number}", "x").close()
+except OSError as error:
+    print(os.strerror(error.errno), number > 1000)
+"""
 HOME = "/home/jovyan"
 SOCKETS = "/run/kernels"
 IN_MEMORY = ["/tmp", HOME, "/run/lab"]
@@ -63,6 +72,8 @@ def test_a_full_folder_does_not_stop_the_server(twin: Project, folder: str) -> N
     with lab.kernel() as kernel:
         printed = text(execute(kernel, f"folder = '{folder}'\n{FILL}"))
         assert NO_ROOM in printed.splitlines()  # IPython may also report that it cannot write its history
+        if folder == SOCKETS:
+            assert text(execute(kernel, USE_UP)) == f"{NO_ROOM} True\n"
         lab.request("PUT", "contents/data/kept.txt", json=TEXT)
         assert (twin.folder / "data/kept.txt").read_text() == "kept"
         lab.request("DELETE", "contents/data/kept.txt")
@@ -71,7 +82,10 @@ def test_a_full_folder_does_not_stop_the_server(twin: Project, folder: str) -> N
         assert (NO_ROOM in on_disk) is (folder == DISK)
         assert ("is full, so no notebook can start" in another) is (folder in ("/run/lab", SOCKETS))
         assert NO_ROOM in twin.logs() or folder != DISK
-        execute(kernel, f"os.unlink('{folder}/ballast')")
+        execute(
+            kernel,
+            f"import glob\nfor file in glob.glob('{folder}/ballast') + glob.glob('{folder}/file-*'): os.unlink(file)",
+        )
     assert lab.run("print(1)") == "1\n"
     lab.request("PUT", "contents/data/disk/a.txt", json=TEXT)
     lab.request("DELETE", "contents/data/disk/a.txt")

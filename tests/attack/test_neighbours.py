@@ -1,4 +1,4 @@
-"""Two labs on one host try to connect to each other."""
+"""A notebook tries to connect to its own server, and to another lab on the same host."""
 
 import json
 from collections.abc import Iterator
@@ -27,17 +27,20 @@ print([address for address in addresses if reached(address)])
 """
 
 
+SERVICES = ("server", "lab")
+
+
 def ways(to: Project, *between: Project) -> list[Any]:
-    """Every address at which another lab could reach `to`: its IP address, its name, and its port on each gateway."""
-    container = to.container()
-    own = [network["IPAddress"] for network in networks(to)]
-    gateways = [network["Gateway"] for lab in (to, *between) for network in networks(lab)]
+    """Every address at which a notebook could reach the server of `to`: IP address, names, and its port on gateways."""
+    own = [network["IPAddress"] for network in networks(to, "server")]
+    names = ["server", to.container("server")["Name"].strip("/")]
+    gateways = [network["Gateway"] for lab in (to, *between) for name in SERVICES for network in networks(lab, name)]
     port = int(to.client().address.rpartition(":")[2])
-    return [[address, 8888] for address in (*own, container["Name"].strip("/"))] + [[each, port] for each in gateways]
+    return [[address, 8888] for address in (*own, *names)] + [[each, port] for each in gateways]
 
 
-def networks(lab: Project) -> list[dict[str, Any]]:
-    return list(lab.container()["NetworkSettings"]["Networks"].values())
+def networks(lab: Project, service: str) -> list[dict[str, Any]]:
+    return list(lab.container(service)["NetworkSettings"]["Networks"].values())
 
 
 def reached(lab: Project, addresses: list[Any]) -> list[Any]:
@@ -53,6 +56,14 @@ def neighbour(lab: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.attack(
+    "Connect to the lab's own server from a notebook: to its IP address, to its name, and to its port on every gateway",
+    "The connection fails.",
+)
+def test_notebooks_cannot_connect_to_their_server(lab: Project) -> None:
+    assert reached(lab, ways(lab)) == []
+
+
+@pytest.mark.attack(
     "Connect to another lab: to its IP address, to its name, and to its port on the address of every gateway",
     "The connection fails.",
 )
@@ -64,10 +75,10 @@ def test_labs_cannot_connect_to_each_other(lab: Project, neighbour: Project) -> 
 @pytest.mark.full
 def test_control_a_neighbour_on_one_network_is_reached(lab: Project, neighbour: Project, tmp_path: Path) -> None:
     """The control: in one network, each address answers. A port that the user opened for everyone answers too."""
-    (network,) = neighbour.container()["NetworkSettings"]["Networks"]
-    name, image = neighbour.container()["Name"].strip("/"), lab.container()["Image"]
+    (network,) = neighbour.container("server")["NetworkSettings"]["Networks"]
+    name, image = neighbour.container("server")["Name"].strip("/"), lab.container()["Image"]
     command = ("docker", "run", "--rm", "--interactive", "--network", network, "--entrypoint", "python", image, "-")
-    own = [[each, 8888] for each in (networks(neighbour)[0]["IPAddress"], name)]
+    own = [[each, 8888] for each in (networks(neighbour, "server")[0]["IPAddress"], "server", name)]
     assert str(own) in lab.run(*command, input=f"addresses = {own}\n{REACH}").stdout
     with beside(neighbour, tmp_path, JUPYTER_BIND="0.0.0.0") as opened:
         opened.serve()

@@ -106,6 +106,8 @@ async def request(operation, values):
             answer = json.loads(await reader.readline())
         if error := answer.get("error"):
             raise AgentError(str(error)[:500])
+        if answer and operation != "state":  # only this operation has results
+            raise ValueError(answer)
     except TimeoutError as error:
         close(writer)
         raise AgentError(
