@@ -4,6 +4,7 @@ A program in the lab can replace a file or folder by a link, also between a chec
 a path with links to follow. `place` opens one folder after the other, and reads the links itself. Each function then
 uses the descriptor of the last folder and a name in it.
 """
+# ruff: noqa: PTH100, PTH118, PTH119, PTH120, PTH123, PTH208 (pathlib follows links)
 
 import errno
 import os
@@ -66,16 +67,20 @@ def place(path, follow=True):
 
 
 def resolve(path, follow):
-    """Open the folder of `path`, which is below home or in the folder for temporary files, and return the place.
+    """Open the folder of `path`, which is in home or a checkpoint in the folder for temporary files. Return the place.
 
     A link may lead to a mount, or to the folder of home that `path` begins with. Raises LeadsOutError for other links.
     """
-    root = next((root for root in (HOME, tempfile.gettempdir()) if is_below(path, root)), None)
-    if root is None:
-        raise LeadsOutError(errno.ENOENT, "It is not below home")
-    parts, at = parts_of(path.removeprefix(root)), 0  # `at` is the number of folders that are open or were
-    allowed = {*parts[:1], *(MOUNTS if root == HOME else ())}
-    allowed |= {f".mounted-{part}" for part in parts[:1]}  # mounts.sh puts links to your own mounts into home
+    temporary = tempfile.gettempdir()
+    if is_below(path, HOME):
+        root, parts = HOME, parts_of(path.removeprefix(HOME))
+        allowed = {*MOUNTS, *parts[:1]} | {f".mounted-{part}" for part in parts[:1]}  # mounts.sh makes links to these
+    elif is_below(path, f"{temporary}/jupyter_checkpoints"):  # for a folder that cannot be written
+        root, parts = temporary, parts_of(path.removeprefix(temporary))
+        allowed = {parts[0]}
+    else:
+        raise LeadsOutError(errno.ENOENT, "It is not in home")
+    at = 0  # the number of folders that were opened
     folder = os.open(root, FOLDER)
     try:
         if not parts:
@@ -178,7 +183,7 @@ def not_following(function):
 
 
 stat, listdir, listxattr, statvfs, may = map(following, (os.stat, os.listdir, os.listxattr, os.statvfs, os.access))
-lstat, mkdir, readlink, unlink, rmtree = map(not_following, (os.lstat, os.mkdir, os.readlink, os.unlink, shutil.rmtree))
+lstat, mkdir, unlink, rmtree = map(not_following, (os.lstat, os.mkdir, os.unlink, shutil.rmtree))
 
 
 def mode_of(function, path):
@@ -249,7 +254,7 @@ def is_hidden(path, root=HOME):
 
 
 def open_regular(name, flags, folder):
-    """Open a regular file in `folder`. Do not wait for a reader of a named pipe, or for a program that leased the file."""
+    """Open a regular file in `folder`. Do not wait for a program that holds a named pipe or leased the file."""
     opened = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666, dir_fd=folder)
     if not kinds.S_ISREG(os.fstat(opened).st_mode):
         os.close(opened)
@@ -370,12 +375,16 @@ def size(path):
 LEXICAL = ("abspath", "dirname", "isabs", "join", "relpath", "sep", "split", "splitdrive", "splitext")
 SAFE = ("O_RDONLY", "W_OK", "close", "fsync", "getcwd")
 PATH = SimpleNamespace(
-    **{name: getattr(os.path, name) for name in LEXICAL}, exists=exists, isdir=isdir, isfile=isfile, islink=islink
-)
+    **{name: getattr(os.path, name) for name in LEXICAL},
+    exists=exists,
+    isdir=isdir,
+    isfile=isfile,
+    islink=lambda path: False,
+)  # all functions follow links
 OS = SimpleNamespace(
     **{name: getattr(os, name) for name in SAFE},
-    access=access, listdir=listdir, lstat=lstat, mkdir=mkdir, open=open_descriptor, path=PATH, readlink=readlink,
-    remove=unlink, replace=replace, stat=stat, unlink=unlink,
+    access=access, listdir=listdir, lstat=lstat, mkdir=mkdir, open=open_descriptor, path=PATH, remove=unlink,
+    replace=replace, stat=stat, unlink=unlink,
 )  # fmt: skip
 SHUTIL = SimpleNamespace(copyfile=copyfile, copystat=copystat, move=move, rmtree=rmtree)
 

@@ -70,7 +70,7 @@ class Replacing(AsyncFileManagerMixin):
         if why := cannot_replace(os_path):
             self.log.warning(OVERWRITING, os_path, why)
             self.use_atomic_writing = can_sync(os_path)  # Jupyter's own atomic writing needs fsync
-            with super().atomic_writing(os_path, text=text, encoding=encoding, **kwargs) as file:
+            with super().atomic_writing(pinned.realpath(os_path), text=text, encoding=encoding, **kwargs) as file:
                 yield file
             return
         how = {"mode": "w", "encoding": encoding, "newline": "\n"} if text else {"mode": "wb"}
@@ -129,7 +129,7 @@ def beside(path, **how):
     with pinned.place(path, follow=False) as at:
         start = os.fsdecode(b".~" + os.fsencode(at.name)[:200] + b".")  # a name may have 255 bytes
         with suppress(OSError):  # you may lack the permission to list the folder
-            for left in os.listdir(pinned.by_number(at.folder)):
+            for left in os.listdir(pinned.by_number(at.folder)):  # noqa: PTH208 (names, not paths)
                 if left.startswith(start) and left.endswith(".saving") and f".{RUN}-" not in left:
                     os.unlink(left, dir_fd=at.folder)
 
