@@ -34,11 +34,11 @@ class PinnedFiles(AuthenticatedFileHandler):
                 raise HTTPError(404)
             self._stat_result = pinned.stat(path)
         except pinned.LeadsOutError as error:
-            raise HTTPError(403, "%s leads out of notebooks/ and data/", self.path) from error
+            raise HTTPError(403) from error
         except OSError as error:
             raise HTTPError(404) from error
         if not stat.S_ISREG(self._stat_result.st_mode):
-            raise HTTPError(403, "%s is not a file", self.path)
+            raise HTTPError(403)
         return path
 
     @classmethod

@@ -79,7 +79,7 @@ def resolve(path, follow):
         root, parts = temporary, parts_of(path.removeprefix(temporary))
         allowed = {parts[0]}
     else:
-        raise LeadsOutError(errno.ENOENT, "It is not in home")
+        raise LeadsOutError(errno.ENOENT, os.strerror(errno.ENOENT))
     at = 0  # the number of folders that were opened
     folder = os.open(root, FOLDER)
     try:
@@ -87,7 +87,7 @@ def resolve(path, follow):
             return Place(folder, ".", root)
         for _ in range(STEPS):
             if not parts or (at == 0 and parts[0] not in allowed):
-                raise LeadsOutError(errno.ENOENT, "A link leads out of notebooks/ and data/")
+                raise LeadsOutError(errno.ENOENT, os.strerror(errno.ENOENT))
             name, last = parts[at], at == len(parts) - 1
             if name == "..":
                 del parts[at - 1 : at + 1]
