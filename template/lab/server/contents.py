@@ -135,7 +135,10 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
             )
 
     async def _get_dir_size(self, path="."):
-        return str(await asyncio.to_thread(pinned.size, path))  # Jupyter itself starts a program
+        try:
+            return str(await asyncio.to_thread(pinned.size, path))  # Jupyter itself starts a program
+        except OSError:  # a file was deleted meanwhile
+            return "0"
 
     async def _copy_dir(self, from_path, to_path_original, to_name, to_path):
         source, target = self._get_os_path(from_path), self._get_os_path(to_path)

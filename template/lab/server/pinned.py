@@ -314,21 +314,24 @@ def copytree(source, target):
         copy_entry(old.name, new.name, old.folder, new.folder)
 
 
-def copy_entry(name, new, source, target):
+def copy_entry(name, new, source, target, copy=None):
     """Copy `name` in the folder `source` to `new` in the folder `target`, which are descriptors.
 
-    If files in a folder cannot be copied, copy the others and raise shutil.Error.
+    `copy` is the status of the whole copy, which is not copied again if it is in the source. If files in a folder
+    cannot be copied, copy the others and raise shutil.Error.
     """
-    mode = os.lstat(name, dir_fd=source).st_mode
-    if kinds.S_ISLNK(mode):
+    seen = os.lstat(name, dir_fd=source)
+    if kinds.S_ISLNK(seen.st_mode):
         os.symlink(os.readlink(name, dir_fd=source), new, dir_fd=target)
-    elif kinds.S_ISDIR(mode):
+    elif kinds.S_ISDIR(seen.st_mode):
+        if copy and os.path.samestat(seen, copy):
+            return
         os.mkdir(new, dir_fd=target)
         with descriptor(name, os.O_RDONLY | os.O_DIRECTORY, source) as old, descriptor(new, FOLDER, target) as made:
             failed = []
             for each in os.listdir(old):
                 try:
-                    copy_entry(each, each, old, made)
+                    copy_entry(each, each, old, made, copy or os.fstat(made))
                 except shutil.Error as error:
                     failed += error.args[0]
                 except OSError as error:
