@@ -1,7 +1,7 @@
 """Symbolic links and named pipes that a notebook or an archive left in a mount.
 
-The server and a notebook kernel follow a link inside the container. They can read all files in the container that the
-lab's user can read. They never read the file with this path on the host.
+A notebook kernel follows a link inside the container. The server follows a link only to data/ and notebooks/. Neither
+ever reads the file with this path on the host.
 """
 
 from collections.abc import Iterator
@@ -64,16 +64,36 @@ def test_links_do_not_lead_to_files_of_the_host(target: LabClient, links: Path, 
 
 @pytest.mark.attack(
     "Read and save through a link to a file of the image",
-    "The server sends the file, which a notebook kernel can read too. It refuses to save.",
+    "400 or 404. The server reads and saves nothing. You can delete the link.",
 )
-def test_links_lead_only_to_files_that_a_kernel_can_read(target: LabClient, lab: Project, links: Path) -> None:
-    assert contents(target, "GET", "data/links/passwd").status == 200
-    assert contents(target, "GET", "data/links/etc/shadow").status == 403
+def test_links_do_not_lead_to_files_of_the_image(target: LabClient, lab: Project, links: Path) -> None:
+    refused = contents(target, "GET", "data/links/passwd")
+    said = "'data/links/passwd' is a link that leads out of notebooks/ and data/. Remove the link."
+    assert (refused.status, refused.json()["message"]) == (400, said)
+    for path in ("etc/shadow", "etc/passwd.image", "secrets/jupyter_token"):
+        assert contents(target, "GET", f"data/links/{path}").status == 404
     before = lab.shell("sha256sum /etc/passwd.image")
     for path in ("passwd", "etc/new.txt", "image/contents.py", "secrets/jupyter_token"):
         assert contents(target, "PUT", f"data/links/{path}", TEXT).status == 400
     assert lab.shell("sha256sum /etc/passwd.image") == before
-    assert not send(target, "GET", "/files/data/links/passwd", [bearer(target)]).body.startswith(b"root:")
+    assert send(target, "GET", "/files/data/links/passwd", [bearer(target)]).status == 403
+    assert contents(target, "DELETE", "data/links/passwd").status == 204
+    assert lab.shell("sha256sum /etc/passwd.image") == before
+
+
+def test_links_lead_to_other_places_in_the_mounts(target: LabClient, lab: Project, links: Path) -> None:
+    """The control: a link, relative or absolute, to a file or folder in a mount works everywhere."""
+    lab.shell(f"mkdir ~/data/links/real ~/notebooks/ways && printf {TEXT['content'][:4]} >~/data/links/real/file.txt")
+    lab.shell("cd ~/notebooks/ways && ln -s ../../data/links/real folder && ln -s ~/data/links/real/file.txt file.txt")
+    try:
+        for path in ("folder/file.txt", "file.txt"):
+            assert contents(target, "GET", f"notebooks/ways/{path}").json()["content"] == "made"
+            assert send(target, "GET", f"/files/notebooks/ways/{path}", [bearer(target)]).body == b"made"
+            assert contents(target, "PUT", f"notebooks/ways/{path}", {**TEXT, "content": "made"}).status == 200
+        listed = contents(target, "GET", "notebooks/ways/folder").json()["content"]
+        assert [entry["name"] for entry in listed] == ["file.txt"]
+    finally:
+        lab.shell("rm -r ~/notebooks/ways")
 
 
 @pytest.mark.attack(

@@ -79,12 +79,12 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
 def test_work_on_file_systems_that_lack_something(
     lab: Project, odd: dict[str, Path], tmp_path: Path, spoilt: bool
 ) -> None:
-    contents = lab.read("lab/server/contents.py")
-    assert LACKING in contents
+    pinned = lab.read("lab/server/pinned.py")
+    assert LACKING in pinned
     mounts = [f"{path}:/home/jovyan/data/{path.name}" for path in odd.values()]
     layers = [both(volumes=mounts)]
     if spoilt:
-        layers.append(with_server(lab, tmp_path, "contents.py", contents.replace(LACKING, "LACKING = set() and {")))
+        layers.append(with_server(lab, tmp_path, "pinned.py", pinned.replace(LACKING, "LACKING = set() and {")))
     with beside(lab, tmp_path, *layers) as twin:
         twin.serve()
         for option, path in odd.items():
@@ -172,8 +172,8 @@ def test_a_folder_that_the_lab_can_write_but_not_list(lab: Project, closed: Path
 
 @pytest.mark.full
 def test_control_without_the_rule_saving_in_that_folder_fails(lab: Project, closed: Path, tmp_path: Path) -> None:
-    contents = lab.read("lab/server/contents.py").replace(LACKING, "LACKING = set() and {")
-    with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents)) as twin:
+    pinned = lab.read("lab/server/pinned.py").replace(LACKING, "LACKING = set() and {")
+    with beside(lab, tmp_path, with_server(lab, tmp_path, "pinned.py", pinned)) as twin:
         twin.serve()
         with pytest.raises(requests.HTTPError, match="403"):
             twin.client().request("PUT", "contents/data/closed/a.txt", json=TEXT)

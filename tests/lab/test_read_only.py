@@ -50,8 +50,8 @@ def fill(folder: Path) -> None:
     (folder / "kept.txt").write_text("old")
 
 
-CONTENTS = (
-    ("return bool(os.statvfs(path).f_flag & os.ST_RDONLY)", "return False"),
+SAVING = (
+    ("return bool(pinned.statvfs(path).f_flag & os.ST_RDONLY)", "return False"),
     ("error.errno != errno.EROFS", "True"),
 )
 
@@ -62,11 +62,11 @@ def test_a_read_only_folder_in_data(lab: Project, tmp_path: Path, spoilt: bool) 
     fill(tmp_path / "raw")
     layers = [both(volumes=[f"{tmp_path}/raw:/home/jovyan/data/raw:ro"])]
     if spoilt:
-        contents = lab.read("lab/server/contents.py")
-        for old, new in CONTENTS:
-            assert old in contents
-            contents = contents.replace(old, new)
-        layers.append(with_server(lab, tmp_path, "contents.py", contents))
+        saving = lab.read("lab/server/saving.py")
+        for old, new in SAVING:
+            assert old in saving
+            saving = saving.replace(old, new)
+        layers.append(with_server(lab, tmp_path, "saving.py", saving))
     with beside(lab, tmp_path, *layers) as twin:
         twin.serve()
         assert f"note: {NOTE.format('data/raw')}" in twin.logs()

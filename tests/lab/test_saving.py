@@ -49,7 +49,7 @@ SAFE = [["fsync", "the new file"], ["replace", "the new file", "the file"], ["fs
 
 
 def steps(lab: Project, source: str | None = None) -> list[list[str]]:
-    """The steps of a save, with contents.py of the image or with another text `source`."""
+    """The steps of a save, with saving.py of the image or with another text `source`."""
     command = ("exec", "--no-TTY", "server", "/opt/jupyter/bin/python", "-I", "-")
     done = lab.run("docker", "compose", *command, input=f"SOURCE = {source!r}\n{RECORD}")
     return json.loads(done.stdout)
@@ -59,9 +59,9 @@ def test_a_save_is_on_disk_before_it_replaces_the_old_file(lab: Project) -> None
     assert steps(lab) == SAFE
 
 
-@pytest.mark.parametrize("line", ["os.fsync(file.fileno())", "os.fsync(folder)"])
+@pytest.mark.parametrize("line", ["os.fsync(number)", "os.fsync(folder)"])
 def test_a_removed_step_is_noticed(lab: Project, line: str) -> None:
-    source = lab.read("lab/server/contents.py")
+    source = lab.read("lab/server/saving.py")
     assert source.count(line) == 1
     assert steps(lab, source) == SAFE
     assert steps(lab, source.replace(line, "pass")) != SAFE
@@ -224,12 +224,12 @@ class TestWhatAFileIs:
         self, lab: Project, file: Path, closed: Path, tmp_path: Path
     ) -> None:
         """The control: a file manager that replaces every file."""
-        contents, check = lab.read("lab/server/contents.py"), "def cannot_replace(path):\n"
+        saving, check = lab.read("lab/server/saving.py"), "def cannot_replace(path):\n"
         for old, new in ((check, f"{check}    return None\n"), ("errno.EBUSY, ", "")):
-            assert old in contents
-            contents = contents.replace(old, new)
+            assert old in saving
+            saving = saving.replace(old, new)
         alone, layer = mounted(file, tmp_path)
-        with beside(lab, tmp_path, with_server(lab, tmp_path, "contents.py", contents), layer) as twin:
+        with beside(lab, tmp_path, with_server(lab, tmp_path, "saving.py", saving), layer) as twin:
             twin.serve()
             os.link(file, other := file.with_name("other.txt"))
             self.save(twin)
