@@ -1,4 +1,4 @@
-"""Run in the container `server` by its Python: attack each operation of the file manager while it runs. Print what was won.
+"""Run in the container `server` by its Python: attack each operation of the file manager. Print what was won.
 
 The program starts the image's server once more, and sends requests to it. During a request, it exchanges a file or
 folder in a mount for a link to the folder OUTSIDE, or a file for a named pipe. An attack is won if the answer or a file

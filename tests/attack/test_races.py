@@ -79,9 +79,6 @@ def test_control_jupyters_own_file_manager_leaves_them(lab: Project, mode: str, 
 
 def test_jupyters_file_manager_imports_nothing_else_that_opens_files(lab: Project) -> None:
     """This controls that pinned.py replaces everything with which Jupyter's file manager opens files."""
-    done = lab.run(
-        "docker", "compose", "exec", "--no-TTY", "server", "/opt/jupyter/bin/python", "-I", "-", input=IMPORTS
-    )
     unknown = {*ask(lab, IMPORTS).split()} - REPLACED - NOT_CALLED - OPENS_NOTHING
     assert {name for name in unknown if not name.startswith(JUPYTERS_OWN)} == set()
 

@@ -340,9 +340,9 @@ exit 1
 @pytest.mark.full
 def test_a_frozen_server_is_found_and_fixed(lab: Project) -> None:
     assert problems(lab) == []
-    lab.shell(FREEZE)
+    lab.shell(FREEZE, "server")
     (line,) = problems(lab)
-    assert line.startswith("the lab runs but does not answer. Its notebook kernels may still be saving")
+    assert line.startswith("the server runs but does not answer. Run 'docker compose restart server'.")
     fix(lab, line)
     becomes(lab, "healthy")
     assert problems(lab) == []
@@ -355,7 +355,7 @@ def test_a_paused_lab_is_found_and_fixed(lab: Project) -> None:
     # The Linux kernel refuses while a process of the lab waits for the disk.
     until(lambda: lab.run(*pause, check=False).returncode == 0, "the lab is paused")
     (line,) = problems(lab)
-    assert line.startswith("the lab is paused")
+    assert line.startswith("the service lab is paused")
     fix(lab, line)
     assert problems(lab) == []
     assert lab.client().run("print(1)") == "1\n"
@@ -375,6 +375,6 @@ def test_a_port_that_another_lab_uses(lab: Project, tmp_path: Path) -> None:
     assert "does not fit this folder's path. The folder was moved, or .env was copied" in copied
     fix(other, copied)
     (used,) = problems(other)
-    assert used.startswith(f"port {port} is used by container {lab.container()['Name'].lstrip('/')}. ")
+    assert used.startswith(f"port {port} is used by container {lab.container('server')['Name'].lstrip('/')}. ")
     fix(other, used)
     assert problems(other) == []
