@@ -110,7 +110,7 @@ def faults_of(text: bytes) -> set[str]:
         "no newline at the end": rb"[^\n]\Z",
         "empty line at the end": rb"\n\n\Z",
         # GitHub's ${{ expressions }} and the formats of Docker, such as {{.Health}}, are no Jinja.
-        "Jinja": rb"(?<!\$)\{\{(?!\.|(print|range|if|with|index) |end\}|\")|\{%|\{#",
+        "Jinja": rb"(?<!\$)\{\{(?!\.|(print|range|if|with) |end\}|\")|\{%|\{#",
     }
     return {fault for fault, pattern in patterns.items() if re.search(pattern, text, re.MULTILINE)}
 

@@ -14,7 +14,7 @@ check_container() {
     case $3 in
     paused*) echo "the service $service is paused. Run 'docker compose unpause $service'." && return ;;
     restarting*) echo "the service $service stops after each start. Run 'make logs' to see the reason." && return ;;
-    running\ starting) return 0 ;;
+    running*"(health: starting)") return 0 ;;
     running*) ;;
     *) return 0 ;; # stopped
     esac

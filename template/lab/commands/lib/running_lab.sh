@@ -2,16 +2,13 @@
 # shellcheck shell=sh
 
 # find_lab: set `lab` and `server` to the ids of the two containers, and `lab_state` and `server_state` to their state and health,
-# such as "running healthy". Each is empty if there is no container. `docker` is quicker than `docker compose ps` and `exec`,
-# which read every file.
+# such as "running Up 2 minutes (healthy)". Each is empty if there is no container. `docker` is quicker than `docker compose ps` and
+# `exec`, which read every file.
 find_lab() {
     lab='' lab_state='' server='' server_state=''
-    # shellcheck disable=SC2046 # ids
-    set -- $(docker ps --all --quiet --filter label=com.docker.compose.oneoff=False \
-        --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" 2>/dev/null)
-    [ $# != 0 ] || return 0
-    found=$(docker inspect --format \
-        '{{with .Config.Labels}}{{index . "com.docker.compose.service"}}{{end}} {{.Id}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{end}}' "$@" 2>/dev/null) || true
+    found=$(docker ps --all --no-trunc --filter label=com.docker.compose.oneoff=False \
+        --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" \
+        --format '{{.Label "com.docker.compose.service"}} {{.ID}} {{.State}} {{.Status}}' 2>/dev/null) || true
     while read -r service id state; do
         case $service in
         lab) lab=$id lab_state=$state ;;

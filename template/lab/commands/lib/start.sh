@@ -78,7 +78,7 @@ refused() {
 
 # refusal ID STATE: true if this container refused to start.
 refusal() {
-    case $2 in '' | *" healthy") return 1 ;; esac
+    case $2 in '' | *"(healthy)") return 1 ;; esac
     docker logs --tail 1 "$1" 2>&1 | grep -q '^labdock: '
 }
 
