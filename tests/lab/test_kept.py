@@ -82,6 +82,25 @@ def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
     assert found(fresh_lab) == NOTHING
 
 
+OLD = """
+cd /var/lib/lab/$(id -u) && mkdir -p lab/user-settings/@jupyterlab/apputils-extension && cd lab/user-settings/@jupyterlab
+echo '{"theme": "of v0.2.0"}' >apputils-extension/themes.jupyterlab-settings
+ln -s /run/secrets/jupyter_token apputils-extension/link.jupyterlab-settings
+"""
+
+
+@pytest.mark.full
+def test_settings_of_an_older_version_move_to_the_servers_volume(fresh_lab: Project) -> None:
+    """But no links, because a notebook can write the old folder. Settings that the server has already stay."""
+    fresh_lab.shell(OLD)
+    fresh_lab.compose("up", "--detach", "--wait", "--no-build", "--force-recreate")
+    assert found(fresh_lab)["settings"] == "{}"  # the control: this lab began with a volume for the server
+    fresh_lab.shell("rm -rf /var/lib/server/$(id -u)/lab", "server")
+    fresh_lab.compose("up", "--detach", "--wait", "--no-build", "--force-recreate")
+    assert json.loads(found(fresh_lab)["settings"]) == {"theme": "of v0.2.0"}
+    assert fresh_lab.shell("find /var/lib/server -type l", "server") == ""
+
+
 PLANTED = (
     "rm -rf .vscode-server && touch .vscode-server",
     "rm -rf .gitconfig && mkdir -p .gitconfig/a && touch .gitconfig/a/b && chmod 500 .gitconfig/a",

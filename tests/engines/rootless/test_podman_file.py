@@ -10,7 +10,7 @@ import yaml
 from tests.support.compose import rendered_compose
 from tests.support.variants import TEMPLATE
 
-SERVICES = ("prepare", "lab", "packages")
+SERVICES = ("prepare", "server", "lab", "packages")
 Services = dict[str, dict[str, Any]]
 
 
