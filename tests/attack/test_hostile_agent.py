@@ -68,6 +68,9 @@ def test_the_server_keeps_working(twin: Project, behaviour: str) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.attack(
+    "Take the agent's place from a notebook, and give 300 damaged answers", "The server answers after each of them."
+)
 @pytest.mark.parametrize("seed", range(300))
 def test_no_noise_stops_the_server(twin: Project, seed: int) -> None:
     lab = twin.client()

@@ -362,7 +362,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
     allowed = "|".join(map(re.escape, domains(web_app.settings["local_hostnames"])))
     apart = os.environ.get("LAB_MODE") == "server"  # dashboards run in the container `lab`, not in this one
     arguments = {"connect": connect if apart else loopback, "streams": set()}
-    web_app.add_handlers(rf"p[1-9][0-9]{{3,4}}-[0-9a-f]{{16}}\.({allowed})$", [(".*", Dashboard, arguments)])
+    web_app.add_handlers(r"p[1-9][0-9]{3,4}-[0-9a-f]{16}\.(" + allowed + ")$", [(".*", Dashboard, arguments)])
     # The host names of dashboards come before every route of the lab, also before routes of extensions.
     rules = web_app.default_router.rules
     rules.insert(0, rules.pop(-2))

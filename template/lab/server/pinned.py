@@ -4,7 +4,6 @@ A program in the lab can replace a file or folder by a link, also between a chec
 a path with links to follow. `place` opens one folder after the other, and reads the links itself. Each function then
 uses the descriptor of the last folder and a name in it.
 """
-# ruff: noqa: PTH100, PTH118, PTH119, PTH120, PTH123, PTH208 (pathlib follows links)
 
 import errno
 import os

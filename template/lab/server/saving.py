@@ -129,7 +129,7 @@ def beside(path, **how):
     with pinned.place(path, follow=False) as at:
         start = os.fsdecode(b".~" + os.fsencode(at.name)[:200] + b".")  # a name may have 255 bytes
         with suppress(OSError):  # you may lack the permission to list the folder
-            for left in os.listdir(pinned.by_number(at.folder)):  # noqa: PTH208 (names, not paths)
+            for left in os.listdir(pinned.by_number(at.folder)):
                 if left.startswith(start) and left.endswith(".saving") and f".{RUN}-" not in left:
                     os.unlink(left, dir_fd=at.folder)
 

@@ -64,7 +64,7 @@ note_read_only() {
 # service `lab` was the server.
 note_apart() {
     [ -n "$server" ] && [ -n "$lab" ] || return 0
-    if docker inspect --format '{{range $port, $_ := .HostConfig.PortBindings}}{{$port}} {{end}}' "$lab" | grep -q '8888/'; then
+    if docker port "$lab" 8888 >/dev/null 2>&1; then
         echo "note  compose.override.yaml publishes port 8888 of the service lab, where nothing listens. Move these lines from 'lab' to 'server', which is the Jupyter server."
     fi
     shown=$(destinations "$server")
