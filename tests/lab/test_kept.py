@@ -83,7 +83,9 @@ def test_a_kept_folder_of_another_uid_is_refused(fresh_lab: Project) -> None:
 
 
 OLD = """
-cd /var/lib/lab/$(id -u) && mkdir -p lab/user-settings/@jupyterlab/apputils-extension && cd lab/user-settings/@jupyterlab
+cd /var/lib/lab/$(id -u)
+mkdir -p lab/user-settings/@jupyterlab/apputils-extension
+cd lab/user-settings/@jupyterlab
 echo '{"theme": "of v0.2.0"}' >apputils-extension/themes.jupyterlab-settings
 ln -s /run/secrets/jupyter_token apputils-extension/link.jupyterlab-settings
 """
