@@ -54,8 +54,10 @@ def attacked(lab: Project, mode: str, runs: int, seconds: float, *options: str) 
     ("mode", "runs"),
     [
         ("each", 3),
-        pytest.param("each", 100, marks=pytest.mark.full),
-        pytest.param("chance", 300, marks=pytest.mark.full),
+        pytest.param("each", 12, marks=pytest.mark.full),
+        pytest.param("chance", 30, marks=pytest.mark.full),
+        pytest.param("each", 100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
+        pytest.param("chance", 300, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
     ],
 )
 def test_no_operation_leaves_the_mounts(lab: Project, mode: str, runs: int) -> None:
