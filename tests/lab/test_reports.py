@@ -4,7 +4,7 @@ import re
 
 import pytest
 import requests
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 
 from tests.support.project import Project
 from tests.support.repository import ROOT
@@ -50,6 +50,13 @@ def test_pdf_works_with_the_documented_packages(fresh_project: Project) -> None:
         answer = requests.get(page, headers=token, timeout=300)
         assert answer.ok, answer.text
         assert answer.content.startswith(b"%PDF") is (export == "pdf")
+    # A notebook tries to put the token into the PDF. The control: the same code with a file in TeX's own folder works.
+    for path, works in (("/run/secrets/jupyter_token", False), ("notebook.tex", True)):
+        cells = [new_raw_cell(f"\\newread\\f\\openin\\f={path}\\ifeof\\f\\undefined\\fi\\closein\\f")]
+        notebook = new_notebook(cells=cells, metadata=KERNEL)
+        lab.request("PUT", "contents/notebooks/reads.ipynb", json={"type": "notebook", "content": notebook})
+        answer = requests.get(f"{lab.address}/nbconvert/pdf/notebooks/reads.ipynb", headers=token, timeout=300)
+        assert answer.ok is works, (path, answer.text[:500])
     complaint = "Missing character"
     assert complaint not in fresh_project.shell(LATEX.format("jupyter nbconvert"))
     assert complaint in fresh_project.shell(LATEX.format(PLAIN))

@@ -161,6 +161,8 @@ c.ServerApp.tornado_settings = {"page_config_hook": page_config}
 
 # --- reports -----------------------------------------------------------------------------------------
 # "Save and Export Notebook As" offers an export only if its programs are in the image.
+# A notebook can contain TeX code. So TeX reads and writes only in its own folder, and starts no program.
+os.environ |= {"openin_any": "p", "openout_any": "p", "shell_escape": "f"}
 c.LatexExporter.enabled = which("pandoc") is not None
 c.RSTExporter.enabled = which("pandoc") is not None
 c.ASCIIDocExporter.enabled = which("pandoc") is not None
