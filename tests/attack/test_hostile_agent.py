@@ -19,7 +19,7 @@ BEHAVIOURS = (
     "silent", "endless", "slow", "nested", "long", "wrong types", "half", "closed", "nothing runs",
     "thousands of kernels", "error", "noise", "never accepts",
 )  # fmt: skip
-QUICK = ("nested", "wrong types", "closed", "noise")
+QUICK = ("nested", "closed")
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def attacked(lab: Project, mode: str, runs: int, seconds: float, *options: str) 
 @pytest.mark.parametrize(
     ("mode", "runs"),
     [
-        ("each", 3),
+        ("each", 1),
         pytest.param("each", 12, marks=pytest.mark.full),
         pytest.param("chance", 30, marks=pytest.mark.full),
         pytest.param("each", 100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),

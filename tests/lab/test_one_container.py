@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.project import Project
 from tests.support.server_probes import PROBES, misbehaving
 from tests.support.variants import beside
@@ -12,6 +14,7 @@ APART = {
 }
 
 
+@pytest.mark.full
 def test_one_container_passes_every_other_probe(lab: Project, tmp_path: Path) -> None:
     """It has no volume for sockets, and starts kernels itself."""
     ca = f"{lab.folder}/lab/runtime/empty-ca.pem:/run/ca.pem:ro"

@@ -63,7 +63,7 @@ RESTARTS: dict[str, Callable[[Project], object]] = {
 
 
 @pytest.mark.parametrize(
-    "how", [pytest.param(how, marks=() if how in ("kill", "rotate") else pytest.mark.full) for how in RESTARTS]
+    "how", [pytest.param(how, marks=() if how == "kill" else pytest.mark.full) for how in RESTARTS]
 )
 def test_notebooks_and_terminals_go_on(fresh_lab: Project, how: str) -> None:
     before = fresh_lab.client()
@@ -113,6 +113,7 @@ def test_a_restart_of_the_lab_is_told_and_new_kernels_start(fresh_lab: Project) 
         assert text(execute(page, "print('answer' in globals())")) == "False\n"
 
 
+@pytest.mark.full
 def test_kernels_that_the_server_does_not_know_are_ended(fresh_lab: Project) -> None:
     """For example, after `make reset` deleted the server's records."""
     lab = fresh_lab.client()
