@@ -52,7 +52,7 @@ def test_pdf_works_with_the_documented_packages(fresh_project: Project) -> None:
         assert answer.content.startswith(b"%PDF") is (export == "pdf")
     # A notebook tries to put the token into the PDF. The control: the same code with a file in TeX's own folder works.
     for path, works in (("/run/secrets/jupyter_token", False), ("notebook.tex", True)):
-        cells = [new_raw_cell(f"\\newread\\f\\openin\\f={path}\\ifeof\\f\\undefined\\fi\\closein\\f")]
+        cells = [new_raw_cell(f"\\newread\\f\\openin\\f={path} \\ifeof\\f\\undefined\\fi\\closein\\f")]
         notebook = new_notebook(cells=cells, metadata=KERNEL)
         lab.request("PUT", "contents/notebooks/reads.ipynb", json={"type": "notebook", "content": notebook})
         answer = requests.get(f"{lab.address}/nbconvert/pdf/notebooks/reads.ipynb", headers=token, timeout=300)
