@@ -41,7 +41,7 @@ EXPLAINED = {
     r"does not fit this folder": "If two folders have the same LAB_NAME, 'docker compose up' in one "
     "folder replaces the lab of the other.",
     r"refused to start": "Instead of …, `make doctor` prints another message on this page, with its fix.",
-    r"does not answer": "A restart ends all notebook kernels, and unsaved results are lost.",
+    r"service lab does not answer": "A restart ends all notebook kernels, and results in memory are lost.",
     r"would be lost": "Only `data/` and `notebooks/` are on your machine's disk.",
     r"not built: ": "The text after the colon is another message on this page. Follow the fix of that message.",
     r"was not saved": "The text after the colon is the error of the operating system. Fix it, then save again.",

@@ -33,8 +33,8 @@
         await change(
           "logged out",
           "Log in again",
-          "The lab has a new token, so your login ended. All kernels ended too. Log in again in a new tab, then come back to " +
-            "this page. It still has your unsaved changes.",
+          "The lab has a new token, so your login ended. Log in again in a new tab, then come back to this page. It still " +
+            "has your unsaved changes.",
           Dialog.okButton({label: "Log in"})
         )
       }
@@ -51,7 +51,7 @@
         "no answer",
         "The lab does not answer",
         "The lab has stopped, or it is starting again. Run 'make up' in the project folder to start it. This page then " +
-          "connects again and still has your unsaved changes. A new start ends all kernels."
+          "connects again and still has your unsaved changes."
       )
       // After some time, JupyterLab itself checks only every five minutes.
       while (state === "no answer") {
