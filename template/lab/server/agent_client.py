@@ -8,6 +8,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import socket
 import time
 from dataclasses import dataclass, field
@@ -20,7 +21,10 @@ UNREACHABLE = 60  # seconds for which a kernel counts as running while the agent
 
 
 class AgentError(Exception):
-    """The agent did not do the operation. The text says why, and what to do."""
+    """The agent did not do the operation. The text says why, and what to do. It is printable ASCII in one line."""
+
+    def __init__(self, text):
+        super().__init__(re.sub("[^ -~]", "?", text[:1000]))
 
 
 @dataclass
@@ -105,7 +109,7 @@ async def request(operation, values):
             await writer.drain()
             answer = json.loads(await reader.readline())
         if error := answer.get("error"):
-            raise AgentError(str(error)[:500])
+            raise AgentError(str(error))
         if answer and operation != "state":  # only this operation has results
             raise ValueError(answer)
     except TimeoutError as error:

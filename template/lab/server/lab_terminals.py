@@ -13,6 +13,8 @@ from jupyter_server_terminals.terminalmanager import TerminalManager
 from tornado.concurrent import dummy_executor
 
 MOST = 100  # terminals. Each needs a connection
+PIECE, PIECES = 8192, 128  # bytes that are read at once, and how many pieces the next page gets
+SLOW = 10  # seconds to wait for a browser that does not read
 WAITING = 1 << 20  # bytes that wait until a program reads them. Then the terminal takes no more input
 
 
@@ -26,7 +28,7 @@ class LabTerminal:
         self.term_name = name
         self.last_activity = utcnow()
         self.clients = []
-        self.read_buffer = deque(maxlen=1000)
+        self.read_buffer = deque(maxlen=PIECES)
         self.ptyproc = self  # terminado calls `ptyproc.write`
         self.writer = None
         self.early = []  # what the page sent before the shell started
@@ -50,8 +52,9 @@ class LabTerminal:
             await self.resize()
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         with suppress(OSError):  # `lab` has restarted
-            while data := await reader.read(65536):
+            while data := await reader.read(PIECE):
                 self.show(decode(data))
+                await self.be_sent()
         self.writer.transport.abort()
 
     async def be_read(self):
@@ -60,6 +63,13 @@ class LabTerminal:
             async with asyncio.timeout(10):
                 while not self.clients:
                     await asyncio.sleep(0.1)
+
+    async def be_sent(self):
+        """Wait until the browsers have the output. A program that prints without end cannot fill the server's memory."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SLOW):
+                while any(client.ws_connection and client.ws_connection.stream.writing() for client in self.clients):
+                    await asyncio.sleep(0.01)
 
     def show(self, text):
         self.last_activity = utcnow()
