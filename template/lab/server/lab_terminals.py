@@ -65,7 +65,7 @@ class LabTerminal:
                     await asyncio.sleep(0.1)
 
     async def be_sent(self):
-        """Wait until the browsers have the output. A program that prints without end cannot fill the server's memory."""
+        """Wait until the browsers have the output, so that an endless output does not fill the server's memory."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SLOW):
                 while any(client.ws_connection and client.ws_connection.stream.writing() for client in self.clients):
