@@ -36,11 +36,11 @@ def _jupyter_server_extension_points():
     return [{"module": "same_origin"}]
 
 def _load_jupyter_server_extension(app):
-    arguments = {"connect": dashboards.loopback, "streams": set()}
+    arguments = {"connect": dashboards.connect, "streams": set()}
     app.web_app.add_handlers(".*$", [("/same-origin/[0-9]+/.*", SameOrigin, arguments)])
 """, same_origin.__dict__)
 sys.modules["same_origin"] = same_origin
-c.ServerApp.jpserver_extensions = {"dashboards": True, "same_origin": True}
+c.ServerApp.jpserver_extensions = extensions | {"same_origin": True}
 '''
 
 
