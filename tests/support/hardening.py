@@ -386,8 +386,8 @@ IMAGE: dict[str, Callable[[Inspect], bool]] = {
 FILES: dict[str, str] = {
     "setuid or setgid files": "find / -xdev -type f -perm /6000 2>/dev/null",
     "files that the user can write": (
-        "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l ! -path /var/lib/lab ! -path /var/lib/server"
-        " 2>/dev/null"
+        "find /opt /etc /usr /bin /lib /sbin /var/lib -writable ! -type l ! -path '/var/lib/lab*'"
+        " ! -path '/var/lib/server*' 2>/dev/null"
     ),
     "programs or settings of another owner": "find /opt /etc /usr -xdev ! -uid 0 2>/dev/null",
     "build tools": "for tool in gcc cc make uv; do command -v $tool; done",
