@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import shared
 from tests.support.project import Project, Render
 from tests.support.requirements import lacking
 from tests.support.waiting import becomes
@@ -29,8 +30,9 @@ def cli() -> Cli:
     npm = shutil.which("npm") or lacking("npm is not found: the dev container's tests need Node")
     locked = json.loads((HERE / "package.json").read_text())["dependencies"]["@devcontainers/cli"]
     package = HERE / "node_modules/@devcontainers/cli"
-    if not package.exists() or json.loads((package / "package.json").read_text())["version"] != locked:
-        subprocess.run([str(npm), "ci", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True)
+    with shared.alone("npm"):
+        if not package.exists() or json.loads((package / "package.json").read_text())["version"] != locked:
+            subprocess.run([str(npm), "ci", "--ignore-scripts"], cwd=HERE, check=True, capture_output=True)
 
     def run(project: Project, command: str, *arguments: str, modules: Path = HERE, **options: Any) -> str:
         program = str(modules / package.relative_to(HERE) / "devcontainer.js")
