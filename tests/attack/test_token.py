@@ -9,7 +9,7 @@ import pytest
 from tests.support.network import METHODS, Route, routes, sweep
 from tests.support.project import Project
 from tests.support.server_probes import get, log_in, running_kernel
-from tests.support.variants import beside, with_server
+from tests.support.variants import beside, one_container, with_server
 from tests.support.waiting import until
 from tools.notebook import LabClient
 
@@ -61,7 +61,7 @@ def test_the_search_finds_the_token_that_jupyter_writes(lab: Project, tmp_path: 
         line for line in config.splitlines(keepends=True) if line.startswith("ServerApp.write_server_info_file")
     ]
     token = (lab.folder / "secrets/jupyter_token").read_text()
-    leak = {"services": {"server": {"command": "serve", "environment": {"LEAK": token}}}}
+    leak = {"services": {"server": {**one_container(lab), "environment": {"LEAK": token}}}}
     with beside(lab, tmp_path, with_server(lab, tmp_path, CONFIG, config.replace(guard, "")), leak) as twin:
         twin.serve()
         found = hunt(twin)

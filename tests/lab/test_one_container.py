@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.project import Project
 from tests.support.server_probes import PROBES, misbehaving
-from tests.support.variants import beside
+from tests.support.variants import beside, one_container
 
 APART = {
     "notebooks run outside of the servers container",
@@ -17,9 +17,7 @@ APART = {
 @pytest.mark.full
 def test_one_container_passes_every_other_probe(lab: Project, tmp_path: Path) -> None:
     """It has no volume for sockets, and starts kernels itself."""
-    ca = f"{lab.folder}/lab/runtime/empty-ca.pem:/run/ca.pem:ro"
-    alone = {"command": "serve", "volumes": ["kept:/var/lib/lab", "cache:/var/cache/lab", ca]}
-    with beside(lab, tmp_path, {"services": {"server": alone}}) as twin:
+    with beside(lab, tmp_path, {"services": {"server": one_container(lab)}}) as twin:
         twin.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "server")
         assert misbehaving(twin.client()) == APART
         assert PROBES.keys() > APART

@@ -54,6 +54,12 @@ def both(**values: Any) -> dict[str, Any]:
     return {"services": {"server": values, "lab": values}}
 
 
+def one_container(project: Project) -> dict[str, Any]:
+    """What the service `server` needs to run notebooks too, without the service `lab`."""
+    ca = f"{project.folder}/lab/runtime/empty-ca.pem:/run/ca.pem:ro"
+    return {"command": "serve", "volumes": ["kept:/var/lib/lab", "cache:/var/cache/lab", ca]}
+
+
 def with_server(project: Project, folder: Path, file: str, text: str) -> dict[str, Any]:
     """A layer that puts a changed `file` of lab/server into both containers, without a build."""
     changed = folder / Path(file).name
