@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+APART = os.environ["LAB_MODE"] == "server"  # notebooks run in the container `lab`, not next to the server
 SOCKETS = Path(f"/run/kernels/{os.getuid()}")  # the server can only read this volume
 TIMEOUT = 5  # seconds for one answer
 LINE = 1 << 16  # bytes of the longest answer

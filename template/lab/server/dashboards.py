@@ -8,7 +8,6 @@ dashboard's scripts reach neither the lab's pages nor the lab's cookie. The logi
 import asyncio
 import hashlib
 import hmac
-import os
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
-from agent_client import connect
+from agent_client import APART, connect
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
@@ -360,8 +359,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
     web_app = app.web_app
     web_app.add_handlers(".*$", [(url_path_join(app.base_url, r"/dashboards/(\w+)"), Enter)])
     allowed = "|".join(map(re.escape, domains(web_app.settings["local_hostnames"])))
-    apart = os.environ.get("LAB_MODE") == "server"  # dashboards run in the container `lab`, not in this one
-    arguments = {"connect": connect if apart else loopback, "streams": set()}
+    arguments = {"connect": connect if APART else loopback, "streams": set()}
     web_app.add_handlers(r"p[1-9][0-9]{3,4}-[0-9a-f]{16}\.(" + allowed + ")$", [(".*", Dashboard, arguments)])
     # The host names of dashboards come before every route of the lab, also before routes of extensions.
     rules = web_app.default_router.rules

@@ -86,7 +86,7 @@ if os.environ.get("LAB_AUDIT") == "on":
 shell = ["env", "-u", "JUPYTER_DATA_DIR", "JUPYTER_PATH=/opt/labdock", "bash"]
 c.ServerApp.terminado_settings = {"shell_command": ["choom", "-n", "1000", "--", *shell]}
 # Notebooks and terminals run in the container `lab`. With LAB_MODE=serve, they run next to the server.
-apart = os.environ["LAB_MODE"] == "server"
+apart = import_module("agent_client").APART
 if apart:
     c.ServerApp.kernel_manager_class = "lab_kernels.LabKernels"
     KernelProvisionerFactory.provisioners["lab"] = EntryPoint(

@@ -1,15 +1,13 @@
 """Offers only the kernels of the image, because a notebook can write kernels into home and into mounts."""
 
-import os
 from pathlib import Path
 
 from agent import own_kernels
-from agent_client import LAB
+from agent_client import APART, LAB
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_core.paths import jupyter_path
 
 VENV = Path("/opt/venv")
-APART = os.environ.get("LAB_MODE") == "server"  # kernels run in the container `lab`, not in this one
 
 
 class ImageKernelSpecs(KernelSpecManager):

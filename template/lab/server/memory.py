@@ -1,15 +1,11 @@
 """Tells the user why a notebook kernel ended: memory was full, or the container `lab` restarted."""
 
-import os
-
 import cgroup
-from agent_client import LAB, AgentError, State
+from agent_client import APART, LAB, AgentError, State
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_resource_usage.api import ApiHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado import web
-
-APART = os.environ.get("LAB_MODE") == "server"  # kernels run in the container `lab`, not in this one
 
 
 async def state():
