@@ -133,3 +133,39 @@ def test_without_the_guard_the_server_is_the_first_to_end(lab: Project, tmp_path
     ):
         pool.execute(POOL)
         until(lambda: twin.container()["RestartCount"] > 0, "the server ended")
+
+
+# One message of 300 MB to the server, which the notebook makes in a small part of this memory.
+MESSAGE = """
+from IPython.display import display
+display({"text/plain": "x" * 300_000_000}, raw=True)
+"""
+MOST = "LARGEST = 128 << 20"
+
+
+def peak(lab: Project) -> int:
+    """The most memory that the server used since its start, in MiB."""
+    status = lab.shell("grep -h VmHWM /proc/$(pgrep -f 'python -I -m jupyterlab' | head -1)/status", "server")
+    return int(status.split()[1]) >> 10
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("limited", [True, False], ids=["as delivered", "the control: messages of every size"])
+@pytest.mark.attack("Send a message of 300 MB to the server", "The server does not read it. Its memory stays low.")
+def test_a_message_that_is_too_long_is_not_read(lab: Project, tmp_path: Path, limited: bool) -> None:
+    text = lab.read("lab/server/lab_kernels.py")
+    assert MOST in text
+    layer = with_server(lab, tmp_path, "lab_kernels.py", text if limited else text.replace(MOST, "LARGEST = -1"))
+    with beside(lab, tmp_path, layer) as twin:
+        twin.serve()
+        before = peak(twin)
+        with twin.client().kernel() as kernel:
+            execute(kernel, "import pathlib; sent = pathlib.Path.home() / 'data/sent'")
+            kernel.execute(f"{MESSAGE}\nsent.touch()")
+            until((twin.folder / "data/sent").exists, "the message is sent")
+            (twin.folder / "data/sent").unlink()
+            if not limited:
+                until(lambda: peak(twin) > before + 250, "the server read the message")
+        assert twin.client().run("print(1)") == "1\n"
+        assert (peak(twin) < before + 250) is limited
+        assert twin.container("server")["RestartCount"] == 0
