@@ -248,8 +248,8 @@ def render(folder: Path, name: str = "labdock", ref: str = "HEAD") -> Subject:
     answers = {"project_name": "Bench"}
     copier.run_copy(str(ROOT), folder, data=answers, defaults=True, quiet=True, vcs_ref=ref)
     if os.geteuid() == 0:
-        for name in ("data", "notebooks", "secrets"):
-            os.chown(folder / name, 1000, 1000)
+        for own in ("data", "notebooks", "secrets"):
+            os.chown(folder / own, 1000, 1000)
     return Subject(name, folder, "requirements.lock")
 
 
