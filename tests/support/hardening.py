@@ -320,7 +320,7 @@ CHECKS: dict[str, dict[str, Check]] = {
         "a network without the server": lambda facts: facts.network == "default",
         "no port": lambda facts: not facts.ports,
         "a health check that asks the agent": lambda facts: (
-            facts.health == (["CMD", "/opt/jupyter/bin/python", "-I", "/opt/labdock/agent.py", "check"], {*PACES})
+            facts.health == (["CMD", "/opt/jupyter/bin/python", "-IS", "/opt/labdock/agent_check.py"], {*PACES})
         ),
         "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
         "waits for prepare": lambda facts: facts.waits_for == {PREPARED},

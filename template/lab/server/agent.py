@@ -16,7 +16,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -327,16 +326,5 @@ async def main():
     os._exit(0)  # open connections do not delay the end
 
 
-def check():
-    """The container's health check. Fails if the agent does not answer."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(4)
-        connection.connect(str(AGENT))
-        connection.sendall(b'{"op": "state"}\n')
-        sys.exit(not connection.recv(1))
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["check"]:
-        check()
     asyncio.run(main())

@@ -5,7 +5,7 @@
 # would end notebook kernels, so doctor restarts nothing.
 check_lab() {
     check_container server "$server" "$server_state" bash /opt/labdock/healthcheck.sh
-    check_container lab "$lab" "$lab_state" /opt/jupyter/bin/python -I /opt/labdock/agent.py check
+    check_container lab "$lab" "$lab_state" /opt/jupyter/bin/python -IS /opt/labdock/agent_check.py
 }
 
 # check_container SERVICE ID STATE COMMAND...: print a problem if the container does not pass its health check.

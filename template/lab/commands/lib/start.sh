@@ -28,7 +28,7 @@ start_with_podman() {
     docker compose up --detach --no-build || return 1
     for _ in $(seq 120); do
         ! docker compose exec --no-TTY server bash /opt/labdock/healthcheck.sh 2>/dev/null ||
-            ! docker compose exec --no-TTY lab /opt/jupyter/bin/python -I /opt/labdock/agent.py check 2>/dev/null || return 0
+            ! docker compose exec --no-TTY lab /opt/jupyter/bin/python -IS /opt/labdock/agent_check.py 2>/dev/null || return 0
         [ -n "$(docker compose ps --quiet --status running server)" ] && [ -n "$(docker compose ps --quiet --status running lab)" ] ||
             return 1
         sleep 1
