@@ -74,7 +74,7 @@ def render(folder: Path) -> None:
 
 def running_lab(folder: Path) -> LabClient:
     """The lab of the project in `folder`."""
-    command = ["docker", "compose", "port", "lab", "8888"]
+    command = ["docker", "compose", "port", "server", "8888"]
     address = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout.strip()
     return LabClient(f"http://{address}", (folder / "secrets/jupyter_token").read_text().strip())
 

@@ -11,7 +11,7 @@ import requests
 from jupyter_kernel_client import KernelWebSocketClient
 
 from tests.support.project import Project
-from tests.support.variants import beside, with_server
+from tests.support.variants import beside, one_container, with_server
 from tests.support.waiting import until
 from tools.notebook import execute, text
 
@@ -35,13 +35,22 @@ for worker in workers:
 
 
 @contextmanager
-def small(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]:
+def small(lab: Project, folder: Path) -> Iterator[Project]:
     """A copy of the shared lab with little memory."""
+    with beside(lab, folder, LAB_MEMORY="512m") as twin:
+        twin.serve()
+        yield twin
+
+
+@contextmanager
+def small_and_alone(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]:
+    """The same, with server and notebooks in one container, which share its memory."""
     kernel = lab.read(f"lab/server/{KERNEL}")
     assert GUARD in kernel
-    layers = [] if guarded else [with_server(lab, folder, KERNEL, kernel.replace(GUARD, GUARD.replace("1000", "0")))]
-    with beside(lab, folder, *layers, LAB_MEMORY="512m") as twin:
-        twin.serve()
+    changed = with_server(lab, folder, KERNEL, kernel if guarded else kernel.replace(GUARD, GUARD.replace("1000", "0")))
+    alone = {"services": {"server": one_container(lab) | {"mem_limit": "512m", "memswap_limit": "512m"}}}
+    with beside(lab, folder, changed, alone, LAB_MEMORY="512m") as twin:
+        twin.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "server")
         yield twin
 
 
@@ -95,14 +104,15 @@ def restarts(kernel: KernelWebSocketClient) -> dict[str, str]:
 
 @pytest.mark.full
 @pytest.mark.attack(
-    "Use all memory with many processes, each smaller than the server", "One of these processes ends, not the server."
+    "Use all memory of a lab in one container with many processes, each smaller than the server",
+    "One of these processes ends, not the server.",
 )
 def test_a_pool_of_workers_ends_before_the_server(lab: Project, tmp_path: Path) -> None:
-    with small(lab, tmp_path) as twin:
+    with small_and_alone(lab, tmp_path) as twin:
         with twin.client().kernel() as pool:
             assert text(execute(pool, POOL)) == "[-9]\n"
             until(lambda: "memory was full, so Linux ended a program." in twin.logs(), "the log says it")
-        assert twin.container()["RestartCount"] == 0
+        assert twin.container("server")["RestartCount"] == 0
 
 
 @pytest.mark.full
@@ -127,12 +137,12 @@ def test_make_run_says_which_notebook_used_all_memory(lab: Project, tmp_path: Pa
 def test_without_the_guard_the_server_is_the_first_to_end(lab: Project, tmp_path: Path) -> None:
     """The control: with equal ranks, the largest process ends."""
     with (
-        small(lab, tmp_path, guarded=False) as twin,
+        small_and_alone(lab, tmp_path, guarded=False) as twin,
         suppress(requests.RequestException),
         twin.client().kernel() as pool,
     ):
         pool.execute(POOL)
-        until(lambda: twin.container()["RestartCount"] > 0, "the server ended")
+        until(lambda: twin.container("server")["RestartCount"] > 0, "the server ended")
 
 
 # One message of 300 MB to the server, which the notebook makes in a small part of this memory.
