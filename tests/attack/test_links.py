@@ -4,6 +4,7 @@ A notebook kernel follows a link inside the container. The server follows a link
 ever reads the file with this path on the host.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from tests.support.network import bearer, contents, send
 from tests.support.project import Project
-from tools.notebook import LabClient
+from tests.support.server_probes import typed
+from tests.support.variants import beside, both
+from tools.notebook import LabClient, execute, text
 
 TEXT = {"type": "file", "format": "text", "content": "made by an attack"}
 SECRET = "kept on the host"
@@ -145,3 +148,41 @@ def test_a_save_to_a_named_pipe_does_not_stop_the_server(target: LabClient, link
         assert contents(target, "PUT", "data/links/saved.txt", TEXT).status in (200, 201)
         assert contents(target, "POST", "data/links/saved.txt/checkpoints").status == 201
     assert (links / ".ipynb_checkpoints/saved-checkpoint.txt").read_text() == TEXT["content"]
+
+
+# What the control replaces with Jupyter's own functions, which look at the server's folders.
+KERNELS = ("lab_kernels.py", "def cwd_for_path(")
+TERMINALS = ("lab_terminals.py", "api_handlers.Path = Folder\n")
+
+
+def folders(lab: LabClient, name: str) -> tuple[str, str]:
+    """The folders in which a new kernel and a new terminal start, if the browser asks for data/`name`."""
+    with lab.kernel(f"data/{name}") as kernel:
+        kernels = text(execute(kernel, "import os; print(os.getcwd())")).strip()
+    (terminals,) = re.findall("@(/.*)@", typed(lab, "echo @$PWD@", cwd=f"data/{name}"))
+    return kernels, terminals
+
+
+@pytest.mark.attack(
+    "Open a kernel or a terminal in a linked folder, to learn which folders exist in the server's container",
+    "The server does not follow the link. The folder depends on the container lab only.",
+)
+@pytest.mark.parametrize("delivered", [True, False], ids=["as delivered", "the control: Jupyter's own functions"])
+def test_a_kernels_folder_tells_nothing_about_the_server(lab: Project, tmp_path: Path, delivered: bool) -> None:
+    changed = []
+    for file, line in () if delivered else (KERNELS, TERMINALS):
+        source = lab.read(f"lab/server/{file}")
+        assert line in source
+        (tmp_path / file).write_text(source.replace(line, "def unused(" if "(" in line else ""))
+        changed.append(f"{tmp_path / file}:/opt/labdock/{file}:ro")
+    with beside(lab, tmp_path, both(volumes=changed)) as twin:
+        twin.serve()
+        twin.shell("mkdir /tmp/both", "server")
+        twin.shell("mkdir /tmp/both /tmp/one; ln -s /tmp/both /tmp/one ~/data")
+        try:
+            found = {name: folders(twin.client(), name) for name in ("both", "one", "missing")}
+        finally:
+            twin.shell("rm ~/data/both ~/data/one")
+    assert found["both"] == ("/tmp/both", "/tmp/both")
+    assert found["one"] == (("/tmp/one", "/tmp/one") if delivered else ("/home/jovyan/data", "/home/jovyan"))
+    assert found["missing"] == ("/home/jovyan/data", "/home/jovyan/data" if delivered else "/home/jovyan")

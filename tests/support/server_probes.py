@@ -206,9 +206,9 @@ def kernels_use_unix_sockets(lab: LabClient) -> bool:
     return lab.run(asked) == "ipc\n"
 
 
-def typed(lab: LabClient, command: str) -> str:
-    """The output of `command` in a new terminal."""
-    name = lab.request("POST", "terminals").json()["name"]
+def typed(lab: LabClient, command: str, **options: str) -> str:
+    """The output of `command` in a new terminal, which gets `options`, such as its folder `cwd`."""
+    name = lab.request("POST", "terminals", json=options).json()["name"]
     url = f"{lab.address.replace('http', 'ws', 1)}/terminals/websocket/{name}?token={lab.token}"
     terminal = websocket.create_connection(url, timeout=10, origin=lab.address)
     try:

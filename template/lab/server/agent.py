@@ -46,9 +46,9 @@ class Program:
     process: asyncio.subprocess.Process
 
     async def start(self, argv, cwd, env, **options):
-        """Start `argv` in `cwd`, or in the nearest parent of `cwd` that exists."""
+        """Start `argv` in `cwd`, or in the nearest parent of `cwd` that can be entered."""
         folder = Path(cwd)
-        while not folder.is_dir():
+        while not os.access(f"{folder}/", os.X_OK):
             folder = folder.parent
         try:
             self.process = await asyncio.create_subprocess_exec(

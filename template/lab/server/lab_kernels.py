@@ -12,6 +12,7 @@ import zmq
 from agent_client import LAB, SOCKETS, UNREACHABLE, AgentError, ask
 from jupyter_client.provisioning import KernelProvisionerBase
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from jupyter_server.utils import to_os_path
 from tornado.web import HTTPError
 
 LARGEST = 128 << 20  # bytes of one message from a kernel
@@ -129,6 +130,10 @@ class LabKernels(AsyncMappingKernelManager):
         context = super()._context_default()
         context.setsockopt(zmq.MAXMSGSIZE, LARGEST)  # a longer message would take the server's memory
         return context
+
+    def cwd_for_path(self, path, **kwargs):
+        """The folder of a new kernel. Only the agent looks at it, because Jupyter would follow links in the server."""
+        return to_os_path(path, self.root_dir)
 
     async def shutdown_all(self, now=False):
         """Jupyter calls this when the server ends. The kernels stay, and the next server adopts them."""

@@ -6,9 +6,11 @@ import os
 import signal
 from collections import deque
 from contextlib import suppress
+from pathlib import PurePosixPath
 
 from agent_client import LAB, AgentError, ask, stream
 from jupyter_server._tz import utcnow
+from jupyter_server_terminals import api_handlers
 from jupyter_server_terminals.terminalmanager import TerminalManager
 from tornado.concurrent import dummy_executor
 
@@ -16,6 +18,19 @@ MOST = 100  # terminals. Each needs a connection
 PIECE, PIECES = 8192, 128  # bytes that are read at once, and how many pieces the next page gets
 SLOW = 10  # seconds to wait for a browser that does not read
 WAITING = 1 << 20  # bytes that wait until a program reads them. Then the terminal takes no more input
+
+
+class Folder(PurePosixPath):
+    """The folder of a new terminal. Only the agent looks at it, because Jupyter would follow links in the server."""
+
+    def resolve(self):
+        return self
+
+    def exists(self):
+        return True
+
+
+api_handlers.Path = Folder
 
 
 class LabTerminal:
@@ -120,7 +135,8 @@ class LabTerminals(TerminalManager):
         name = options.get("name") or self._next_available_name()
         terminal = self.add(name)
         env = {name: value for name, value in self.make_term_env().items() if os.environ.get(name) != value}
-        self.begin(terminal, self.shell_command, options.get("cwd") or self.parent.root_dir, env)
+        cwd = str(Folder(self.parent.root_dir, options.get("cwd") or ""))
+        self.begin(terminal, self.shell_command, cwd, env)
         return name, terminal
 
     def add(self, name):
