@@ -163,9 +163,9 @@ def peak(lab: Project) -> int:
 @pytest.mark.parametrize("limited", [True, False], ids=["as delivered", "the control: messages of every size"])
 @pytest.mark.attack("Send a message of 300 MB to the server", "The server does not read it. Its memory stays low.")
 def test_a_message_that_is_too_long_is_not_read(lab: Project, tmp_path: Path, limited: bool) -> None:
-    text = lab.read("lab/server/lab_kernels.py")
+    text = lab.read("lab/server/messages.py")
     assert MOST in text
-    layer = with_server(lab, tmp_path, "lab_kernels.py", text if limited else text.replace(MOST, "LARGEST = -1"))
+    layer = with_server(lab, tmp_path, "messages.py", text if limited else text.replace(MOST, "LARGEST = -1"))
     with beside(lab, tmp_path, layer) as twin:
         twin.serve()
         before = peak(twin)

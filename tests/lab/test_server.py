@@ -59,6 +59,7 @@ UNSEEN = {
     "AsyncIOLoopKernelManager.restarter_class": "tests/attack/test_memory.py reads what it writes",
     "ServerApp.kernel_websocket_connection_class": "tests/attack/test_memory.py reads what it writes",
     "ServerApp.kernel_manager_class": "tests/lab/test_surviving_server.py needs it",
+    "Session.unpacker": "tests/attack/test_flood.py removes its limit",
     "SessionManager.database_filepath": "tests/lab/test_surviving_server.py needs it",
     "KernelManager.transport": "only if server and notebooks are in one container: tests/lab/test_one_container.py",
     "KernelRestarter.time_to_dead": "how soon a page learns that its kernel ended",

@@ -72,6 +72,7 @@ c.FileContentsManager.preferred_dir = "notebooks"
 c.FileContentsManager.delete_to_trash = False
 c.ServerApp.kernel_spec_manager_class = "kernelspecs.ImageKernelSpecs"
 c.KernelSpecManager.ensure_native_kernel = False
+c.Session.unpacker = "messages.unpack"
 # If a kernel ends because memory was full, the notebook and the log say so.
 c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
 c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
@@ -97,6 +98,7 @@ if apart:
     c.TerminalsExtensionApp.terminal_manager_class = "lab_terminals.LabTerminals"
     c.SessionManager.database_filepath = os.environ["LAB_STATE"] + "/sessions.sqlite"
 else:
+    c.ServerApp.kernel_manager_class = "messages.Kernels"
     c.KernelManager.transport = "ipc"  # sockets that only the lab's user can open, instead of ports
 c.NotebookNotary.db_file = ":memory:"
 c.NotebookNotary.secret = secrets.token_bytes(32)

@@ -8,14 +8,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import zmq
 from agent_client import LAB, SOCKETS, UNREACHABLE, AgentError, ask
 from jupyter_client.provisioning import KernelProvisionerBase
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from jupyter_server.utils import to_os_path
+from messages import Kernels
 from tornado.web import HTTPError
 
-LARGEST = 128 << 20  # bytes of one message from a kernel
 ADOPTION = 20  # seconds for all kernels
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
@@ -119,17 +117,12 @@ class LabProvisioner(KernelProvisionerBase):
             self.log.warning("labdock: %s", error)
 
 
-class LabKernels(AsyncMappingKernelManager):
+class LabKernels(Kernels):
     """The kernels in `lab`. The end of the server does not end them."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.adopted = {}  # kernel id -> its record, until the kernel is adopted
-
-    def _context_default(self):
-        context = super()._context_default()
-        context.setsockopt(zmq.MAXMSGSIZE, LARGEST)  # a longer message would take the server's memory
-        return context
 
     def cwd_for_path(self, path, **kwargs):
         """The folder of a new kernel. Only the agent looks at it, because Jupyter would follow links in the server."""
