@@ -10,8 +10,8 @@ from tests.support.project import Project
 from tests.support.variants import beside
 
 
-def test_a_dashboard_answers_the_browser_that_opened_it(lab: Project) -> None:
-    """HTTP, a form and a websocket."""
+def answers(lab: Project) -> None:
+    """A dashboard answers the browser that opened it: HTTP, a form and a websocket."""
     dashboard = entered(lab.client())
     with hostile(lab):
         line, _, length = dashboard.ask("/echo?a=b", method="POST", body=bytes(100_000)).json()
@@ -19,6 +19,10 @@ def test_a_dashboard_answers_the_browser_that_opened_it(lab: Project) -> None:
         assert dashboard.ask("/ws", *UPGRADE, ("Origin", f"http://{dashboard.host}")).status == 101
     ended = dashboard.ask("/")
     assert (ended.status, b"Start the dashboard" in ended.body) == (502, True)
+
+
+def test_a_dashboard_answers_the_browser_that_opened_it(lab: Project) -> None:
+    answers(lab)
 
 
 @pytest.mark.full
