@@ -69,6 +69,19 @@ BEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
     "noise": noise,
     "never accepts": lambda connection: None,
 }
+FAST = (
+    "nested",
+    "long",
+    "wrong types",
+    "half",
+    "closed",
+    "nothing runs",
+    "thousands of kernels",
+    "error",
+    "noise",
+    "noise",
+)
+BEHAVIOURS["anything"] = lambda connection: BEHAVIOURS[random.choice(FAST)](connection)
 
 
 def answer(behaviour: str, connection: socket.socket) -> None:

@@ -57,7 +57,10 @@ def test_a_flood_of_messages_does_not_stop_the_server(lab: Project, tmp_path: Pa
         def restarted() -> bool:
             return twin.container("server")["RestartCount"] > 0
 
-        with suppress(requests.RequestException), page(twin.client(), f"{PROGRAM}\nflood({kind.split()[0]!r})") as open_page:
+        with (
+            suppress(requests.RequestException),
+            page(twin.client(), f"{PROGRAM}\nflood({kind.split()[0]!r})") as open_page,
+        ):
             if "does not read" not in kind:
                 open_page.close()
             until(lambda: restarted() or (sent.exists() and int(sent.read_text() or 0) > 50), "the messages are sent")

@@ -1,6 +1,9 @@
 """A notebook takes the place of the agent, which starts notebooks for the server. The server keeps working."""
 
+import os
+import random
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,17 @@ from tests.support.waiting import until
 from tools.notebook import execute, text
 
 SCRIPT = Path(__file__).with_name("hostile_agent.py").read_text(encoding="utf-8")
+FUZZ = Path(__file__).with_name("fuzz.py").read_text(encoding="utf-8")
+CARELESS = """
+async def careless(operation, **values):
+    import agent_client
+
+    reader, writer = await asyncio.open_unix_connection(agent_client.SOCKETS / "agent")
+    writer.write(b"{}\\n")
+    return json.loads(await reader.readline())
+
+
+"""
 TEXT = {"type": "file", "format": "text", "content": "saved"}
 BEHAVIOURS = (
     "silent", "endless", "slow", "nested", "long", "wrong types", "half", "closed", "nothing runs",
@@ -67,14 +81,56 @@ def test_the_server_keeps_working(twin: Project, behaviour: str) -> None:
     lab.request("DELETE", "contents/data/saved.txt")
 
 
-@pytest.mark.nightly
+# Seconds of random answers and requests, for all targets together. The variable is for trying it out.
+SECONDS = float(os.environ.get("LABDOCK_FUZZ_SECONDS", "3600"))
+LONG = [pytest.mark.nightly, pytest.mark.timeout(SECONDS + 600)]
+
+
+def seed() -> str:
+    """Another one in each run. The test prints it."""
+    number = str(random.randrange(10**9))
+    print("seed", number)
+    return number
+
+
 @pytest.mark.attack(
-    "Take the agent's place from a notebook, and give 300 damaged answers", "The server answers after each of them."
+    "Give random answers to the server, and send random requests to the agent, for an hour",
+    "The agent and its client in the server go on.",
 )
-@pytest.mark.parametrize("seed", range(300))
-def test_no_noise_stops_the_server(twin: Project, seed: int) -> None:
-    lab = twin.client()
-    with hostile(twin, ("noise", "wrong types")[seed % 2], str(seed)):
-        refusal(lab, "POST", "kernels", json={"name": "python3"})
-        assert lab.request("GET", "status").status_code == 200
+@pytest.mark.parametrize("seconds", [5.0, pytest.param(SECONDS / 3, marks=LONG)], ids=["short", "long"])
+@pytest.mark.parametrize("target", ["client", "agent"])
+def test_noise_does_not_stop_the_agent_or_its_client(twin: Project, target: str, seconds: float) -> None:
+    (container,) = twin.ids(f"service={'server' if target == 'client' else 'lab'}")
+    python = ("/opt/jupyter/bin/python", "-I", "-")
+    done = twin.run("docker", "exec", "--interactive", container, *python, target, str(seconds), seed(), input=FUZZ)
+    print(target, done.stdout.strip(), "executions")
+    assert done.stderr == ""
+    assert int(done.stdout) > 100
+    assert [twin.container(name)["RestartCount"] for name in ("server", "lab")] == [0, 0]
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(SECONDS / 3, marks=LONG, id="long")])
+def test_noise_does_not_stop_the_server(twin: Project, seconds: float) -> None:
+    lab, end, count = twin.client(), time.monotonic() + seconds, 0
+    with hostile(twin, "anything", seed()):
+        while time.monotonic() < end:
+            refusal(lab, "POST", "kernels", json={"name": "python3"})
+            refusal(lab, "POST", "terminals")
+            for kind, key in (("kernels", "id"), ("terminals", "name")):
+                for each in lab.request("GET", kind).json():
+                    refusal(lab, "DELETE", f"{kind}/{each[key]}")
+            for path in ("status", "metrics/v1", "kernelspecs"):
+                assert lab.request("GET", path).status_code == 200
+            count += 1
+    print("server", count, "executions")
     assert twin.container("server")["RestartCount"] == 0
+    until(lambda: lab.run("print(1)") == "1\n", "new notebooks start again")
+
+
+def test_a_client_that_checks_nothing_is_noticed(twin: Project) -> None:
+    """The control: without the check of types, the fuzzer finds wrong ones."""
+    careless = FUZZ.replace("import agent_client\n", "import agent_client\n\n    agent_client.ask = careless\n", 1)
+    careless = careless.replace("async def client(", CARELESS + "async def client(")
+    (container,) = twin.ids("service=server")
+    python = ("/opt/jupyter/bin/python", "-I", "-", "client", "5", "0")
+    assert "AttributeError" in twin.run("docker", "exec", "--interactive", container, *python, input=careless).stderr

@@ -150,7 +150,7 @@ MESSAGE = """
 from IPython.display import display
 display({"text/plain": "x" * 300_000_000}, raw=True)
 """
-MOST = "LARGEST = 128 << 20"
+MOST = "zmq.MAXMSGSIZE, LARGEST"
 
 
 def peak(lab: Project) -> int:
@@ -165,7 +165,7 @@ def peak(lab: Project) -> int:
 def test_a_message_that_is_too_long_is_not_read(lab: Project, tmp_path: Path, limited: bool) -> None:
     text = lab.read("lab/server/messages.py")
     assert MOST in text
-    layer = with_server(lab, tmp_path, "messages.py", text if limited else text.replace(MOST, "LARGEST = -1"))
+    layer = with_server(lab, tmp_path, "messages.py", text if limited else text.replace(MOST, "zmq.MAXMSGSIZE, -1"))
     with beside(lab, tmp_path, layer) as twin:
         twin.serve()
         before = peak(twin)

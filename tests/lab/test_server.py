@@ -1,6 +1,7 @@
 """The server's behaviour over HTTP. Each of its settings has a probe, and the probe fails without the setting."""
 
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import requests
 
 from tests.support.project import Project
-from tests.support.server_probes import PROBES, get, log_in, misbehaving
+from tests.support.server_probes import PROBES, enters, get, log_in, misbehaving
 from tests.support.variants import TEMPLATE, beside, with_server
 from tools.notebook import LabClient
 
@@ -60,6 +61,7 @@ UNSEEN = {
     "ServerApp.kernel_websocket_connection_class": "tests/attack/test_memory.py reads what it writes",
     "ServerApp.kernel_manager_class": "tests/lab/test_surviving_server.py needs it",
     "Session.unpacker": "tests/attack/test_flood.py removes its limit",
+    "ServerApp.session_manager_class": "tests/lab/test_server_volume.py needs it",
     "SessionManager.database_filepath": "tests/lab/test_surviving_server.py needs it",
     "KernelManager.transport": "only if server and notebooks are in one container: tests/lab/test_one_container.py",
     "KernelRestarter.time_to_dead": "how soon a page learns that its kernel ended",
@@ -211,6 +213,27 @@ def test_a_start_is_quiet_and_leads_to_the_front_end(lab: Project, tmp_path: Pat
         # The control: a warning of the server is found in the log.
         assert get(running, "/api/contents") == 403
         assert ALARM.search(twin.logs()) is not None
+
+
+@pytest.mark.parametrize("days", [-40, 40])
+@pytest.mark.parametrize("guarded", [True, pytest.param(False, marks=pytest.mark.full)])
+def test_a_login_works_if_the_clocks_differ(
+    lab: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, guarded: bool
+) -> None:
+    """The control: with dates in the cookies only, a browser whose clock is ahead deletes them at once."""
+    config = lab.read(f"lab/server/{CONFIG}")
+    layer = with_server(lab, tmp_path, CONFIG, config if guarded else config.replace('"max_age": MONTH', ""))
+    assert config.count('"max_age": MONTH') == 2
+    with beside(lab, tmp_path, *([] if guarded else [layer])) as twin:
+        twin.serve()
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + days * 24 * 3600)
+        try:
+            entered = enters(twin.client(), log_in(twin.client()))
+        except KeyError:  # the browser has no XSRF cookie to send
+            entered = False
+        monkeypatch.undo()
+        assert entered is (guarded or days < 0)
 
 
 @pytest.mark.parametrize(

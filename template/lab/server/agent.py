@@ -94,15 +94,14 @@ class Terminal(Program):
         self.writable = asyncio.Lock()
 
     async def run(self, argv, cwd, env, rows, cols):
-        self.resize(rows, cols)
-
         def become_controlling_terminal():
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         ends = {"stdin": self.slave, "stdout": self.slave, "stderr": self.slave}
         try:
+            self.resize(rows, cols)
             await self.start(argv, cwd, env, preexec_fn=become_controlling_terminal, **ends)
-        except Refused:
+        except BaseException:
             os.close(self.master)
             raise
         finally:
@@ -245,10 +244,10 @@ class Agent:
                 carry, answer = answer, {}
         except Refused as refused:
             answer = {"error": str(refused)}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
-            answer = {"error": f"the request cannot be done: {type(error).__name__}: {error}"[:500]}
         except TimeoutError:
             answer = {"error": "no request came."}
+        except Exception as error:  # the request can have any type of value
+            answer = {"error": f"the request cannot be done: {type(error).__name__}: {error}"[:500]}
         with contextlib.suppress(OSError):
             writer.write(json.dumps(answer or {}).encode() + b"\n")
             await writer.drain()

@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import base64
-import os
 import shutil
 import stat
 import time
@@ -96,8 +95,10 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.uploads = {}  # target -> the temporary file with the pieces, its end, and the number of the next piece
-        atexit.register(lambda: [upload.close() for _, upload, _ in self.uploads.values()])
+        # Target -> the temporary file with the pieces, the number of the next piece, the file's end, and when the last
+        # piece came, by time.monotonic(). The dates of files can come from another machine's clock.
+        self.uploads = {}
+        atexit.register(lambda: [upload.close() for *_, upload, _ in self.uploads.values()])
 
     @default("files_handler_class")
     def _files_handler_class_default(self):
@@ -168,7 +169,7 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
             if number == 1:
                 self.run_pre_save_hooks(model=model, path=path)
                 self.begin_upload(target)
-            new, upload, awaited = self.uploads.pop(target, (None, ExitStack(), 1))
+            new, awaited, upload, _ = self.uploads.pop(target, (None, 1, ExitStack(), 0))
             with upload:
                 if not new or number not in (awaited, -1):
                     wrong = f"Piece {number} of '{path}' came instead of piece {awaited}"
@@ -176,7 +177,7 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
                 with self.perm_to_403(str(target)):
                     await asyncio.to_thread(new.file.write, data)
                     if number != -1:
-                        self.uploads[target] = new, upload.pop_all(), number + 1
+                        self.uploads[target] = new, number + 1, upload.pop_all(), time.monotonic()
                         # The file does not exist yet, so this answer has the dates of its folder.
                         seen = {"name": target.name, "path": path, "type": "file"}
                         return self._base_model(path.rpartition("/")[0]) | seen
@@ -193,9 +194,10 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
 
         Also delete uploads that got no piece for an hour.
         """
-        for each, (new, upload, _) in list(self.uploads.items()):
-            if each == target or time.time() - os.fstat(new.file.fileno()).st_mtime > GIVEN_UP:
+        for each, (*_, upload, since) in list(self.uploads.items()):
+            if each == target or time.monotonic() - since > GIVEN_UP:
                 del self.uploads[each]
                 upload.close()
         with self.perm_to_403(str(target)), ExitStack() as upload:
-            self.uploads[target] = upload.enter_context(beside(target, mode="wb")), upload.pop_all(), 1
+            new = upload.enter_context(beside(target, mode="wb"))
+            self.uploads[target] = new, 1, upload.pop_all(), time.monotonic()

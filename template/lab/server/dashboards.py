@@ -30,6 +30,7 @@ COOKIE = "labdock-dashboard"
 TICKET = "labdock-dashboard-ticket"
 ENTER = "/.labdock/enter"
 MINUTE = 1 / (24 * 60)  # of a day
+MONTH = 30 * 24 * 3600  # seconds
 CONNECT_SECONDS = 10
 CONNECTIONS = 256  # to all dashboards at once. The server may open 4096 files
 PIECE = 65536  # bytes that a connection reads at once
@@ -168,7 +169,8 @@ class Dashboard(web.RequestHandler):
         ticket = self.get_query_argument("key", "")
         if self.request.method != "GET" or self.get_signed_cookie(TICKET, ticket, MINUTE) != name.encode():
             raise web.HTTPError(403, f"This link is too old. Open /dashboards/{self.port} in the lab.")
-        self.set_signed_cookie(COOKIE, name, httponly=True, samesite="Lax", secure=self.request.protocol == "https")
+        secure = self.request.protocol == "https"
+        self.set_signed_cookie(COOKIE, name, max_age=MONTH, httponly=True, samesite="Lax", secure=secure)
         self.set_header("Cache-Control", "no-store")
         self.redirect("/")
 

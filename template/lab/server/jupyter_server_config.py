@@ -33,7 +33,8 @@ c.IdentityProvider.token = characters.decode()
 # By default, Jupyter writes the token into two files, so that other programs find the server. Do not write them.
 ServerApp.write_server_info_file = ServerApp.write_browser_open_files = lambda self: None
 c.ServerApp.allow_unauthenticated_access = False  # also if an extension forgets to ask for the token
-c.IdentityProvider.cookie_options = {"samesite": "Strict"}
+MONTH = 30 * 24 * 3600  # seconds. A date in a cookie would be wrong if the clocks of browser and server differ
+c.IdentityProvider.cookie_options = {"samesite": "Strict", "max_age": MONTH}
 c.PasswordIdentityProvider.allow_password_change = False
 # A restart of the server does not end a login, and `make rotate` does. LAB_STATE is a folder of the server's own.
 c.ServerApp.cookie_secret = import_module("cookie_key").cookie_key(characters, os.environ.get("LAB_STATE"))
@@ -96,6 +97,7 @@ if apart:
     c.KernelProvisionerFactory.default_provisioner_name = "lab"
     c.KernelRestarter.time_to_dead = 1.0  # seconds between two checks. One question to the agent serves all kernels
     c.TerminalsExtensionApp.terminal_manager_class = "lab_terminals.LabTerminals"
+    c.ServerApp.session_manager_class = "sessions.Sessions"
     c.SessionManager.database_filepath = os.environ["LAB_STATE"] + "/sessions.sqlite"
 else:
     c.ServerApp.kernel_manager_class = "messages.Kernels"
@@ -158,7 +160,8 @@ def page_config(handler, config):
     return config | {"disabledExtensions": disabled, "token": ""}
 
 
-c.ServerApp.tornado_settings = {"page_config_hook": page_config}
+xsrf = {"path": "/", "max_age": MONTH}
+c.ServerApp.tornado_settings = {"page_config_hook": page_config, "xsrf_cookie_kwargs": xsrf}
 
 
 # --- reports -----------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ from messages import Kernels
 from tornado.web import HTTPError
 
 ADOPTION = 20  # seconds for all kernels
+UNWRITTEN = (
+    "labdock: the server cannot write its volume (%s), so its next restart ends open notebooks. Free space on the disk "
+    "of the container engine, then run 'make up'."
+)
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
@@ -68,12 +72,15 @@ class LabProvisioner(KernelProvisionerBase):
             kept = {"name": self.parent.kernel_name, "cwd": cwd, "connection": self.connection_info}
             try:
                 write(self.record, kept)
+            except OSError as error:
+                self.log.warning(UNWRITTEN, error)
+            try:
                 await ask("forget", id=self.kernel_id)
                 await ask(
                     "start", id=self.kernel_id, argv=cmd, cwd=cwd, env=kwargs["env"], connection=self.connection_info
                 )
             except AgentError as error:
-                self.record.unlink(missing_ok=True)
+                self.remove_record()
                 raise HTTPError(503, f"labdock: {error}", reason=f"labdock: {error}") from error
             self.started = time.monotonic()
         return {**self.connection_info, "key": self.connection_info["key"].encode()}
@@ -107,7 +114,11 @@ class LabProvisioner(KernelProvisionerBase):
     async def cleanup(self, restart=False):
         await self.tell("forget")
         if not restart:
-            self.record.unlink(missing_ok=True)
+            self.remove_record()
+
+    def remove_record(self):
+        with suppress(OSError):
+            self.record.unlink()
 
     async def tell(self, operation, **values):
         """Ask for something that is not needed if `lab` does not run."""

@@ -20,7 +20,7 @@ INSTEAD |= {"name": "stderr", "text": TOO_LONG, "data": {"text/plain": TOO_LONG}
 
 
 def unpack(part):
-    """A part of a message, as Python objects. The server does not unpack outputs for browsers, only for some programs."""
+    """A part of a message, as Python objects. The server unpacks no outputs for browsers, but for some programs."""
     if len(part) > UNPACKED and not (part.isascii() and sum(map(part.count, (b",", b"[", b"{"))) < VALUES):
         return dict(INSTEAD)
     return json_unpacker(part)
