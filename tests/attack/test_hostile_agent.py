@@ -109,6 +109,7 @@ def test_noise_does_not_stop_the_agent_or_its_client(twin: Project, target: str,
     assert [twin.container(name)["RestartCount"] for name in ("server", "lab")] == [0, 0]
 
 
+@pytest.mark.attack("Play the agent with random answers while the server is used", "The server goes on.")
 @pytest.mark.parametrize("seconds", [pytest.param(SECONDS / 3, marks=LONG, id="long")])
 def test_noise_does_not_stop_the_server(twin: Project, seconds: float) -> None:
     lab, end, count = twin.client(), time.monotonic() + seconds, 0

@@ -130,6 +130,19 @@ def test_each_way_to_run_code_has_a_line_without_output(audited: Project, protoc
     assert all(line["status"] == "success" and line["login"] for line in found if line not in asked)
 
 
+@pytest.mark.parametrize("kind", [b"execute_request", rb"execute\u005frequest"], ids=["plain", "escaped"])
+def test_a_request_to_follow_a_run_runs_no_code(audited: Project, kind: bytes) -> None:
+    """It has no line, because the server itself answers it."""
+    with notebook(audited.client(), PROTOCOL) as page:
+        mark = "#" * len(kind)
+        header = {"msg_id": "1", "session": "a session", "username": "", "version": "5.3", "msg_type": mark}
+        content = {"code": "followed = 1", "silent": False, "user_expressions": {}}
+        message = packed("shell", header, content, {"labdock_run": "any"})
+        page.socket.send_binary(message.replace(mark.encode(), kind))
+        assert page.run("print('followed' in globals())") == "False\n"
+    assert [line["event"] for line in lines(audited, page.kernel)].count("execute_request") == 1
+
+
 def test_a_terminal_has_a_line(audited: Project) -> None:
     lab = audited.client()
     name = lab.request("POST", "terminals").json()["name"]

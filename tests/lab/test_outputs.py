@@ -111,7 +111,7 @@ def test_outputs_wait_while_the_server_is_busy(lab: Project, tmp_path: Path, gua
             twin.shell("pkill -STOP -f '[p]ython -I -m jupyterlab'", "server")
             go_on(twin)
             twin.shell("pkill -CONT -f '[p]ython -I -m jupyterlab'", "server")
-            page.settimeout(10)
+            page.settimeout(5)  # less than the pause between two pings of the server
             try:
                 found = shown(page).count("display_data")
             except websocket.WebSocketTimeoutException:  # the end of the cell is lost too

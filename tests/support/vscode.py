@@ -161,9 +161,9 @@ class Kernel:
         return "".join(m["content"]["text"] for m in heard if m["header"]["msg_type"] == "stream")
 
 
-def packed(channel: str, header: Message, content: Message) -> bytes:
+def packed(channel: str, header: Message, content: Message, metadata: Message | None = None) -> bytes:
     """A message of the subprotocol v1. It contains the number of offsets, the offsets (8 bytes each) and the parts."""
-    parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, {}, content))]
+    parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, metadata or {}, content))]
     offsets = [8 * (len(parts) + 2)]
     for part in parts:
         offsets.append(offsets[-1] + len(part))

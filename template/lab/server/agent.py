@@ -32,6 +32,9 @@ CONNECTIONS = Path("/run/lab")  # connection files of kernels. They are not on t
 LINE = 1 << 20  # bytes of the longest request
 HISTORY = 256  # the pieces of output, of at most 4096 bytes, that a terminal keeps for the next page
 GRACE = 4  # seconds that kernels have to end when the container stops
+# What a request with values of the wrong type or size can raise.
+WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, MemoryError)
+WRONG += (struct.error, termios.error, subprocess.SubprocessError)
 ID = re.compile(r"[0-9a-f-]{36}")
 NAME = re.compile(r"\w{1,64}")
 
@@ -246,7 +249,7 @@ class Agent:
             answer = {"error": str(refused)}
         except TimeoutError:
             answer = {"error": "no request came."}
-        except Exception as error:  # the request can have any type of value
+        except WRONG as error:
             answer = {"error": f"the request cannot be done: {type(error).__name__}: {error}"[:500]}
         with contextlib.suppress(OSError):
             writer.write(json.dumps(answer or {}).encode() + b"\n")

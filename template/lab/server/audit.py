@@ -20,6 +20,7 @@ from jupyter_server.services.kernels.connection.base import (
     serialize_msg_to_ws_v1,
 )
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from kept_output import follows
 from memory import Connection as MemoryConnection
 from tornado.web import HTTPError
 
@@ -65,6 +66,8 @@ class Audited(ZMQChannelsWebsocketConnection):
             if no_code(channel, header):
                 return True
             metadata, content = read(parts[2]), read(parts[3])
+            if channel == "shell" and follows(header, metadata):
+                return True  # the server answers it. No kernel gets it
         else:
             whole = deserialize_binary_message(message) if isinstance(message, bytes) else json.loads(message)
             header, metadata, content = (whole.get(name) for name in ("header", "metadata", "content"))

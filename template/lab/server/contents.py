@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import kept_output
 import pinned
 from jupyter_server.base.handlers import AuthenticatedFileHandler
 from jupyter_server.services.contents import filecheckpoints, fileio, filemanager, largefilemanager
@@ -108,19 +109,39 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
     def _checkpoints_class_default(self):
         return MountedCheckpoints
 
+    async def get(self, path, content=True, **options):
+        if content:
+            await kept_output.before_reading(path.strip("/"))
+        model = await super().get(path, content=content, **options)
+        if model.get("hash"):
+            kept_output.GIVEN.append(model["hash"])
+        return model
+
     async def save(self, model, path=""):
         path = path.strip("/")
+        async with kept_output.saving(path, model):
+            return await (self.save_itself if model.get("chunk") is None else self.save_piece)(model, path)
+
+    async def get_itself(self, path, **options):
+        """Read a file for the recorder (kept_output.py)."""
+        return await super().get(path, **options)
+
+    async def save_itself(self, model, path):
+        """Save a file, also for the recorder."""
         self.check_mounted(self._get_os_path(path))
-        return await (super().save if model.get("chunk") is None else self.save_piece)(model, path)
+        return await super().save(model, path)
 
     async def rename_file(self, old_path, new_path):
         self.check_mounted(self._get_os_path(new_path.strip("/")))
         self.check_removable(old_path)
-        return await super().rename_file(old_path, new_path)
+        async with kept_output.lock(old_path.strip("/")):
+            await super().rename_file(old_path, new_path)
+        kept_output.renamed(self.parent.web_app.settings, old_path.strip("/"), new_path.strip("/"))
 
     async def delete_file(self, path):
         self.check_removable(path)
-        return await super().delete_file(path)
+        async with kept_output.lock(path.strip("/")):
+            return await super().delete_file(path)
 
     def check_removable(self, path):
         """Raise HTTP 403 if `path` or its folder is read-only, or if `path` is or contains a mount.
@@ -156,6 +177,7 @@ class MountedContents(Replacing, largefilemanager.AsyncLargeFileManager):
         Until the last piece comes, a temporary file next to the target collects the pieces.
         """
         target, number = Path(self._get_os_path(path)), model["chunk"]
+        self.check_mounted(target)
         if model.get("type") != "file" or not isinstance(model.get("content"), str):
             kind = model.get("type")
             raise HTTPError(

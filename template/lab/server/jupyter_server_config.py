@@ -144,6 +144,7 @@ extensions = {
     "jupyter_lsp": language_servers,
     "panel_layout": panel_alone,
     "dashboards": True,
+    "kept_output": True,
     "lab_kernels": apart,
     "lab_terminals": apart,
 }
@@ -161,7 +162,9 @@ def page_config(handler, config):
 
 
 xsrf = {"path": "/", "max_age": MONTH}
-c.ServerApp.tornado_settings = {"page_config_hook": page_config, "xsrf_cookie_kwargs": xsrf}
+ping = 10_000  # milliseconds. A page whose network was cut counts as gone after three of them
+page_settings = {"page_config_hook": page_config, "xsrf_cookie_kwargs": xsrf, "ws_ping_interval": ping}
+c.ServerApp.tornado_settings = page_settings
 
 
 # --- reports -----------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
+import kept_output
 from agent_client import LAB, SOCKETS, UNREACHABLE, AgentError, ask
 from jupyter_client.provisioning import KernelProvisionerBase
 from jupyter_server.utils import to_os_path
@@ -141,6 +143,7 @@ class LabKernels(Kernels):
 
     async def shutdown_all(self, now=False):
         """Jupyter calls this when the server ends. The kernels stay, and the next server adopts them."""
+        await kept_output.write_all()
 
     async def adopt(self):
         """Take over the kernels of the last server that still run. End all others. A slow agent does not delay this."""
@@ -161,6 +164,9 @@ class LabKernels(Kernels):
             self.adopted[kernel_id] = record = kept.pop(kernel_id)
             try:
                 await self.start_kernel(kernel_id=kernel_id, kernel_name=record["name"], cwd=record["cwd"])
+                # A page would ask for the kernel's version first, and a busy kernel does not answer.
+                self.get_kernel(kernel_id)._kernel_info_future = known = Future()
+                known.set_result({})
             except Exception:
                 self.log.exception("labdock: the notebook kernel %s cannot be used again, so it ends", kernel_id)
                 await self.end(kernel_id)
@@ -199,3 +205,4 @@ def _jupyter_server_extension_points():
 def _load_jupyter_server_extension(app):
     # The server answers requests after this. Otherwise, it would delete the sessions of kernels that it does not know.
     app.io_loop.run_sync(app.kernel_manager.adopt)
+    app.io_loop.run_sync(lambda: kept_output.restore(app.web_app.settings))

@@ -4,7 +4,7 @@ import cgroup
 from agent_client import APART, LAB, AgentError, State
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_resource_usage.api import ApiHandler
-from messages import Limited
+from kept_output import Recorded
 from tornado import web
 
 
@@ -70,7 +70,7 @@ class Restarter(AsyncIOLoopKernelRestarter):
             self.log.warning(memory_was_full(self.limit, what))
 
 
-class Connection(Limited):
+class Connection(Recorded):
     """Writes the message below the cell that ran when its kernel ended."""
 
     cell = None  # the request of this cell

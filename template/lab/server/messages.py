@@ -13,7 +13,7 @@ QUEUED = 4  # messages that a socket receives before the server reads them
 UNPACKED = 16 << 20  # bytes of JSON that always become Python objects, which can take 20 times as much memory
 VALUES = 1_000_000  # values in longer JSON, such as a plot in one long text
 TOO_LONG = "labdock: this output has too many values, so it is not shown. Write it to a file in data/ instead.\n"
-SLOW = "labdock: the connection to this browser is too slow for this output, so some of it is not shown."
+SLOW = "labdock: the connection to this browser is too slow, so a part of this output is missing. Reload the page."
 # Takes the place of each part of a message.
 INSTEAD = {"msg_id": "", "msg_type": "stream", "version": "5.3", "execution_state": "busy"}
 INSTEAD |= {"name": "stderr", "text": TOO_LONG, "data": {"text/plain": TOO_LONG}, "metadata": {}}

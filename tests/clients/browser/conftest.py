@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,25 @@ LISTENING = re.compile(r"DevTools listening on (ws://\S+)")
 Visitor = Callable[[Project], Visit]
 
 
-@pytest.fixture(scope="session")
-def chromium(engine: None) -> Iterator[str]:
-    """The address through which tests control the session's browser."""
-    name = f"labdock-browser-{os.getpid()}"
+@contextmanager
+def started(name: str) -> Iterator[tuple[Project, str]]:
+    """A container with a browser, and the address through which tests control it."""
+    name = f"labdock-{name}-{os.getpid()}"
     container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": name})
     shared.leave(name)
     try:
         container.compose("up", "--detach", "--build")
         until(lambda: LISTENING.search(container.logs()) is not None, "Chromium listens")
-        yield LISTENING.findall(container.logs())[0]
+        yield container, LISTENING.findall(container.logs())[0]
     finally:
         container.down()
+
+
+@pytest.fixture(scope="session")
+def chromium(engine: None) -> Iterator[str]:
+    """The address through which tests control the session's browser."""
+    with started("browser") as (_, address):
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 // The lab's own front-end extension, for JupyterLab and for the classic interface. It needs no build.
 (() => {
   let shared // the packages of the page
+  const back = [] // functions to call when the lab answers again
 
   async function load(name) {
     const [version] = Object.values(shared[name])
@@ -40,12 +41,28 @@
       }
     }
 
-    settings.fetch = async (...args) => {
-      const answer = await request(...args)
-      if (answer.status === 403 || state !== "connected") check().catch(() => {})
-      return answer
+    // After some time, JupyterLab itself asks only every five minutes.
+    let waiting = false
+    async function wait() {
+      if (waiting) return
+      waiting = true
+      do await new Promise(resolve => setTimeout(resolve, 2000))
+      while (await check().then(() => false, () => true))
+      waiting = false
+      back.forEach(call => call())
     }
-    app.serviceManager.connectionFailure.connect(async () => {
+
+    settings.fetch = async (...args) => {
+      try {
+        const answer = await request(...args)
+        if (answer.status === 403 || state !== "connected") check().catch(() => {})
+        return answer
+      } catch (error) {
+        wait()
+        throw error
+      }
+    }
+    app.serviceManager.connectionFailure.connect(() => {
       if (state !== "connected") return
       change(
         "no answer",
@@ -53,19 +70,74 @@
         "The lab has stopped, or it is starting again. Run 'make up' in the project folder to start it. This page then " +
           "connects again and still has your unsaved changes."
       )
-      // After some time, JupyterLab itself checks only every five minutes.
-      while (state === "no answer") {
-        await new Promise(resolve => setTimeout(resolve, 2000))
-        await check().catch(() => {})
+      wait()
+    })
+  }
+
+  // --- what cells printed while no page showed the notebook ------------------------------------------
+  // kept_output.py in the server says which cells these are.
+  function followRuns(app, tracker, {OutputArea}) {
+    const {contents, serverSettings} = app.serviceManager
+
+    async function follow({content, context, sessionContext}) {
+      await context.ready
+      const kernel = sessionContext.session?.kernel
+      if (!kernel) return
+      const url = `${serverSettings.baseUrl}labdock/runs/${kernel.id}?session=${kernel.clientId}`
+      const answer = await serverSettings.fetch(url, {cache: "no-store"})
+      if (!answer.ok) return
+      const {runs, files} = await answer.json()
+      for (const {run, cell} of runs) {
+        const widget = content.widgets.find(each => each.model.id === cell)
+        const shown = widget?.model.executionState === "running" && widget.outputArea?.future?.msg
+        // If the user has run the cell again, this run is no longer needed.
+        if (shown && shown.header.msg_id !== run && shown.metadata.labdock_run !== run) continue
+        if (widget?.outputArea) show(widget, run, sessionContext)
       }
+      // Only the server changed the file that this page has read. The page now shows the same, so this is no conflict.
+      const hashes = files?.[context.localPath] ?? []
+      if (hashes.slice(0, -1).includes(context.contentsModel?.hash)) {
+        const file = await contents.get(context.path, {content: false, hash: true})
+        if (file.hash === hashes.at(-1)) context._updateContentsModel(file)
+      }
+    }
+
+    // The kernel does not get this request. The server answers it with the outputs of the run.
+    async function show({model, outputArea}, run, sessionContext) {
+      model.sharedModel.transact(() => model.clearExecution(), false)
+      model.executionState = "running"
+      model.trusted = true
+      try {
+        const reply = await OutputArea.execute("", outputArea, sessionContext, {labdock_run: run})
+        model.executionCount = reply.content.execution_count ?? null
+        model.executionState = "idle"
+      } catch {
+        // The connection was lost, or the cell was run again.
+      }
+    }
+
+    // JupyterLab itself waits for up to 30 seconds before it connects a notebook to its kernel again.
+    back.push(() =>
+      tracker.forEach(({sessionContext}) => {
+        const kernel = sessionContext.session?.kernel
+        if (kernel && kernel.connectionStatus !== "connected") kernel.reconnect().catch(() => {})
+      })
+    )
+    tracker.widgetAdded.connect((_, panel) => {
+      const {sessionContext} = panel
+      const again = () => follow(panel).catch(console.error)
+      sessionContext.connectionStatusChanged.connect((_, status) => status === "connected" && again())
+      sessionContext.iopubMessage.connect((_, message) => message.header.msg_type === "labdock_runs" && again())
+      sessionContext.ready.then(again)
     })
   }
 
   // --- plugins ----------------------------------------------------------------------------------------
   async function plugins() {
     const {IConnectionLost} = await load("@jupyterlab/application")
-    const {INotebookCellExecutor, runCell} = await load("@jupyterlab/notebook")
+    const {INotebookCellExecutor, INotebookTracker, runCell} = await load("@jupyterlab/notebook")
     const apputils = await load("@jupyterlab/apputils")
+    const outputs = await load("@jupyterlab/outputarea")
     return [
       {
         id: "labdock:connection",
@@ -91,6 +163,13 @@
             return runCell(options)
           },
         }),
+      },
+      {
+        id: "labdock:kept-output",
+        description: "Shows what cells printed while no page showed the notebook.",
+        autoStart: true,
+        optional: [INotebookTracker],
+        activate: (app, tracker) => tracker && followRuns(app, tracker, outputs),
       },
     ]
   }

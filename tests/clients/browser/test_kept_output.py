@@ -1,0 +1,509 @@
+"""What cells print while the browser is closed is in the page that opens next, and in the file."""
+
+import os
+import random
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.clients.browser.cable import Cable
+from tests.clients.browser.conftest import Visitor, started
+from tests.clients.browser.visit import Visit
+from tests.support.project import Project
+from tests.support.variants import beside, with_server
+from tests.support.waiting import crash, until
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+SETUP = """
+import pathlib, time
+from IPython.display import clear_output, display, update_display
+def wait(number):
+    while not pathlib.Path(f"../data/{number}").exists():
+        time.sleep(0.02)
+def line(number):
+    wait(number)
+    print("line", number)
+"""
+FIRST, SECOND = "for n in range(10): line(n)", "for n in range(10, 20): line(n)"
+RUNS = "[*]:"
+
+
+def lines(first: int, last: int) -> str:
+    return "".join(f"line {number}\n" for number in range(first, last))
+
+
+class Notebook:
+    """A notebook whose cells print a line when the test lets them."""
+
+    def __init__(self, lab: Project, *cells: str) -> None:
+        self.lab, self.path = lab, "notebooks/printing.ipynb"
+        self.file = lab.folder / self.path
+        self.write(new_notebook(cells=[new_code_cell(cell) for cell in (SETUP, *cells)], metadata=KERNEL))
+
+    def write(self, content: nbformat.NotebookNode) -> None:
+        """Write the file as another program does."""
+        nbformat.write(content, self.file)
+        owner = self.file.parent.stat()
+        os.chown(self.file, owner.st_uid, owner.st_gid)
+
+    def read(self) -> nbformat.NotebookNode:
+        return nbformat.read(self.file, as_version=4)
+
+    def let(self, number: int) -> None:
+        """Let the cells print the lines before `number`."""
+        for each in range(number):
+            (self.lab.folder / f"data/{each}").touch()
+
+    def has(self, *cells: str, seconds: float = 60) -> None:
+        """Wait until the file has exactly this text below its cells, without the first one."""
+
+        def printed() -> list[str]:
+            return ["".join(output.get("text", "") for output in cell.outputs) for cell in self.read().cells[1:]]
+
+        until(lambda: printed() == list(cells), f"the file has {cells}", seconds)
+
+    def forget(self) -> None:
+        """End its kernel, and remove its files."""
+        client = self.lab.client()
+        for session in client.request("GET", "sessions").json():
+            client.request("DELETE", f"sessions/{session['id']}")
+        self.file.unlink()
+        for each in (self.lab.folder / "data").glob("[0-9]*"):
+            each.unlink()
+
+
+@pytest.fixture
+def made() -> Iterator[list[Notebook]]:
+    """Notebooks in this list are removed after the test."""
+    notebooks: list[Notebook] = []
+    yield notebooks
+    for notebook in notebooks:
+        notebook.forget()
+
+
+@pytest.fixture
+def notebook(lab: Project, made: list[Notebook]) -> Notebook:
+    made.append(Notebook(lab, FIRST, SECOND))
+    return made[-1]
+
+
+class Reader:
+    """Somebody who opens a notebook in windows of one browser."""
+
+    def __init__(self, visit: Visit, notebook: Notebook, address: str = "", interface: str = "lab/tree") -> None:
+        self.visit, self.notebook = visit, notebook
+        self.address, self.interface = address, interface
+
+    def opens(self) -> None:
+        if self.visit.page.url != "about:blank":
+            self.visit.page = self.visit.context.new_page()
+        page = f"{self.interface}/{self.notebook.path}"
+        lab = self.notebook.lab.client()
+        self.visit.page.goto(f"{self.address or lab.address}/login?next=/{page}&token={lab.token}")
+        expect(self.visit.page.locator(".jp-NotebookPanel:visible .jp-KernelName")).to_have_text(re.compile("Python"))
+
+    def cell(self, number: int) -> Locator:
+        return self.visit.notebook().locator(".jp-Cell").nth(number)
+
+    def sees(self, cell: int, *texts: str, prompt: str = "") -> None:
+        """The page shows exactly these outputs below a cell, and this prompt beside it."""
+        shown = self.cell(cell).locator(".jp-OutputArea-output")
+        expect(shown).to_have_text([re.compile(rf"^{re.escape(text.strip())}\s*$") for text in texts])
+        if prompt:
+            expect(self.cell(cell).locator(".jp-InputPrompt")).to_have_text(prompt)
+
+    def saves(self) -> None:
+        """Save. No question comes."""
+        self.visit.save()
+        expect(self.visit.page.locator(".jp-Dialog")).to_have_count(0)
+
+    def closes(self) -> None:
+        self.visit.page.close()
+        self.visit.page = self.visit.context.new_page()
+
+
+@pytest.mark.parametrize("interface", ["lab/tree", pytest.param("notebooks", marks=pytest.mark.full)])
+def test_a_page_that_opens_again_goes_on(visitor: Visitor, notebook: Notebook, interface: str) -> None:
+    reader = Reader(visitor(notebook.lab), notebook, interface=interface)
+    reader.opens()
+    reader.visit.run_all()
+    notebook.let(3)
+    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.closes()
+    goes_on(reader)
+
+
+@pytest.mark.full
+def test_a_killed_browser_loses_nothing(visitor: Visitor, browser: Browser, notebook: Notebook) -> None:
+    with started("killed") as (container, address):
+        visit = Visit(browser.browser_type.connect_over_cdp(address), notebook.lab)
+        reader = Reader(visit, notebook)
+        reader.opens()
+        reader.visit.run_all()
+        notebook.let(3)
+        reader.sees(1, lines(0, 3), prompt=RUNS)
+        container.compose("kill")
+    goes_on(Reader(visitor(notebook.lab), notebook))
+
+
+def goes_on(reader: Reader) -> None:
+    """The lines that come now are in the file, and in the page that opens next."""
+    notebook = reader.notebook
+    notebook.let(12)
+    notebook.has(lines(0, 10), lines(10, 12))
+    reader.opens()
+    reader.sees(1, lines(0, 10), prompt="[2]:")
+    reader.sees(2, lines(10, 12), prompt=RUNS)
+    notebook.let(20)
+    reader.sees(2, lines(10, 20), prompt="[3]:")
+    reader.saves()
+    notebook.has(lines(0, 10), lines(10, 20))
+
+
+@pytest.mark.full
+def test_a_run_that_ends_meanwhile_is_in_the_file(visitor: Visitor, notebook: Notebook) -> None:
+    """Another program changes a cell meanwhile."""
+    reader = Reader(visitor(notebook.lab), notebook)
+    reader.opens()
+    reader.visit.run_all()
+    notebook.let(3)
+    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.closes()
+    notebook.has(lines(0, 3), "")
+    changed = notebook.read()
+    changed.cells.append(new_code_cell("# of another program"))
+    notebook.write(changed)
+    notebook.let(20)
+    notebook.has(lines(0, 10), lines(10, 20), "")
+    assert [cell.execution_count for cell in notebook.read().cells] == [1, 2, 3, None]
+    assert notebook.read().cells[3].source == "# of another program"
+    reader.opens()
+    reader.sees(1, lines(0, 10), prompt="[2]:")
+    reader.sees(2, lines(10, 20), prompt="[3]:")
+    expect(reader.cell(3).locator(".cm-content")).to_have_text("# of another program")
+    reader.saves()
+
+
+@pytest.mark.full
+def test_without_the_recorder_the_lines_are_lost(
+    lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook]
+) -> None:
+    """The control."""
+    changed = lab.read("lab/server/memory.py").replace(
+        "from kept_output import Recorded",
+        "from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection as Recorded",
+    )
+    with beside(lab, tmp_path, with_server(lab, tmp_path, "memory.py", changed)) as twin:
+        twin.serve()
+        made.append(notebook := Notebook(twin, FIRST, SECOND))
+        reader = Reader(visitor(twin), notebook)
+        reader.opens()
+        reader.visit.run_all()
+        notebook.let(3)
+        reader.sees(1, lines(0, 3), prompt=RUNS)
+        reader.saves()
+        notebook.has(lines(0, 3), "")
+        reader.closes()
+        notebook.let(20)
+        kernels = partial(twin.client().request, "GET", "kernels")
+        until(lambda: kernels().json()[0]["execution_state"] == "idle", "all cells have run")
+        reader.opens()
+        reader.visit.wait_for_kernel()
+        reader.sees(1, lines(0, 3))
+        reader.sees(2)
+        notebook.forget()
+        made.clear()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("until_line", [12, pytest.param(20, marks=pytest.mark.nightly)], ids=["runs", "has ended"])
+def test_a_cut_network_loses_nothing(visitor: Visitor, notebook: Notebook, until_line: int) -> None:
+    """The page is still open, and also has a change that is not saved. Its next save asks no question."""
+    cable = Cable(notebook.lab.client().address)
+    try:
+        reader = Reader(visitor(notebook.lab), notebook, cable.address)
+        reader.opens()
+        reader.visit.run_all()
+        notebook.let(3)
+        reader.sees(1, lines(0, 3), prompt=RUNS)
+        reader.cell(0).locator(".cm-content").click()
+        reader.visit.page.keyboard.press("Control+End")
+        reader.visit.page.keyboard.type("# not saved")
+        cable.cut()
+        notebook.let(until_line)
+        notebook.has(lines(0, 10), lines(10, until_line))
+        cable.join()
+        reader.sees(1, lines(0, 10), prompt="[2]:")
+        reader.sees(2, lines(10, until_line), prompt=RUNS if until_line < 20 else "[3]:")
+        notebook.let(20)
+        reader.sees(2, lines(10, 20), prompt="[3]:")
+        reader.saves()
+        until(lambda: "# not saved" in notebook.read().cells[0].source, "the page saves")
+        notebook.has(lines(0, 10), lines(10, 20))
+    finally:
+        cable.close()
+
+
+@pytest.mark.full
+def test_a_second_window_takes_over(visitor: Visitor, notebook: Notebook) -> None:
+    """It was open already, and has a change that is not saved."""
+    visit = visitor(notebook.lab)
+    first, second = Reader(visit, notebook), Reader(visit, notebook)
+    first.opens()
+    page = visit.page
+    second.opens()
+    second.cell(0).locator(".cm-content").click()
+    visit.page.keyboard.press("Control+End")
+    visit.page.keyboard.type("# of the second window")
+    visit.page, other = page, visit.page
+    first.visit.run_all()
+    notebook.let(3)
+    first.sees(1, lines(0, 3), prompt=RUNS)
+    visit.page.close()
+    visit.page = other
+    second.sees(1, lines(0, 3), prompt=RUNS)
+    notebook.let(20)
+    second.sees(1, lines(0, 10), prompt="[2]:")
+    second.sees(2, lines(10, 20), prompt="[3]:")
+    second.saves()
+    until(lambda: "# of the second window" in notebook.read().cells[0].source, "the page saves")
+    notebook.has(lines(0, 10), lines(10, 20))
+
+
+KINDS = (
+    """
+shown = display("first", display_id=True)
+for n in range(3):
+    wait(n)
+    shown.update(f"update {n}")
+""",
+    """
+for n in range(3, 6):
+    wait(n)
+    clear_output(wait=True)
+    print("step", n)
+print("10 %", end="")
+wait(6)
+print("\\r20 %", end="")
+wait(7)
+print("\\rdone")
+""",
+    """
+answer = input("Name?")
+print("Hello", answer)
+""",
+    """
+wait(8)
+raise ValueError("wrong")
+""",
+    "print('does not run')",
+)
+
+
+@pytest.mark.full
+def test_every_kind_of_output_is_kept(lab: Project, visitor: Visitor, made: list[Notebook]) -> None:
+    """Updates, cleared outputs, rewritten lines, questions to the user, and errors, after which no cell runs."""
+    made.append(notebook := Notebook(lab, *KINDS))
+    reader = Reader(visitor(lab), notebook)
+    reader.opens()
+    reader.visit.run_all()
+    reader.sees(1, "'first'", prompt=RUNS)
+    reader.closes()
+    notebook.let(2)
+    until(lambda: "update 1" in notebook.file.read_text(), "the file has the update")
+    reader.opens()
+    reader.sees(1, "'update 1'", prompt=RUNS)
+    notebook.let(4)
+    reader.sees(1, "'update 2'", prompt="[2]:")
+    reader.sees(2, "step 3", prompt=RUNS)
+    reader.closes()
+    notebook.let(7)
+    until(lambda: "20 %" in str(notebook.read().cells[2].outputs), "the file has the line")
+    (output,) = notebook.read().cells[2].outputs
+    assert output.text == "step 5\n20 %"
+    reader.opens()
+    reader.sees(2, "step 5\n20 %", prompt=RUNS)
+    reader.closes()
+    notebook.let(8)
+    until(lambda: notebook.read().cells[2].execution_count == 3, "the kernel asks its question")
+    reader.opens()
+    reader.sees(2, "step 5\ndone", prompt="[3]:")
+    reader.cell(3).locator(".jp-Stdin-input").fill("Ada")
+    reader.visit.page.keyboard.press("Enter")
+    reader.sees(3, "Name? Ada", "Hello Ada", prompt="[4]:")
+    reader.closes()
+    notebook.let(9)
+    until(lambda: "ValueError" in notebook.file.read_text(), "the file has the error")
+    reader.opens()
+    reader.sees(3, "Name? Ada", "Hello Ada", prompt="[4]:")
+    expect(reader.cell(4).locator(".jp-OutputArea-output")).to_have_text(re.compile("ValueError.*wrong", re.DOTALL))
+    reader.sees(5, prompt="[ ]:")
+    reader.saves()
+    assert notebook.read().cells[5].outputs == []
+
+
+@pytest.mark.full
+def test_a_new_server_goes_on_with_the_recording(fresh_lab: Project, visitor: Visitor, made: list[Notebook]) -> None:
+    """Only what was printed while no server ran is missing, and the output says so."""
+    notebook = Notebook(fresh_lab, FIRST, SECOND)
+    reader = Reader(visitor(fresh_lab), notebook)
+    reader.opens()
+    reader.visit.run_all()
+    notebook.let(3)
+    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.closes()
+    notebook.has(lines(0, 3), "")
+    crash(fresh_lab, "server")
+    notebook.let(20)
+    said = "labdock: the server restarted here. It does not know what the cell printed meanwhile.\n"
+    notebook.has(lines(0, 3) + said + lines(3, 10), said + lines(10, 20))
+    reader.opens()
+    reader.sees(1, lines(0, 3), said, lines(3, 10), prompt="[2]:")
+
+
+@pytest.mark.full
+def test_an_open_page_outlives_the_server(fresh_lab: Project, visitor: Visitor) -> None:
+    """The page shows each line once. A cell that ended while no server ran has ended in the page too."""
+    notebook = Notebook(fresh_lab, FIRST, SECOND, "pathlib.Path('../data/99').touch()\nline(20)")
+
+    def prints_on() -> None:
+        notebook.let(20)
+        until((fresh_lab.folder / "data/99").exists, "the second cell has ended")
+
+    cable = Cable(fresh_lab.client().address)
+    try:
+        reader = Reader(visitor(fresh_lab), notebook, cable.address)
+        reader.opens()
+        reader.visit.run_all()
+        notebook.let(3)
+        reader.sees(1, lines(0, 3), prompt=RUNS)
+        restarted(fresh_lab, cable)
+        notebook.let(12)
+        reader.sees(1, lines(0, 10), prompt="[2]:")
+        reader.sees(2, lines(10, 12), prompt=RUNS)
+        restarted(fresh_lab, cable, prints_on)
+        notebook.let(21)
+        reader.sees(2, lines(10, 12), prompt="[3]:")
+        reader.sees(3, lines(20, 21), prompt="[4]:")
+        reader.saves()
+        notebook.has(lines(0, 10), lines(10, 12), lines(20, 21))
+    finally:
+        cable.close()
+
+
+def restarted(lab: Project, cable: Cable, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Stop and start the server, and wait until the page is connected to its kernel again."""
+    lab.compose("stop", "server")
+    meanwhile()
+    lab.compose("up", "--detach", "--wait", "--no-build", "--no-deps", "server")
+    cable.lead_to(lab.client().address)
+    kernels = partial(lab.client().request, "GET", "kernels")
+    until(lambda: [kernel["connections"] for kernel in kernels().json()] == [1], "the page is connected again")
+
+
+@pytest.mark.full
+def test_a_notebook_can_be_renamed_meanwhile(visitor: Visitor, notebook: Notebook) -> None:
+    reader = Reader(visitor(notebook.lab), notebook)
+    reader.opens()
+    reader.visit.run_all()
+    notebook.let(3)
+    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.closes()
+    new = notebook.path.replace("printing", "renamed")
+    notebook.lab.client().request("PATCH", f"contents/{notebook.path}", json={"path": new})
+    notebook.path, notebook.file = new, notebook.lab.folder / new
+    goes_on(reader)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "limited", [True, pytest.param(False, marks=pytest.mark.nightly)], ids=["as delivered", "the control: no limit"]
+)
+@pytest.mark.attack("Print 80 MB while no page is open", "The server keeps 64 MB, and the cell says so.")
+def test_the_server_keeps_a_limited_output(
+    lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook], limited: bool
+) -> None:
+    text, most = lab.read("lab/server/runs.py"), "MOST = 64 << 20"
+    assert most in text
+    layer = with_server(lab, tmp_path, "runs.py", text if limited else text.replace(most, "MOST = 640 << 20"))
+    with beside(lab, tmp_path, layer) as twin:
+        twin.serve()
+        made.append(notebook := Notebook(twin, "wait(0)\nfor _ in range(80): print(999_999 * 'x')"))
+        reader = Reader(visitor(twin), notebook)
+        reader.opens()
+        reader.visit.run_all()
+        reader.sees(1, prompt=RUNS)
+        reader.closes()
+        notebook.let(1)
+        said = "labdock: the outputs of this notebook are longer than 64 MB"
+        if limited:
+            until(lambda: said in notebook.file.read_text(), "the file says it")
+        else:
+            until(lambda: notebook.file.stat().st_size > 80_000_000, "the file has the whole output")
+        assert (notebook.file.stat().st_size < 68_000_000) is limited
+        notebook.forget()
+        made.clear()
+
+
+SERIES = range(*map(int, os.environ.get("LABDOCK_VISITS", "0 100").split()))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+def test_nothing_is_lost_in_a_hundred_visits(lab: Project, visitor: Visitor, made: list[Notebook]) -> None:
+    """Random ways and moments to go and to come back."""
+    lost = []
+    for seed in SERIES:
+        made.append(notebook := Notebook(lab, FIRST, SECOND))
+        try:
+            visited(visitor(lab), notebook, random.Random(seed))
+        except AssertionError as error:
+            lost.append(f"seed {seed}: {error}"[:1000])
+        notebook.forget()
+        made.clear()
+    assert not lost, "\n".join(lost)
+
+
+def visited(visit: Visit, notebook: Notebook, chance: random.Random) -> None:
+    """Come and go until all is printed. Then page and file have each line once, in order."""
+    visit.context.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+    cables = [Cable(notebook.lab.client().address)]
+    reader = Reader(visit, notebook, cables[0].address)
+    reader.opens()
+    reader.visit.run_all()
+    printed = 0
+    try:
+        for _ in range(chance.randint(1, 3)):
+            notebook.let(printed := chance.randint(printed, 20))
+            visit.page.wait_for_timeout(chance.choice([0, 10, 300, 3000]))
+            how = chance.choice(["closed", "reloaded", "cut", "cut for ever"])
+            if how == "closed":
+                reader.closes()
+            elif how == "reloaded":
+                visit.page.goto("about:blank")
+            else:
+                cables[-1].cut()
+            notebook.let(printed := chance.randint(printed, 20))
+            visit.page.wait_for_timeout(chance.choice([0, 100, 3000]))
+            if how == "cut":
+                cables[-1].join()
+                continue
+            if how == "cut for ever":
+                cables.append(Cable(notebook.lab.client().address))
+                reader.address = cables[-1].address
+            reader.opens()
+        notebook.let(20)
+        reader.sees(1, lines(0, 10), prompt="[2]:")
+        reader.sees(2, lines(10, 20), prompt="[3]:")
+        reader.saves()
+        notebook.has(lines(0, 10), lines(10, 20))
+    finally:
+        for cable in cables:
+            cable.close()
+        visit.close()
