@@ -121,9 +121,9 @@ class Recorder:
 
     # --- the pages ---------------------------------------------------------------------------------------
     def begin(self, key, cell, page):
-        """A page runs a cell. What an earlier run of this cell printed is no longer needed."""
+        """A page runs a cell. An earlier run of this cell is no longer needed, and very old ones are forgotten."""
         for old, run in list(self.runs.items()):
-            if run.cell == cell:
+            if run.cell == cell or (run.status and len(self.runs) > 1000):
                 del self.runs[old]
         self.runs[key] = Run(key, cell, page.session.session, page)
         self.remember()
@@ -183,11 +183,8 @@ class Recorder:
             if run.page is page:
                 run.page = run.header = None
         session = page.session.session
-        if (
-            session in ASKED
-            and any(run.session == session and not run.status for run in self.runs.values())
-            and "stdin" in page.channels
-        ):
+        unfinished = any(run.session == session and not run.status for run in self.runs.values())
+        if unfinished and session in ASKED and "stdin" in page.channels:
             self.stdin[session] = page.channels.pop("stdin")
             self.stdin[session].on_recv(self.asked)
         for other in self.pages:
@@ -301,7 +298,7 @@ class Recorder:
             raise
         self.digest()
         cells = {cell.get("id"): cell for cell in model["content"]["cells"] if cell.cell_type == "code"}
-        written = [run for run in runs if run.cell in cells]
+        written = [run for run in runs if run.cell in cells and not run.page]
         for run in written:
             cells[run.cell].update(outputs=[output.node for output in run.outputs], execution_count=run.count)
             cells[run.cell]["metadata"]["trusted"] = True
