@@ -44,7 +44,9 @@ def page(lab: LabClient, code: str) -> Iterator[websocket.WebSocket]:
     "Send 5 GB of messages from a notebook that are almost too large: outputs, or headers with many values",
     "The server reads few at a time, and leaves out what no page takes. It keeps running and answers.",
 )
-@pytest.mark.parametrize("limited", [True, False], ids=["as delivered", "the control: without this limit"])
+@pytest.mark.parametrize(
+    "limited", [True, pytest.param(False, marks=pytest.mark.nightly)], ids=["as delivered", "the control: no limit"]
+)
 @pytest.mark.parametrize("kind", LIMITS)
 def test_a_flood_of_messages_does_not_stop_the_server(lab: Project, tmp_path: Path, kind: str, limited: bool) -> None:
     source = lab.read(f"lab/server/{MESSAGES}")

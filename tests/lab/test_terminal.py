@@ -26,7 +26,11 @@ LARGE = 200 << 20  # bytes, more than sockets and browsers hold
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("guarded", [True, False], ids=["as delivered", "the control: the server does not wait"])
+@pytest.mark.parametrize(
+    "guarded",
+    [True, pytest.param(False, marks=pytest.mark.nightly)],
+    ids=["as delivered", "the control: the server does not wait"],
+)
 @pytest.mark.attack(
     "Print without end in a terminal whose browser does not read", "The program waits. The server's memory stays low."
 )
