@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from audit_lines import Files, claimed, no_code, read, run
-from jupyter_client.jsonutil import json_default
 from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import User
 from jupyter_server.base.call_context import CallContext
@@ -17,18 +16,14 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.connection.base import (
     deserialize_binary_message,
     deserialize_msg_from_ws_v1,
-    serialize_msg_to_ws_v1,
 )
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
-from kept_output import follows
+from kept_output import EVENTS, V1, follows
 from memory import Connection as MemoryConnection
 from tornado.web import HTTPError
 
 if not (STATE := os.environ.get("LAB_STATE")):
     raise SystemExit("labdock: LAB_AUDIT is on, but this server has no folder of its own. Set LAB_AUDIT=off in .env.")
 FILES = Files(Path(STATE, "audit"))
-V1 = "v1.kernel.websocket.jupyter.org"
-KERNELS = "https://events.jupyter.org/jupyter_server/kernel_actions/v1"
 ALWAYS = {"input", "interrupt_request", "shutdown_request"}  # the server passes them on even if it cannot write
 
 
@@ -51,8 +46,8 @@ def write(handler: JupyterHandler | None, what: dict[str, Any]) -> None:
         raise Unwritten(message) from error
 
 
-class Audited(ZMQChannelsWebsocketConnection):
-    """Writes what a kernel runs, before the kernel gets it. As a base class, this class comes first."""
+class Connection(MemoryConnection):
+    """Writes what a kernel runs, before the kernel gets it."""
 
     def handle_incoming_message(self, incoming_msg: str | bytes) -> None:
         if not self.channels or self.written(incoming_msg):
@@ -97,15 +92,7 @@ class Audited(ZMQChannelsWebsocketConnection):
             (channel, reply, error | debugger | {"request_seq": content.get("seq"), "execution_count": None}),
             ("iopub", "status", {"execution_state": "idle"}),
         ):
-            made = self.session.msg(kind, answer, parent=header)
-            if self.subprotocol == V1:
-                self.write_message(serialize_msg_to_ws_v1(made, to, self.session.pack), binary=True)
-            else:
-                self.write_message(json.dumps(made | {"channel": to}, default=json_default))
-
-
-class Connection(Audited, MemoryConnection):
-    """The lab's own connection, with a record."""
+            self.say(to, kind, answer, header)
 
 
 class Terminals(AllowAllAuthorizer):
@@ -125,7 +112,7 @@ class Kernels(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         event = record.msg
-        if not isinstance(event, dict) or event.get("__schema__") != KERNELS:
+        if not isinstance(event, dict) or event.get("__schema__") != EVENTS:
             return
         handler = CallContext.get(CallContext.JUPYTER_HANDLER)
         # Nobody asks for a restart after a crash. Its context is the request that started the kernel, long ago.

@@ -17,6 +17,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from agent_client import APART
+from jupyter_client.jsonutil import json_default
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from jupyter_server.utils import url_path_join
@@ -64,7 +65,7 @@ class Recorder:
     def hear(self, message):
         """Keep a message of a run. Pass it on to a page that follows the run."""
         with suppress(*MALFORMED):
-            header, parent, _, content = message[message.index(b"<IDS|MSG>") + 2 :][:4]
+            header, parent, _, content = parts(message)
             if not (run := self.runs.get(unpack(parent)["msg_id"])):
                 return
             kind = unpack(header)["msg_type"]
@@ -134,14 +135,10 @@ class Recorder:
         # After a restart of the server, the kernel's own reply still reaches the page, and only this reply may have the
         # count.
         if run.header and (run.missed is None or run.count):
-            self.reply(run)
+            run.page.reply(run.header, run.status, run.count)
         for session in set(self.stdin) - {run.session for run in self.runs.values() if not run.status}:
             self.stdin.pop(session).close()
         self.remember()
-
-    def reply(self, run):
-        run.page.say("shell", "execute_reply", {"status": run.status, "execution_count": run.count}, run.header)
-        run.page.say("iopub", "status", {"execution_state": "idle"}, run.header)
 
     def end_all(self):
         """The kernel has ended. For a cell that ran, the file says why, as far as the server knows."""
@@ -166,13 +163,12 @@ class Recorder:
                     page.pass_on(run.header, message)
                 run.missed.clear()
                 if run.status:
-                    self.reply(run)
+                    page.reply(run.header, run.status, run.count)
 
     def show(self, run, page, header):
         """From now on, a page shows a run and saves it. It gets all messages from here, each of them once."""
         if run.header and run.page is not page:  # two pages followed it at the same time
-            run.page.say("shell", "execute_reply", {"status": "aborted", "execution_count": run.count}, run.header)
-            run.page.say("iopub", "status", {"execution_state": "idle"}, run.header)
+            run.page.reply(run.header, "aborted", run.count)
         run.page, run.header = page, header
         page.followed[run.key] = header
 
@@ -195,7 +191,7 @@ class Recorder:
     def asked(self, message):
         """The kernel asks for input. Keep the question for a page that follows the run."""
         with suppress(*MALFORMED):
-            _, parent, _, content = message[message.index(b"<IDS|MSG>") + 2 :][:4]
+            _, parent, _, content = parts(message)
             run = self.runs[unpack(parent)["msg_id"]]
             question = unpack(content)
             run.question = {"prompt": str(question["prompt"]), "password": question.get("password") is True}
@@ -214,9 +210,10 @@ class Recorder:
     def follow(self, key, page, header):
         """A page follows a run, and shows it from its beginning."""
         page.say("iopub", "status", {"execution_state": "busy"}, header)
-        if not (run := self.runs.get(key)):
-            raise HTTPError(404)
         self.digest()
+        if not (run := self.runs.get(key)):
+            page.reply(header, "aborted", None)
+            return
         self.show(run, page, header)
         run.missed = None
         for output in run.outputs:
@@ -224,20 +221,20 @@ class Recorder:
         if run.question:
             page.say("stdin", "input_request", run.question, header)
         if run.status:
-            self.reply(run)
+            page.reply(header, run.status, run.count)
 
-    async def waiting(self, session):
+    async def offer(self, session):
         """The runs that a page with this session may follow, and the hashes of files (see extension.js)."""
-        waiting = [run for run in self.runs.values() if run.page is None]
+        alone = [run for run in self.runs.values() if run.page is None]
         # A page that opened after the end of a run has read its outputs from the file.
-        offered = [run for run in waiting if not (run.status and run.in_file and run.session != session)]
+        offered = [run for run in alone if not (run.status and run.in_file and run.session != session)]
         if offered:
             self.hold = time.monotonic() + OPENING
         for path in self.places():
             async with lock(path):
                 pass  # a write that has begun is complete
         runs = [{"run": run.key, "cell": run.cell} for run in offered]
-        return {"runs": runs, "files": self.hashes if offered == waiting else {}}
+        return {"runs": runs, "files": self.hashes if offered == alone else {}}
 
     # --- the file ----------------------------------------------------------------------------------------
     def places(self):
@@ -321,16 +318,16 @@ class Recorder:
         self.hashes[path] = [each for each in older if each in GIVEN] + [after["hash"]]
         return set(cells)
 
-    def shown(self):
-        """The runs whose outputs the pages have completely."""
+    def complete(self):
+        """The runs that have ended, and whose outputs their pages have got."""
         return {key for key, run in self.runs.items() if run.status and not (run.page and run.page.waiting)}
 
-    def saved(self, cells, shown):
-        """A page saved the notebook. Forget those of the `shown` runs whose outputs it saved, or its user removed."""
+    def saved(self, cells, complete):
+        """A page saved the notebook. Forget the `complete` runs whose outputs it saved, or its user removed."""
         for key, run in list(self.runs.items()):
             cell = cells.get(run.cell)
             seen = cell is None or cell.get("execution_count") == run.count or self.pages == {run.page}
-            if key in shown and seen:
+            if key in complete and seen:
                 del self.runs[key]
             elif not run.page:
                 run.in_file = False  # this page has not seen the run
@@ -369,7 +366,7 @@ class Recorder:
                 if (run := self.runs.get(key)) and not run.status:
                     self.end(run, run.outcome())
                     if run.header and not run.count:
-                        self.reply(run)
+                        run.page.reply(run.header, run.status, None)
 
         shell.on_recv(answered)
         kernel.session.send(shell, "kernel_info_request")
@@ -416,7 +413,7 @@ class Recorded(Limited):
             elif channel == "shell":
                 header, metadata = json.loads(header), json.loads(metadata)
                 if follows(header, metadata):
-                    self.follow(metadata[RUN], header)
+                    self.recorder.follow(metadata[RUN], self, header)
                     return
                 if isinstance(cell := metadata.get("cellId"), str) and header["msg_type"] == "execute_request":
                     self.recorder.begin(header["msg_id"], cell, self)
@@ -428,19 +425,12 @@ class Recorded(Limited):
             self.recorder.asked(outgoing_msg)
         if channel == "iopub" and self.followed:
             with suppress(*MALFORMED):
-                key = unpack(outgoing_msg[outgoing_msg.index(b"<IDS|MSG>") + 3])["msg_id"]
+                key = unpack(parts(outgoing_msg)[1])["msg_id"]
                 if header := self.followed.get(key):
                     if key not in self.recorder.runs:  # else, the recorder passes it on
                         self.pass_on(header, outgoing_msg)
                     return
         super().handle_outgoing_message(stream, outgoing_msg)
-
-    def follow(self, key, header):
-        try:
-            self.recorder.follow(key, self, header)
-        except HTTPError:
-            self.say("shell", "execute_reply", {"status": "aborted", "execution_count": None}, header)
-            self.say("iopub", "status", {"execution_state": "idle"}, header)
 
     def pass_on(self, header, message):
         """Send a message to the page, as an answer to the request with this header."""
@@ -449,10 +439,18 @@ class Recorded(Limited):
             super().handle_outgoing_message("iopub", [*message[:at], json.dumps(header).encode(), *message[at + 1 :]])
 
     def say(self, channel, kind, content, header):
-        """Send a message of the server's own to the page."""
+        """Send a message of the server's own to the page, as an answer to the request with this header."""
         made = self.session.msg(kind, content, parent=header)
         with suppress(WebSocketClosedError):
-            self.write_message(serialize_msg_to_ws_v1(made, channel, self.session.pack), binary=True)
+            if self.recorded:
+                self.write_message(serialize_msg_to_ws_v1(made, channel, self.session.pack), binary=True)
+            else:
+                self.write_message(json.dumps(made | {"channel": channel}, default=json_default))
+
+    def reply(self, header, status, count):
+        """Tell the page that the request with this header has ended."""
+        self.say("shell", "execute_reply", {"status": status, "execution_count": count}, header)
+        self.say("iopub", "status", {"execution_state": "idle"}, header)
 
 
 class Runs(APIHandler):
@@ -466,7 +464,7 @@ class Runs(APIHandler):
         if session not in ASKED:
             ASKED.append(session)
         found = RECORDERS.get(kernel_id)
-        self.finish(await found.waiting(session) if found else {"runs": [], "files": {}})
+        self.finish(await found.offer(session) if found else {"runs": [], "files": {}})
 
 
 def follows(header, metadata):
@@ -480,6 +478,11 @@ def recorder(kernel_id, settings):
         if not RECORDERS[each].unwritten():
             del RECORDERS[each]
     return RECORDERS.setdefault(kernel_id, Recorder(kernel_id, settings))
+
+
+def parts(message):
+    """The header, parent header, metadata and content of a kernel's message. Raises ValueError if it is none."""
+    return message[message.index(b"<IDS|MSG>") + 2 :][:4]
 
 
 def lock(path):
@@ -507,13 +510,13 @@ async def before_reading(path):
 @asynccontextmanager
 async def saving(path, model):
     """Use this while a page saves a file."""
-    shown = {each: each.shown() for each in of(path)}
+    complete = {each: each.complete() for each in of(path)}
     async with lock(path):
         yield
     if model.get("type") == "notebook":
         cells = {cell.get("id"): cell for cell in model["content"].get("cells", [])}
         for each in of(path):
-            each.saved(cells, shown.get(each, set()))
+            each.saved(cells, complete.get(each, set()))
 
 
 def renamed(settings, old, new):
@@ -542,7 +545,11 @@ async def write_all():
 
 async def restore(settings):
     """Go on with the runs of the last server. Call this when its kernels are adopted."""
-    for file in records().glob("*.json"):
+    try:
+        files = list(records().glob("*.json"))
+    except OSError:  # the volume is full
+        return
+    for file in files:
         try:
             kept = json.loads(file.read_text())
             if kept["runs"] and file.stem in settings["kernel_manager"]:

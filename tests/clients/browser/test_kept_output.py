@@ -69,13 +69,12 @@ class Notebook:
         until(lambda: printed() == list(cells), f"the file has {cells}", seconds)
 
     def forget(self) -> None:
-        """End its kernel, and remove its files."""
+        """Remove its files, and end its kernel."""
+        for each in (self.file, *(self.lab.folder / "data").glob("[0-9]*")):
+            each.unlink()
         client = self.lab.client()
         for session in client.request("GET", "sessions").json():
             client.request("DELETE", f"sessions/{session['id']}")
-        self.file.unlink()
-        for each in (self.lab.folder / "data").glob("[0-9]*"):
-            each.unlink()
 
 
 @pytest.fixture
@@ -111,6 +110,13 @@ class Reader:
         self.visit.page.goto(f"{self.address or lab.address}/login?next=/{page}&token={lab.token}")
         expect(self.visit.page.locator(".jp-NotebookPanel:visible .jp-KernelName")).to_have_text(re.compile("Python"))
 
+    def begins(self) -> None:
+        """Open the notebook, run all its cells, and see the first three lines."""
+        self.opens()
+        self.visit.run_all()
+        self.notebook.let(3)
+        self.sees(1, lines(0, 3), prompt=RUNS)
+
     def cell(self, number: int) -> Locator:
         return self.visit.notebook().locator(".jp-Cell").nth(number)
 
@@ -134,10 +140,7 @@ class Reader:
 @pytest.mark.parametrize("interface", ["lab/tree", pytest.param("notebooks", marks=pytest.mark.full)])
 def test_a_page_that_opens_again_goes_on(visitor: Visitor, notebook: Notebook, interface: str) -> None:
     reader = Reader(visitor(notebook.lab), notebook, interface=interface)
-    reader.opens()
-    reader.visit.run_all()
-    notebook.let(3)
-    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.begins()
     reader.closes()
     goes_on(reader)
 
@@ -147,10 +150,7 @@ def test_a_killed_browser_loses_nothing(visitor: Visitor, browser: Browser, note
     with started("killed") as (container, address):
         visit = Visit(browser.browser_type.connect_over_cdp(address), notebook.lab)
         reader = Reader(visit, notebook)
-        reader.opens()
-        reader.visit.run_all()
-        notebook.let(3)
-        reader.sees(1, lines(0, 3), prompt=RUNS)
+        reader.begins()
         container.compose("kill")
     goes_on(Reader(visitor(notebook.lab), notebook))
 
@@ -173,10 +173,7 @@ def goes_on(reader: Reader) -> None:
 def test_a_run_that_ends_meanwhile_is_in_the_file(visitor: Visitor, notebook: Notebook) -> None:
     """Another program changes a cell meanwhile."""
     reader = Reader(visitor(notebook.lab), notebook)
-    reader.opens()
-    reader.visit.run_all()
-    notebook.let(3)
-    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.begins()
     reader.closes()
     notebook.has(lines(0, 3), "")
     changed = notebook.read()
@@ -206,10 +203,7 @@ def test_without_the_recorder_the_lines_are_lost(
         twin.serve()
         made.append(notebook := Notebook(twin, FIRST, SECOND))
         reader = Reader(visitor(twin), notebook)
-        reader.opens()
-        reader.visit.run_all()
-        notebook.let(3)
-        reader.sees(1, lines(0, 3), prompt=RUNS)
+        reader.begins()
         reader.saves()
         notebook.has(lines(0, 3), "")
         reader.closes()
@@ -231,10 +225,7 @@ def test_a_cut_network_loses_nothing(visitor: Visitor, notebook: Notebook, until
     cable = Cable(notebook.lab.client().address)
     try:
         reader = Reader(visitor(notebook.lab), notebook, cable.address)
-        reader.opens()
-        reader.visit.run_all()
-        notebook.let(3)
-        reader.sees(1, lines(0, 3), prompt=RUNS)
+        reader.begins()
         reader.cell(0).locator(".cm-content").click()
         reader.visit.page.keyboard.press("Control+End")
         reader.visit.page.keyboard.type("# not saved")
@@ -277,6 +268,49 @@ def test_a_second_window_takes_over(visitor: Visitor, notebook: Notebook) -> Non
     second.saves()
     until(lambda: "# of the second window" in notebook.read().cells[0].source, "the page saves")
     notebook.has(lines(0, 10), lines(10, 20))
+
+
+REMOVALS = {
+    "clear": ("Edit", "Clear Outputs of All Cells"),
+    "restart": ("Kernel", re.compile("Restart.*Clear Outputs")),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("guarded", [True, False], ids=["as delivered", "the control: no run is forgotten"])
+@pytest.mark.parametrize("how", REMOVALS)
+def test_outputs_that_the_user_removed_stay_away(
+    lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook], how: str, guarded: bool
+) -> None:
+    """The server would write them into the file as soon as the page has gone, at the latest when the next one opens."""
+    text = lab.read("lab/server/kept_output.py")
+    guards = "if key in complete and seen:", "if run.page:\n                del self.runs[key]"
+    assert all(guard in text for guard in guards)
+    changed = text.replace(guards[0], "if False:").replace(guards[1], "if False:\n                pass")
+    layer = with_server(lab, tmp_path, "kept_output.py", text if guarded else changed)
+    with beside(lab, tmp_path, layer) as twin:
+        twin.serve()
+        made.append(notebook := Notebook(twin, FIRST, SECOND))
+        reader = Reader(visitor(twin), notebook)
+        reader.begins()
+        notebook.let(20)
+        reader.sees(2, lines(10, 20), prompt="[3]:")
+        menu, item = REMOVALS[how]
+        reader.visit.page.get_by_role("menubar").get_by_text(menu, exact=True).click()
+        reader.visit.page.get_by_role("menuitem", name=item).click()
+        if how == "restart":
+            reader.visit.page.get_by_role("button", name="Confirm Kernel Restart").click()
+            reader.visit.wait_for_kernel()
+        if guarded or how == "clear":
+            reader.sees(1)
+        reader.saves()
+        reader.closes()
+        until(lambda: [k["connections"] for k in twin.client().request("GET", "kernels").json()] == [0], "it is gone")
+        reader.opens()
+        reader.visit.wait_for_kernel()
+        reader.sees(1, *([] if guarded else [lines(0, 10)]))
+        notebook.forget()
+        made.clear()
 
 
 KINDS = (
@@ -356,10 +390,7 @@ def test_a_new_server_goes_on_with_the_recording(fresh_lab: Project, visitor: Vi
     """Only what was printed while no server ran is missing, and the output says so."""
     notebook = Notebook(fresh_lab, FIRST, SECOND)
     reader = Reader(visitor(fresh_lab), notebook)
-    reader.opens()
-    reader.visit.run_all()
-    notebook.let(3)
-    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.begins()
     reader.closes()
     notebook.has(lines(0, 3), "")
     crash(fresh_lab, "server")
@@ -382,10 +413,7 @@ def test_an_open_page_outlives_the_server(fresh_lab: Project, visitor: Visitor) 
     cable = Cable(fresh_lab.client().address)
     try:
         reader = Reader(visitor(fresh_lab), notebook, cable.address)
-        reader.opens()
-        reader.visit.run_all()
-        notebook.let(3)
-        reader.sees(1, lines(0, 3), prompt=RUNS)
+        reader.begins()
         restarted(fresh_lab, cable)
         notebook.let(12)
         reader.sees(1, lines(0, 10), prompt="[2]:")
@@ -413,10 +441,7 @@ def restarted(lab: Project, cable: Cable, meanwhile: Callable[[], None] = lambda
 @pytest.mark.full
 def test_a_notebook_can_be_renamed_meanwhile(visitor: Visitor, notebook: Notebook) -> None:
     reader = Reader(visitor(notebook.lab), notebook)
-    reader.opens()
-    reader.visit.run_all()
-    notebook.let(3)
-    reader.sees(1, lines(0, 3), prompt=RUNS)
+    reader.begins()
     reader.closes()
     new = notebook.path.replace("printing", "renamed")
     notebook.lab.client().request("PATCH", f"contents/{notebook.path}", json={"path": new})
