@@ -79,8 +79,11 @@ class Apt:
             self.update()
         return bool(run("apt-cache", *self.options, "madison", package).stdout.strip())
 
-    def unpack(self, packages: Sequence[str], target: Path) -> None:
-        """Download, verify and unpack packages (`name` or `name/suite`) to `target`. If `target` exists, do nothing."""
+    def unpack(self, packages: Sequence[str], target: Path, *, dependencies: bool = False) -> None:
+        """Download, verify and unpack packages (`name` or `name/suite`) to `target`. If `target` exists, do nothing.
+
+        With `dependencies`, unpack all packages that these depend on too, so that no library of this machine is used.
+        """
         with locked(self.folder):
             if target.exists():
                 return
@@ -90,7 +93,13 @@ class Apt:
                 step(f"downloading {packages[0].partition('/')[0]}{more}"),
                 tempfile.TemporaryDirectory(dir=target.parent) as folder,
             ):
-                must("apt-get", *self.options, "download", *packages, cwd=Path(folder))
+                if dependencies:
+                    Path(folder, "status").touch()  # to apt, no package is installed yet
+                    command = ["-o", f"Dir::State::Status={folder}/status", "-o", f"Dir::Cache::Archives={folder}"]
+                    command += ["--yes", "--download-only", "--no-install-recommends", "install"]
+                else:
+                    command = ["download"]
+                must("apt-get", *self.options, *command, *packages, cwd=Path(folder))
                 for archive in sorted(Path(folder).glob("*.deb")):
                     must("dpkg", "-x", archive, f"{folder}/root")
                 Path(folder, "root").rename(target)

@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.common import Refused
-from engine.debian import Apt
+from tests.support.debian import program
 from tests.support.requirements import lacking
 from tests.support.waiting import until
-
-# The list includes the C library, because this machine's C library may be too old.
-PACKAGES = ["bindfs/testing", "libfuse3-4/testing", "libc6/testing"]
 
 
 @contextmanager
@@ -23,13 +19,7 @@ def bindfs(folder: Path, *mounts: tuple[Path, str]) -> Iterator[None]:
     """
     if os.geteuid() or not Path("/dev/fuse").exists():
         lacking("only root can mount a FUSE file system for others")
-    packages = folder / "packages"
-    try:
-        Apt(folder).unpack(PACKAGES, packages)
-    except Refused as refused:
-        lacking(f"no bindfs to test with: {refused}")
-    loader = next(packages.glob("usr/lib/*/ld-linux-*"))
-    command = [loader, "--library-path", loader.parent, packages / "usr/bin/bindfs", "-f", "-o", "allow_other"]
+    command = [program(folder, "bindfs", "bindfs/testing"), "-f", "-o", "allow_other"]
     processes = []
     try:
         for path, option in mounts:
