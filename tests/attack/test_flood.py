@@ -53,6 +53,7 @@ def test_a_flood_of_messages_does_not_stop_the_server(lab: Project, tmp_path: Pa
     assert LIMITS[kind][0] in source
     layer = with_server(lab, tmp_path, MESSAGES, source if limited else source.replace(*LIMITS[kind]))
     sent = lab.folder / "data/flood"
+    sent.unlink(missing_ok=True)
     with beside(lab, tmp_path, layer) as twin:
         twin.serve()
 
@@ -63,6 +64,7 @@ def test_a_flood_of_messages_does_not_stop_the_server(lab: Project, tmp_path: Pa
             suppress(requests.RequestException),
             page(twin.client(), f"{PROGRAM}\nflood({kind.split()[0]!r})") as open_page,
         ):
+            until(sent.exists, "the flood begins")
             if "does not read" not in kind:
                 open_page.close()
             if limited:

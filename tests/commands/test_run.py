@@ -56,6 +56,11 @@ def running(lab: Project) -> set[str]:
     return set(lab.shell("grep -lsaE '[i]pykernel_launcher|[n]bclient|[8]6399' /proc/[0-9]*/cmdline || true").split())
 
 
+def as_on_a_terminal() -> None:
+    """A program that starts in the background ignores Ctrl-C, and so do the programs that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.full
 def test_an_interrupted_run_leaves_no_process(lab: Project, own: Path) -> None:
     """On a terminal, the running notebook is shown. Kernels that ran in the lab before keep running."""
@@ -65,7 +70,8 @@ def test_an_interrupted_run_leaves_no_process(lab: Project, own: Path) -> None:
         execute(kernel, "here = 1")
         before = running(lab)
         command = ("make", "--no-print-directory", "run")
-        with subprocess.Popen(command, cwd=lab.folder, stdout=inside, stderr=inside, start_new_session=True) as run:
+        options = {"cwd": lab.folder, "stdout": inside, "stderr": inside, "start_new_session": True}
+        with subprocess.Popen(command, preexec_fn=as_on_a_terminal, **options) as run:
             try:
                 until(lambda: len(running(lab) - before) == 3, "nbclient, its kernel and the kernel's child run")
             finally:
