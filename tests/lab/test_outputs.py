@@ -100,7 +100,7 @@ def test_a_large_plot_arrives(lab: Project) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("guarded", [True, False], ids=["as delivered", "the control: the kernel's own queue"])
 def test_outputs_wait_while_the_server_is_busy(lab: Project, tmp_path: Path, guarded: bool) -> None:
-    file = "ipython/startup/output.py"
+    file = "ipython/ipython_kernel_config.py"
     layer = with_server(lab, tmp_path, file, lab.read(f"lab/server/{file}") if guarded else "")
     with beside(lab, tmp_path, layer) as twin:
         twin.serve()
