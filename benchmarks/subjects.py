@@ -243,13 +243,14 @@ def ask_engine(path: str) -> Any:
         connection.close()
 
 
-def render(folder: Path, name: str = "labdock", ref: str = "HEAD") -> Subject:
-    """Render a project of a version (a git reference) with default answers."""
-    answers = {"project_name": "Bench"}
+def render(folder: Path, name: str = "labdock", ref: str = "HEAD", **more: str) -> Subject:
+    """Render a project of a version (a git reference) with default answers, and with `more`."""
+    answers = {"project_name": "Bench", **more}
     copier.run_copy(str(ROOT), folder, data=answers, defaults=True, quiet=True, vcs_ref=ref)
     if os.geteuid() == 0:
-        for own in ("data", "notebooks", "secrets"):
-            os.chown(folder / own, 1000, 1000)
+        for own in ("data", "notebooks", "secrets", "egress/log"):
+            if (folder / own).exists():
+                os.chown(folder / own, 1000, 1000)
     return Subject(name, folder, "requirements.lock")
 
 

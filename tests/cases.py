@@ -23,10 +23,17 @@ CASES: dict[str, Answers] = {
     "pytorch-nvidia": {"environment": "pytorch", "gpu": "nvidia", "python_version": "3.14"},
     "spark": {"environment": "spark"},
     "r": {"environment": "r"},
+    "allowlist": {"network": "allowlist"},
+    "sealed": {"network": "sealed"},
+    "self-signed": {"tls": "self-signed"},
+    "certificates": {"tls": "files"},
 }
 
 # The fixture `case` uses these in `make test-full` only. Tests that render all cases themselves always use them.
-RARER_CASES = ["science-full", "tensorflow", "tensorflow-nvidia", "pytorch", "pytorch-nvidia", "spark", "r"]
+RARER_CASES = [
+    *("sealed", "certificates", "science-full", "tensorflow", "tensorflow-nvidia", "pytorch", "pytorch-nvidia"),
+    *("spark", "r"),
+]
 
 # Cases whose images differ. All other cases have the image of `default`.
 IMAGE_CASES = ["default", "python-3.12", "python-3.14", "minimal", "science-full", "spark", "r"]
@@ -68,5 +75,7 @@ REJECTED: dict[str, tuple[Answers, str]] = {
     "TensorFlow without wheels": ({"environment": "tensorflow", "python_version": "3.14"}, "no wheels for Python 3.14"),
     "unknown environment": ({"environment": "julia"}, "julia"),
     "unknown GPU": ({"gpu": "voodoo"}, "voodoo"),
+    "unknown network": ({"network": "closed"}, "closed"),
+    "unknown TLS": ({"tls": "letsencrypt"}, "letsencrypt"),
     "unknown licence": ({"license": "GPL"}, "GPL"),
 }

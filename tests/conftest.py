@@ -156,6 +156,14 @@ def lab(default_image: None, new_project: Render) -> Project:
 
 
 @pytest.fixture(scope="session")
+def sealed(default_image: None, new_project: Render) -> Project:
+    """A running lab whose notebooks have no network. Tests leave it as they found it."""
+    project = new_project(network="sealed")
+    project.start()
+    return project
+
+
+@pytest.fixture(scope="session")
 def host(lab: Project) -> testinfra.host.Host:
     """The shared lab's container, as testinfra sees it."""
     return testinfra.get_host(f"docker://{lab.container()['Id']}")

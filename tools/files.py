@@ -25,6 +25,7 @@ SILENT = {
     "lab/server/custom/custom.css": "A style that hides Panel's buttons, because they need Panel's server extension.",
     "lab/server/kernels/*": "The command that starts a notebook kernel.",
     "lab/server/labextensions/labdock/package.json": "The name of the lab's front-end extension.",
+    "lab/server/labextensions/labdock-walls/package.json": "The name of the front-end extension for LAB_DOWNLOADS=off.",
     "lab/server/nbconvert/*": "The template of PDF and LaTeX exports, with fonts for more alphabets.",
     "lab/server/templates/login.html": "The login page.",
     "lab/server/labconfig/*": "Default settings of JupyterLab.",
@@ -54,9 +55,10 @@ def path_of(source: Path, template: Path) -> str:
 
 
 def condition(source: Path) -> str:
-    """The answer that adds a file, as `question: choice`. The result is empty if every project has the file."""
-    found = OPTIONAL.search(source.as_posix())
-    return re.sub(r"(\w+) == '(.*)'", r"\1: \2", found[1]) if found else ""
+    """The answer that adds a file, as `question: choice` or `question: not choice`. Empty if every project has it."""
+    found = OPTIONAL.findall(source.as_posix())
+    answer = re.sub(r"(\w+) == '(.*)'", r"\1: \2", found[-1][0]) if found else ""
+    return re.sub(r"(\w+) != '(.*)'", r"\1: not \2", answer)
 
 
 def sentence(path: str, text: str) -> str:

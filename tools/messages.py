@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+from tools.files import path_of
+
 # Topic -> the files whose messages belong to it. The first pattern that fits decides.
 TOPICS = {
     "The container engine": ["lab/commands/lib/checks/engine*"],
@@ -37,6 +39,9 @@ EXPLAINED = {
     r"certificate of": "A proxy at your site probably replaces certificates with its own.",
     r"do not trust": "The file was damaged during the download, or someone changed it.",
     r"<<<<<<<": "`copier update` and you changed the same lines.",
+    r"Until then, notebooks": "The text before names the problem in egress/allowlist.txt, and its fix.",
+    r"An older engine does not keep": "The text before names the version that you need.",
+    r"register a service worker": "Such a script would stay in the browser. The page works without it.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp` and home count as memory.",
     r"does not fit this folder": "If two folders have the same LAB_NAME, 'docker compose up' in one "
     "folder replaces the lab of the other.",
@@ -62,7 +67,7 @@ def messages(template: Path) -> dict[str, list[str]]:
     """Topic -> its messages, from the scripts below `template`. A message is listed only in the first of its topics."""
     files: dict[str, list[str]] = {topic: [] for topic in TOPICS}
     for file in sorted((template / "lab").rglob("*")):
-        path = file.relative_to(template).as_posix()
+        path = path_of(file, template)
         if file.is_file() and file.parent.name != "__pycache__" and (texts := of_file(path, file)):
             files[topic(path)] += texts
     seen: set[str] = set()
@@ -76,12 +81,13 @@ def messages(template: Path) -> dict[str, list[str]]:
 
 def of_file(path: str, file: Path) -> list[str]:
     """The messages of one file. A file that is not shell, Python or R has no messages."""
-    text = "" if file.suffix in (".json", ".lock", ".pem") else file.read_text(encoding="utf-8")
-    if file.suffix == ".py":
+    suffix = Path(path).suffix
+    text = "" if suffix in (".json", ".lock", ".pem") else file.read_text(encoding="utf-8")
+    if suffix == ".py":
         return list(of_python(text))
-    if file.suffix == ".R":
+    if suffix == ".R":
         return [tidy(found.replace("%s", "$_")) for found in re.findall(r'sprintf\("(labdock: .*?)"', text)]
-    if file.suffix == ".sh" or text.startswith("#!/bin/sh"):
+    if suffix == ".sh" or text.startswith("#!/bin/sh"):
         return list(of_shell(text, checks=any(fnmatch(path, pattern) for pattern in CHECKS)))
     return []
 

@@ -56,12 +56,16 @@ def settings(text: str) -> str:
     """
     for answer, seen in ANSWERS.items():
         text = text.replace(answer, seen)
-    if "{{" in text or "{%" in text:
+    condition = re.compile(r"{% if (\w+) ([=!]=) '(\w+)' %}|{% endif %}")
+    if "{{" in text or "{%" in condition.sub("", text):
         raise ValueError("sample.env.jinja uses an answer that tools/reference.py does not know. Add it to ANSWERS.")
     tables: dict[str, list[tuple[str, ...]]] = {}
-    rows, comment = None, []
+    rows, comment, only = None, [], ""
     for line in text.splitlines():
-        if found := re.fullmatch(r"# -{3,} (.+?) -{3,}", line):
+        if found := condition.fullmatch(line):
+            question, equal, answer = found.groups()
+            only = f" Only with{'' if equal == '==' else 'out'} `{question}: {answer}`." if question else ""
+        elif found := re.fullmatch(r"# -{3,} (.+?) -{3,}", line):
             rows, comment = tables.setdefault(found[1], []), []
         elif line.startswith("#"):
             comment.append(line[1:].strip())
@@ -72,7 +76,7 @@ def settings(text: str) -> str:
                 raise ValueError(
                     f"sample.env.jinja: {name} needs a heading, and a comment of whole sentences above it."
                 )
-            rows.append((f"`{name}`", f"`{value}`" if value else "empty", meaning))
+            rows.append((f"`{name}`", f"`{value}`" if value else "empty", meaning + only))
             comment = []
         else:
             comment = []
@@ -156,6 +160,20 @@ def bench(text: str) -> str:
     raise ValueError("no BENCH = {…} in the test")
 
 
+def walls(text: str) -> str:
+    """The tables of the ways out of a lab, from `WAYS` and `PROXY_WAYS` in a test file (its `text`)."""
+    found = {}
+    for node in ast.parse(text).body:
+        match node:
+            case ast.Assign([ast.Name("WAYS" | "PROXY_WAYS" as name)], ast.Dict(keys, values)):
+                found[name] = [(ast.literal_eval(k), v.id) for k, v in zip(keys, values, strict=True)]  # type: ignore
+    shown = {"OPEN": ("leads out", "stopped"), "LISTED": ("a listed domain", ""), "ANYWHERE": ("stopped", "stopped")}
+    rows = [(way, shown[kind][0], shown[kind][1], shown[kind][1]) for way, kind in found["WAYS"]]
+    through = [(way, shown[kind][0]) for way, kind in found["PROXY_WAYS"]]
+    head = ("Way out", "`open`", "`allowlist`", "`sealed`")
+    return f"{table(head, rows)}\n{table(('Way through the proxy', '`allowlist`'), through)}"
+
+
 def public(text: str) -> str:
     """The table of paths that need no token, from `PUBLIC` in a test file (its `text`)."""
     for node in ast.parse(text).body:
@@ -192,6 +210,7 @@ PARTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "template": ("Makefile", of_text(commands)),
     "files": ("copier.yml", of_files),
     "public": ("tests/attack/test_anonymous.py", of_text(public)),
+    "walls": ("tests/attack/test_walls.py", of_text(walls)),
     "attacks": ("tests/**/test_*.py", of_text(attacks)),
     "messages": ("template", messages.page),
 }

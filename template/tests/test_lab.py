@@ -42,7 +42,9 @@ def home(host: testinfra.host.Host) -> str:
 
 @pytest.fixture(scope="session")
 def address() -> str:
-    return "http://" + compose("port", "server", "8888").replace("0.0.0.0", "127.0.0.1")
+    """The address that `make url` prints, without its path."""
+    printed = subprocess.run(["sh", "lab/commands/url.sh"], cwd=ROOT, check=True, text=True, capture_output=True).stdout
+    return printed.rpartition("Address: ")[2].strip().rpartition("/")[0]
 
 
 @pytest.fixture(scope="session")

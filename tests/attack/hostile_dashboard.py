@@ -23,6 +23,7 @@ HARMFUL = (
     "Set-Cookie: planted-wide=1; Domain=localhost; Path=/", "Set-Cookie: planted-lab=1; domain =127.0.0.1",
     "Set-Cookie: labdock-dashboard=planted", "Set-Cookie: _xsrf=planted; DOMAIN=.localhost",
 )  # fmt: skip
+REPORTING = b"Content-Security-Policy: img-src 'none'; report-uri http://foreign.example/\r\n"
 
 
 def raw(name: str) -> Iterable[bytes]:
@@ -44,6 +45,8 @@ def raw(name: str) -> Iterable[bytes]:
         "half-chunk": [OK + b"Transfer-Encoding: chunked\r\n\r\n64\r\nhalf"],
         "second-answer": [OK + b"Content-Length: 2\r\n\r\nok" + OK + b"Content-Length: 4\r\n\r\nevil"],
         "endless": chain([OK + b"\r\n"], repeat(bytes(65536))),
+        "reporting": [OK, REPORTING, b"Content-Length: 2\r\n\r\nok"],
+        "attachment": [OK, b"Content-Disposition: attachment\r\nContent-Length: 2\r\n\r\nok"],
         "harmful": [OK, *(f"{header}\r\n".encode() for header in HARMFUL), b"Content-Length: 2\r\n\r\nok"],
     }
     return answers[name]

@@ -30,7 +30,7 @@ def routes(rules: list[Rule]) -> Iterator[tuple[str, bool]]:
             continue
         if hasattr(rule.target, "rules"):
             yield from routes(rule.target.rules)
-        else:
+        elif hasattr(rule.matcher, "regex"):  # other rules only refuse requests
             handler = import_object(rule.target) if isinstance(rule.target, str) else rule.target
             yield rule.matcher.regex.pattern, issubclass(handler, WebSocketHandler)
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.refusal import answers
 from tests.support.waiting import until
 
@@ -110,3 +110,18 @@ def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
         fresh_project.environment["PYTEST_ADDOPTS"] = f"-k {test}"
         done = fresh_project.make("test", check=False)
         assert test in re.findall(r"^FAILED tests/test_lab.py::(test_\w+)", done.stdout, re.MULTILINE), line
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("network", ["allowlist", "sealed"])
+def test_a_lab_with_walls_passes_and_without_them_fails(default_image: None, new_project: Render, network: str) -> None:
+    project = new_project(network=network)
+    project.up()
+    project.make("test")
+    reset = "network_mode: !reset null, " if network == "sealed" else ""
+    open_ = f"services: {{lab: {{{reset}networks: !override [default], environment: {{HTTPS_PROXY: ''}}}}}}\n"
+    (project.folder / "compose.override.yaml").write_text(open_)
+    project.up()
+    done = project.make("test", check=False)
+    assert done.returncode and "test_the_lab_has_no_way_to_another_network" in done.stdout
+    project.down()

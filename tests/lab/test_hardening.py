@@ -53,6 +53,12 @@ WATCHED = {
     "server.restart": "back after an engine restart",
     "server.depends_on.*": "waits for prepare and lab",
     "server.command": "serves",
+    "egress.volumes.*.read_only": "a read-only list",
+    "egress.networks.*": "the lab's network and one that leads out",
+    "egress.healthcheck.*": "a health check that asks the proxy",
+    "egress.restart": "back after an engine restart",
+    "egress.depends_on.*": "waits for prepare",
+    "egress.entrypoint.*": "runs the proxy of the image",
     "lab.healthcheck.*": "a health check that asks the agent",
     "lab.restart": "back after an engine restart",
     "lab.depends_on.*": "waits for prepare",
@@ -66,6 +72,7 @@ WATCHED = {
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
+    "egress.environment.*",
     "*.environment.LAB_AUDIT", "*.environment.TZ", "lab.environment.PIP_INDEX_URL", "*.volumes.*.volume.nocopy",
 )  # fmt: skip
 
@@ -104,6 +111,12 @@ ADDITIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "group": ("lab", {"group_add": ["0"]}, "no further groups"),
     "engine socket": ("lab", {"volumes": ["/var/run/docker.sock:/docker.sock:z"]}, "expected mounts only"),
     "the system's folder": ("prepare", {"volumes": ["/etc:/srv/etc:z"]}, "expected mounts only"),
+    "the server's network for the proxy": (
+        "egress",
+        {"networks": ["server"]},
+        "the lab's network and one that leads out",
+    ),
+    "a port of the proxy": ("egress", {"ports": ["127.0.0.1:0:22"]}, "no port"),
     "the user's work": ("packages", {"volumes": ["./data:/data:z"]}, "expected mounts only"),
     "a mount that the host sees": (
         "lab",
@@ -238,7 +251,7 @@ def test_only_what_a_lab_needs_is_started(project: Project) -> None:
     assert set(project.compose("config", "--services").stdout.split()) == {"lab", "prepare", "server"}
     more = {"COMPOSE_PROFILES": "*"}  # the control
     everything = Project(project.folder, project.answers, more).compose("config", "--services").stdout.split()
-    assert {*everything} == SERVICES.keys()
+    assert {*everything} == SERVICES.keys() - {"egress"}
 
 
 # --- the engine ---------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.project import Project
-from tests.support.variants import beside
-from tests.support.waiting import QUICK, becomes
+from tests.support.variants import beside, with_server
+from tests.support.waiting import QUICK, becomes, health, until
 
 # The server is the first process's child.
 SIGNAL = """
@@ -26,3 +26,13 @@ def test_a_server_that_hangs_is_unhealthy(lab: Project, tmp_path: Path) -> None:
         for number, state in (("19", "unhealthy"), ("18", "healthy")):  # SIGSTOP, SIGCONT
             twin.compose("exec", "--no-TTY", "server", "/opt/jupyter/bin/python", "-c", SIGNAL, number)
             becomes(twin, state)
+
+
+@pytest.mark.full
+def test_a_server_with_an_error_in_its_settings_does_not_serve(lab: Project, tmp_path: Path) -> None:
+    """Jupyter alone would go on without the settings after the error."""
+    settings = lab.read("lab/server/jupyter_server_config.py") + "\nraise RuntimeError('a late error')\n"
+    with beside(lab, tmp_path, with_server(lab, tmp_path, "jupyter_server_config.py", settings)) as twin:
+        twin.compose("up", "--detach", "--no-build", "--no-deps", "server", "lab")
+        until(lambda: twin.container("server")["RestartCount"] > 0, "the server ends")
+        assert "a late error" in twin.logs() and health(twin) != "healthy"

@@ -109,6 +109,22 @@ def test_too_old(spoilt: Project, fake_docker: Callable[..., str], what: str) ->
     assert "ok    engine" in spoilt.make("doctor").stdout
 
 
+@pytest.mark.parametrize("network", ["allowlist", "sealed", "sealed with a service"])
+def test_an_engine_that_cannot_isolate_networks(
+    render: Render, tmp_path: Path, fake_docker: Callable[..., str], network: str
+) -> None:
+    """A lab without any network needs no such engine."""
+    project = render(folder=tmp_path / "lab", network=network.partition(" ")[0])
+    if "service" in network:
+        own = "services:\n  db: {image: db, networks: [isolated]}\n"
+        (project.folder / "compose.override.yaml").write_text(own)
+    checks = ("sh", "-c", ". lab/commands/lib/all.sh; for check in $before_start; do $check; done")
+    for docker, said in ((27, "" if network == "sealed" else "27.0.0+x, but 28.0 or later is needed"), (28, "")):
+        project.environment["PATH"] = fake_docker(engine=(docker, 0))
+        printed = project.run(*checks).stdout
+        assert (said in printed) if said else (printed == "")
+
+
 # --- settings -------------------------------------------------------------------------------------
 NO_IDS = ["0", "root", "-1", "abc", "2147483648", "4294967295", "007"]
 WRONG = [

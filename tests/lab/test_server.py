@@ -64,6 +64,7 @@ UNSEEN = {
     "ServerApp.session_manager_class": "tests/lab/test_server_volume.py needs it",
     "SessionManager.database_filepath": "tests/lab/test_surviving_server.py needs it",
     "KernelManager.transport": "only if server and notebooks are in one container: tests/lab/test_one_container.py",
+    "KernelRestarter.random_ports_until_alive": "pages that connect during a restart, in test_surviving_server.py",
     "KernelRestarter.time_to_dead": "how soon a page learns that its kernel ended",
     "NotebookNotary.db_file": "the default file is in a read-only folder; Jupyter then uses memory too, and warns",
     "NotebookNotary.secret": "in memory by the line above it",

@@ -24,7 +24,8 @@ IN_PROJECT = [*(ROOT / "template").rglob("README.md"), *(ROOT / "template").rglo
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *IN_PROJECT])
 LANGUAGES = {"sh", "powershell", "python", "ini", "text", "yaml"}
 ADA = {"name": "iris-study-7c5a17", "port": "9791"}  # what `make env` chooses in /home/ada/iris-study
-COMMIT = "git init --quiet && git add --all && git commit --quiet --message start"
+ADA_COMMITS = "git -c user.name=Ada -c user.email=ada@lab.example commit"
+COMMIT = f"git init --quiet; git add --all; {ADA_COMMITS} --quiet --message start"
 DOWN = ("docker", "compose", "down", "--volumes", "--timeout", "0")
 
 
@@ -94,7 +95,7 @@ def somebody(engine: None, template: Path) -> Iterator[Person]:
 def reader(request: pytest.FixtureRequest, somebody: Person) -> Iterator[Reader]:
     """A reader of the page in the test's marker, in a new project. For the tutorial, the folder is empty."""
     page = request.node.get_closest_marker("types").args[0]
-    desk = folder = somebody.home / page.partition(".")[0].replace("/", "-")
+    desk = folder = somebody.home / re.sub(r"\W+", "-", f"{page.partition('.')[0]}-{request.node.name}").strip("-")
     if not page.startswith("docs/tutorial"):
         folder = somebody.project(desk / "iris-study")
     rendered = folder / page.removeprefix("template/").removesuffix(".jinja")
@@ -132,6 +133,14 @@ def as_ada_sees_it(printed: str) -> str:
 def unprinted(shown: str, printed: str) -> list[str]:
     """The lines that a page shows and that no command printed."""
     return [line for line in shown.splitlines() if line not in printed.splitlines()]
+
+
+def added_by_hand(text: str, lines: str) -> str:
+    """A Compose file with more lines for its services."""
+    for service, more in re.findall(r"^(  \w+:\n)((?:    .*\n)+)", lines, re.MULTILINE):
+        assert service in text
+        text = text.replace(service, service + more)
+    return text
 
 
 def in_lab(reader: Reader, script: str) -> str:
@@ -230,15 +239,31 @@ def postgres(engine: None) -> Iterator[None]:
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("network", ["open", "sealed", pytest.param("allowlist", marks=pytest.mark.nightly)])
 @pytest.mark.types("docs/how-to/services.md")
-def test_services(postgres: None, reader: Reader) -> None:
+def test_services(postgres: None, reader: Reader, network: str) -> None:
+    page = (ROOT / "docs/how-to/services.md").read_text()
     reader.run("make env")
+    if network != "open":
+        reader.run(f"{COMMIT}; copier update --quiet --defaults --data network={network}")
     reader.type(until="make up")
-    (code,) = blocks((ROOT / "docs/how-to/services.md").read_text(), "python")
+    if network != "open":
+        (lines,) = blocks(page, "yaml")
+        own = reader.folder / "compose.override.yaml"
+        own.write_text(added_by_hand(own.read_text(), lines if network == "sealed" else lines.partition("  lab:")[0]))
+        reader.run("make up")
+    (code,) = blocks(page, "python")
     assert "PostgreSQL 17" in running_lab(reader.folder).run(code)
+    table = code.replace("SELECT version()", "{}").replace("print(", "(").replace(".fetchone()", "")
+    running_lab(reader.folder).run(table.format("CREATE TABLE kept AS SELECT 7 AS value"))
     printed = reader.type(until="psql")
     assert "(1 row)" in printed
     assert not re.search(r"->5432", printed), "the database is published"
+    dump, restore = reader.left.pop(0).splitlines()
+    reader.run(dump)
+    running_lab(reader.folder).run(table.format("DROP TABLE kept"))
+    reader.run(restore)
+    assert "(7,)" in running_lab(reader.folder).run(code.replace("SELECT version()", "SELECT value FROM kept"))
     # In git, the project contains the folder `db` and nothing that is in it.
     assert reader.run("git init --quiet && git add --all && git ls-files db secrets").split() == [
         "db/.gitignore",
@@ -322,10 +347,41 @@ def test_update(reader: Reader) -> None:
     assert "notebook-outputs" in reader.run("! git commit --all --message 'with an output' 2>&1")
     reader.run("git checkout --quiet notebooks")
     reader.type(until="check-update")
-    reader.run(f"echo mine >notebooks/note.md && {COMMIT}")
+    reader.run(f"echo mine >notebooks/note.md; {COMMIT}")
     reader.type()
     assert (reader.folder / "notebooks/note.md").read_text() == "mine\n"
     assert reader.run("git diff --name-only --diff-filter=U") == ""
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/networks.md")
+def test_networks(reader: Reader) -> None:
+    reader.run(f"make env; {COMMIT}")
+    reader.type(until="network=allowlist")
+    assert "FIX" not in reader.type(until="make doctor")
+    in_lab(reader, "curl --silent https://files.example.com/ || true")
+    assert "files.example.com is not in egress/allowlist.txt" in reader.type(until="egress/log")
+    server = "vscode-server-linux-x64"
+    reader.run(f"""mkdir {server} && echo '{{"commit": "0123"}}' >{server}/product.json""")
+    reader.run(f"tar -czf vscode-server.tar.gz {server}")
+    reader.type()
+    assert "0123" in in_lab(reader, "cat ~/.vscode-server/bin/0123/product.json")
+
+
+@pytest.mark.full
+@pytest.mark.types("docs/how-to/tls.md")
+def test_tls(reader: Reader) -> None:
+    reader.run(f"make env; {COMMIT}")
+    address = r"^Address: https://lab\.example\.net:\d+/lab$"
+    assert re.search(address, reader.type(until="tls=self-signed"), re.MULTILINE)
+    ca = (reader.folder / "certs/ca.pem").read_text()
+    assert "is valid for 397 days." in reader.type(until="make certs")
+    assert (reader.folder / "certs/ca.pem").read_text() == ca
+    for name, source in (("fullchain.pem", "server.pem"), ("privkey.pem", "server.key")):
+        reader.run(f"cp certs/{source} {name}")
+    reader.run(f"git add --all; {ADA_COMMITS} --quiet --message tls")
+    assert re.search(address, reader.type(), re.MULTILINE)
+    assert "FIX" not in reader.run("make doctor")
 
 
 @pytest.mark.nightly

@@ -17,9 +17,15 @@ Steps = tuple[str | int, ...]  # keys and indexes from a service to a value
 
 
 def rendered_compose() -> dict[str, Any]:
-    """The parsed compose.yaml of a project. Anchors are resolved, and no two services share an object."""
-    text = (TEMPLATE / "compose.yaml.jinja").read_text(encoding="utf-8")
-    parsed = yaml.safe_load(jinja2.Template(text).render(project_slug="lab", python_version="3.13"))
+    """The parsed compose.yaml of a project. Anchors are resolved, and no two services share an object.
+
+    The project is open, and also has the service `egress` of one with an allowlist.
+    """
+    template = jinja2.Template((TEMPLATE / "compose.yaml.jinja").read_text(encoding="utf-8"))
+    answers = {"project_slug": "lab", "python_version": "3.13", "tls": "none"}
+    parsed, walled = (yaml.safe_load(template.render(network=network, **answers)) for network in ("open", "allowlist"))
+    parsed["services"]["egress"] = walled["services"]["egress"]
+    parsed["networks"] = walled["networks"]
     return json.loads(json.dumps(parsed))  # deepcopy would keep the aliases that PyYAML shares
 
 

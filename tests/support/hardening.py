@@ -73,6 +73,7 @@ class Facts:
     ports: list[tuple[str, str]]  # container port, host address
     home: str
     command: list[str]
+    entrypoint: list[str]
     health: tuple[list[str], set[str]]  # command, and the names in PACES that are set
     restart: str
     waits_for: set[str]  # "service:condition"
@@ -133,6 +134,7 @@ def of_config(service: Service) -> Facts:
         ports=[(f"{port['target']}/{port['protocol']}", port.get("host_ip", "")) for port in get("ports", [])],
         home=f"/home/{get('environment', {}).get('JUPYTER_USERNAME')}",
         command=get("command") or [],
+        entrypoint=get("entrypoint") or [],
         health=(health.get("test", []), {pace for pace in PACES if health.get(pace)}),
         restart=get("restart", "no"),
         waits_for={f"{name}:{needed['condition']}" for name, needed in get("depends_on", {}).items()},
@@ -182,6 +184,7 @@ def of_container(seen: Inspect) -> Facts:
         ports=ports + ([("every port", "")] if host["PublishAllPorts"] else []),
         home=f"/home/{environment.get('JUPYTER_USERNAME')}",
         command=config["Cmd"] or [],
+        entrypoint=config["Entrypoint"] or [],
         health=(health.get("Test", []), {pace for pace, name in PACES.items() if health.get(name)}),
         restart=host["RestartPolicy"]["Name"],
         waits_for={":".join(needed.split(":")[:2]) for needed in waits_for},
@@ -229,7 +232,14 @@ def work(facts: Facts, *places: str) -> dict[str, tuple[str, str]]:
 
 SOCKETS = {"/run/kernels": ("volume", "sockets")}
 STATE = {"/var/lib/server": ("volume", "server")}
+TLS = {f"/run/certs/{name}": ("bind", f"./certs/{name}") for name in ("server.pem", "server.key")}
 KEPT = {"/var/lib/lab": ("volume", "kept")}
+
+
+def server_mounts(facts: Facts) -> bool:
+    """True if data/, notebooks/, the token, its volumes and, with TLS, certificate and key are the only mounts."""
+    expected = {**work(facts), f"/run/{TOKEN}": ("bind", f"./{TOKEN}"), **SOCKETS, **STATE}
+    return sources(facts) in (expected, {**expected, **TLS})
 
 
 def lab_mounts(facts: Facts) -> bool:
@@ -254,6 +264,14 @@ def packages_mounts(facts: Facts) -> bool:
         and certificates in (f"{project}/{EMPTY_CA}", os.environ.get("LAB_CA_BUNDLE"))
         and all(mount.kind == "bind" for mount in facts.mounts.values())
     )
+
+
+def egress_mounts(facts: Facts) -> bool:
+    """True if the allowlist and the folder of the record are the only mounts."""
+    places = {path: mount.source for path, mount in facts.mounts.items()}
+    project = places.get("/run/egress", "").removesuffix("/egress")
+    expected = {"/run/egress": f"{project}/egress", "/var/log/egress": f"{project}/egress/log"}
+    return places == expected and all(mount.kind == "bind" for mount in facts.mounts.values())
 
 
 def read_only(facts: Facts, *paths: str) -> bool:
@@ -300,10 +318,10 @@ PREPARED = "prepare:service_completed_successfully"
 CHECKS: dict[str, dict[str, Check]] = {
     "server": {
         **AT_WORK,
-        "expected mounts only": lambda facts: (
-            sources(facts) == {**work(facts), f"/run/{TOKEN}": ("bind", f"./{TOKEN}"), **SOCKETS, **STATE}
+        "expected mounts only": server_mounts,
+        "read-only token and sockets": lambda facts: read_only(
+            facts, f"/run/{TOKEN}", "/run/kernels", *TLS.keys() & facts.mounts.keys()
         ),
-        "read-only token and sockets": lambda facts: read_only(facts, f"/run/{TOKEN}", "/run/kernels"),
         "a network of its own": lambda facts: facts.network == "server",
         "one port, on loopback": lambda facts: facts.ports == [("8888/tcp", "127.0.0.1")],
         "a health check that connects": lambda facts: (
@@ -330,11 +348,31 @@ CHECKS: dict[str, dict[str, Check]] = {
     "prepare": {
         **AT_WORK,
         "expected mounts only": lambda facts: (
-            sources(facts) == {**work(facts), "/run/secrets": ("bind", "./secrets"), **KEPT, **STATE}
+            sources(facts)
+            in (
+                prepared := {**work(facts), "/run/secrets": ("bind", "./secrets"), **KEPT, **STATE},
+                {**prepared, "/run/certs": ("bind", "./certs")},
+            )
         ),
         "only prepares": lambda facts: facts.command == ["prepare"],
         "no network": lambda facts: facts.network == "none" and not facts.ports,
         "runs once": lambda facts: facts.restart == "no",
+    },
+    "egress": {
+        **HARDENED,
+        "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp"},
+        "expected mounts only": egress_mounts,
+        "a read-only list": lambda facts: read_only(facts, "/run/egress") and not read_only(facts, "/var/log/egress"),
+        "the lab's network and one that leads out": lambda facts: facts.network == "isolated,outside",
+        "no port": lambda facts: not facts.ports,
+        "a health check that asks the proxy": lambda facts: (
+            facts.health == (["CMD", "/opt/jupyter/bin/python", "-IS", "/opt/labdock/egress/check.py"], {*PACES})
+        ),
+        "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
+        "waits for prepare": lambda facts: facts.waits_for == {PREPARED},
+        "runs the proxy of the image": lambda facts: (
+            facts.entrypoint == ["/opt/jupyter/bin/python", "-I", "/opt/labdock/egress/proxy.py"] and not facts.command
+        ),
     },
     "packages": {
         **HARDENED,

@@ -121,7 +121,8 @@ class Project:
     def client(self) -> LabClient:
         (server,) = self.ids("service=server") or self.ids("service=lab")  # v0.2.0 and older have one container
         address = self.run("docker", "port", server, "8888").stdout.split()[0]
-        return LabClient(f"http://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
+        scheme = "http" if self.answers.get("tls", "none") == "none" else "https"  # v0.3.0 and older have no answer
+        return LabClient(f"{scheme}://{address}", (self.folder / "secrets/jupyter_token").read_text().strip())
 
     def shell(self, script: str, service: str = "lab") -> str:
         """Run a script in a container, as the lab's user, and return its output."""

@@ -8,6 +8,7 @@ import tomllib
 from fnmatch import fnmatch
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,12 +45,39 @@ FILES = [
     "tests/test_lab.py",
 ]
 WORKFLOWS = {".github/dependabot.yml", ".github/workflows/lab.yml", ".github/workflows/update.yml"}
-# The files in lab/ that only one environment has. All other files of template/lab are in every project.
+# The files that only projects with these answers have: the question, and the answers. All other files of template/lab
+# are in every project.
 OPTIONAL = {
-    "lab/build/date_java_certificates.py": "spark",
-    "lab/server/kernels/ir/kernel.json": "r",
-    "lab/server/r/packages.R": "r",
-    "lab/server/spark/spark-defaults.conf": "spark",
+    "certs/.gitignore": ("tls", "self-signed files"),
+    "egress/.gitignore": ("network", "allowlist"),
+    "egress/allowlist.txt": ("network", "allowlist"),
+    "egress/log/.gitkeep": ("network", "allowlist"),
+    "lab/build/date_java_certificates.py": ("environment", "spark"),
+    "lab/commands/lib/checks/answers/downloads.sh": ("network", "allowlist sealed"),
+    "lab/commands/lib/checks/answers/egress.sh": ("network", "allowlist"),
+    "lab/commands/lib/checks/answers/isolated.sh": ("network", "allowlist sealed"),
+    "lab/commands/certs.mk": ("tls", "self-signed"),
+    "lab/commands/certs.sh": ("tls", "self-signed"),
+    "lab/commands/lib/checks/answers/tls.sh": ("tls", "self-signed files"),
+    "lab/server/egress/allowlist.py": ("network", "allowlist"),
+    "lab/server/egress/check.py": ("network", "allowlist"),
+    "lab/server/egress/proxy.py": ("network", "allowlist"),
+    "lab/server/kernels/ir/kernel.json": ("environment", "r"),
+    "lab/server/labextensions/labdock-walls/extension.js": ("network", "allowlist sealed"),
+    "lab/server/labextensions/labdock-walls/package.json": ("network", "allowlist sealed"),
+    "lab/server/r/packages.R": ("environment", "r"),
+    "lab/server/settings/downloads.sh": ("network", "allowlist sealed"),
+    "lab/server/spark/spark-defaults.conf": ("environment", "spark"),
+    "lab/server/tls/authority.py": ("tls", "self-signed"),
+    "lab/server/tls/check.py": ("tls", "self-signed files"),
+    "lab/server/tls/openssl.cnf": ("tls", "self-signed"),
+    "lab/server/tls/prepare.sh": ("tls", "self-signed files"),
+    "lab/server/tls/server.sh": ("tls", "self-signed files"),
+    "lab/server/tls/settings.py": ("tls", "self-signed files"),
+    "lab/server/tls/status.sh": ("tls", "self-signed files"),
+    "lab/server/walls/__init__.py": ("network", "allowlist sealed"),
+    "lab/server/walls/settings.py": ("network", "allowlist sealed"),
+    "tests/test_network.py": ("network", "allowlist sealed"),
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
 
@@ -82,21 +110,22 @@ def copied(case: Project, tmp_path: Path) -> Project:
 
 
 # --- files ------------------------------------------------------------------------------------------
-def lab_files(environment: str) -> set[str]:
-    """The files in lab/ of a project with this environment: those of template/lab without Jinja in their names."""
-    listed = git("ls-files", "--cached", "--others", "--exclude-standard", "template/lab", cwd=ROOT).splitlines()
+def further_files(answers: dict[str, Any]) -> set[str]:
+    """The files in lab/, and the optional ones, of a project with these answers."""
+    listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "template/lab", cwd=ROOT).split("\0")
     names = {
         re.sub(r"\{% if .*? %\}(.*?)\{% endif %\}", r"\1", name.removeprefix("template/")).removesuffix(".jinja")
         for name in listed
-        if (ROOT / name).exists()
+        if name and (ROOT / name).exists()
     }
-    assert names >= OPTIONAL.keys()
-    return {name for name in names if OPTIONAL.get(name, environment) == environment}
+    assert names >= {name for name in OPTIONAL if name.startswith("lab/")}
+    absent = {name for name, (question, given) in OPTIONAL.items() if answers[question] not in given.split()}
+    return (names | OPTIONAL.keys()) - absent
 
 
 def test_a_project_has_exactly_these_files(case: Project) -> None:
     answers = case.answers
-    expected = {*FILES, *lab_files(answers["environment"]), f"notebooks/{EXAMPLES[answers['environment']]}.ipynb"}
+    expected = {*FILES, *further_files(answers), f"notebooks/{EXAMPLES[answers['environment']]}.ipynb"}
     expected |= WORKFLOWS if answers["use_github_actions"] else set()
     expected |= {"LICENSE"} if answers["license"] != "none" else set()
     assert case.files() == expected

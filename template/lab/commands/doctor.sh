@@ -53,7 +53,7 @@ engine_folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || engine
 find_lab
 while read -r check words; do
     report "$check" "$words"
-done <<'CHECKS'
+done <<CHECKS
 check_merged the last update is complete
 check_engine engine, Compose and buildx are recent enough
 check_compose_file the Compose files are those for this engine
@@ -84,7 +84,7 @@ check_env_values Compose reads each value in .env as it is written
 check_config Compose accepts all files
 check_token the token is valid, or not made yet
 check_replaced the lab uses the current files and folders, or is stopped
-check_lab the lab answers, or is stopped
+check_lab the lab answers, or is stopped$more_checks
 CHECKS
 print_notes
 exit $status

@@ -57,7 +57,8 @@ sed "s/^LAB_NAME=.*/LAB_NAME=$name/
     s|^LAB_GIT=.*|LAB_GIT=$git|" sample.env >.env.new
 [ -z "$compose_files" ] || printf '\n# The engine is Podman.\nCOMPOSE_FILE=%s\n' "$compose_files" >>.env.new
 if [ "$(id -u)" = 0 ]; then
-    for path in .env.new data notebooks secrets; do
+    # shellcheck disable=SC2154 # all.sh sets it
+    for path in .env.new $written; do
         [ ! -e "$path" ] || chown -hR "$uid:$gid" "$path"
     done
     echo "You are root, so the lab will run as $uid:$gid. data/, notebooks/ and secrets/ now belong to $uid:$gid."

@@ -34,4 +34,5 @@ if ! cmp -s tests/requirements.lock .venv-tests/requirements.lock; then
     cp tests/requirements.lock .venv-tests/
 fi
 unlock # the tests do not change the project
-exec .venv-tests/bin/python -m pytest -p no:cacheprovider tests "$@"
+# shellcheck disable=SC2086 # no word, or one
+exec env $more_for_tests .venv-tests/bin/python -m pytest -p no:cacheprovider tests "$@"

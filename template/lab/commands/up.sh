@@ -16,6 +16,7 @@ require check_merged check_engine check_compose_file
 check_env_values | sed 's/^/labdock: /' >&2 # the lab can start with such a value
 require check_path check_same_name check_ids check_username check_umask check_time_zone check_port check_ui check_audit check_limits \
     check_index check_ca check_git check_folders check_extensions check_config
+for check in $before_start; do require "$check"; done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"; unlock' EXIT
@@ -34,15 +35,21 @@ remove_refused
 # The start makes a new token if there is none. A running server would not read the new token.
 [ -f secrets/jupyter_token ] || stop_server
 
+# print_problems: print what the further checks find.
+print_problems() {
+    for check in $after_start; do "$check"; done
+}
+
 # A start mounts the current files and folders.
 restarted=$(replaced)
-if [ -n "$restarted" ] && [ "$restarted" != secrets/jupyter_token ]; then
+if printf '%s' "$restarted" | grep -qvxE "$server_files"; then
     echo "The lab restarts, because these files or folders were replaced: $restarted" | tr '\n' ' ' >&2
     echo >&2
     stop_lab
     find_lab
-elif [ -n "$restarted" ] || ! token_accepted; then
-    echo "The server restarts, because secrets/jupyter_token was replaced. Notebooks go on." >&2
+elif changed=$({ echo "$restarted" && edited; } | grep . | sort -u | tr '\n' ' ') && [ -n "$changed" ]; then
+    for check in $before_restart; do require "$check"; done
+    echo "The server restarts, and notebooks go on, because these files changed: $changed" >&2
     stop_server
     find_lab
 fi
@@ -76,6 +83,8 @@ require_running
 [ -z "$restarted" ] || [ -z "$(replaced)" ] || refuse "$(unseen)"
 
 wait "$comparison"
-{ check_packages && check_no_proxy && cat "$work/list"; } | sed 's/^/labdock: /' >&2
-{ note_read_only && note_apart; } >&2
+{ check_packages && check_no_proxy && print_problems && cat "$work/list"; } | sed 's/^/labdock: /' >&2
+for note in note_read_only note_apart note_published $more_notes; do
+    "$note" >&2
+done
 print_address

@@ -73,9 +73,10 @@ def label(secret: bytes, port: int) -> str:
     return f"p{port}-{key}"
 
 
-def domains(hosts: list[str]) -> list[str]:
-    """The domains of dashboards: localhost, and each `*.DOMAIN` in JUPYTER_HOSTS."""
-    return ["localhost", *(host[2:] for host in hosts if host.startswith("*."))]
+def domains(settings: dict[str, Any]) -> list[str]:
+    """The domains of dashboards: localhost or another name for this machine, and each `*.DOMAIN` in JUPYTER_HOSTS."""
+    others = (host[2:] for host in settings["local_hostnames"] if host.startswith("*."))
+    return [settings.get("dashboards_domain", "localhost"), *others]
 
 
 def redirected(location: str, path: str, port: int) -> str | None:
@@ -123,7 +124,7 @@ class Enter(JupyterHandler):
 
     def domain(self) -> str | None:
         """The domain for dashboards of a browser that opened the lab with this host name."""
-        local, *others = domains(self.settings["local_hostnames"])
+        local, *others = domains(self.settings)
         try:
             loopback = ip_address(self.request.host_name.strip("[]")).is_loopback
         except ValueError:
@@ -360,7 +361,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(app: Any) -> None:
     web_app = app.web_app
     web_app.add_handlers(".*$", [(url_path_join(app.base_url, r"/dashboards/(\w+)"), Enter)])
-    allowed = "|".join(map(re.escape, domains(web_app.settings["local_hostnames"])))
+    allowed = "|".join(map(re.escape, domains(web_app.settings)))
     arguments = {"connect": connect if APART else loopback, "streams": set()}
     web_app.add_handlers(r"p[1-9][0-9]{3,4}-[0-9a-f]{16}\.(" + allowed + ")$", [(".*", Dashboard, arguments)])
     # The host names of dashboards come before every route of the lab, also before routes of extensions.

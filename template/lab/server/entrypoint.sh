@@ -16,6 +16,7 @@ gid=$(id -g)
 
 # refuse SENTENCE: print SENTENCE and start nothing.
 refuse() {
+    trap - EXIT # one sentence is enough
     echo "labdock: $*" >&2
     [ "$mode" != prepare ] || exit 1
     # After an engine restart, only this script checks the settings. If this script ended, the engine would restart the
@@ -54,6 +55,14 @@ require "$(audit_problem "${LAB_AUDIT:-off}")"
 [ "$mode" != serve ] || [ "${LAB_AUDIT:-off}" = off ] ||
     refuse "LAB_AUDIT is on, but notebooks in this container could change the record. Set LAB_AUDIT=off in .env."
 require "$(time_zone_problem "$TZ" /usr/share/zoneinfo)"
+# Settings that only some projects have: each file prints a problem, or nothing.
+setting() {
+    printenv "$1" || true
+}
+for rule in /opt/labdock/settings/*.sh; do
+    # shellcheck disable=SC1090
+    [ ! -e "$rule" ] || require "$(. "$rule")"
+done
 umask "$LAB_UMASK"
 
 # add_name FILE ID LINE: write the image's own passwd or group to the tmpfs, with LINE for this user's name and ID.
@@ -122,6 +131,11 @@ for part in $parts; do
     # shellcheck source=/dev/null
     . "/opt/labdock/start/$part.sh"
 done
+# Some answers to Copier's questions add a folder with more parts.
+for part in "/opt/labdock/"*"/$mode.sh"; do
+    # shellcheck source=/dev/null
+    [ ! -e "$part" ] || . "$part"
+done
 trap - EXIT
 [ "$mode" != prepare ] || exit 0
 
@@ -132,6 +146,8 @@ export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUN
 cd /
 [ "$mode" != lab ] || exec /opt/jupyter/bin/python -I /opt/labdock/agent.py
 export LAB_MODE="$mode" LAB_STATE="$state"
+# Otherwise, Jupyter would start without the rest of its settings after an error in them.
+export TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR=1
 export JUPYTERLAB_SETTINGS_DIR="$state/lab/user-settings" JUPYTERLAB_WORKSPACES_DIR="$state/lab/workspaces"
 case $JUPYTER_UI in
 lab) module=jupyterlab ;;

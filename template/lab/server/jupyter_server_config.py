@@ -77,6 +77,8 @@ c.Session.unpacker = "messages.unpack"
 # If a kernel ends because memory was full, the notebook and the log say so.
 c.AsyncIOLoopKernelManager.restarter_class = "memory.Restarter"
 c.ServerApp.kernel_websocket_connection_class = "memory.Connection"
+# A restarted kernel keeps its sockets' names. Otherwise, a page that connects during the restart would wait forever.
+c.KernelRestarter.random_ports_until_alive = False
 if os.environ.get("LAB_AUDIT") == "on":
     # The server writes which code it passes to kernels.
     audit = import_module("audit")
@@ -165,6 +167,10 @@ xsrf = {"path": "/", "max_age": MONTH}
 ping = 10_000  # milliseconds. A page whose network was cut counts as gone after three of them
 page_settings = {"page_config_hook": page_config, "xsrf_cookie_kwargs": xsrf, "ws_ping_interval": ping}
 c.ServerApp.tornado_settings = page_settings
+
+# Some answers to Copier's questions add a folder with more settings.
+for part in sorted(Path("/opt/labdock").glob("*/settings.py")):
+    import_module(f"{part.parent.name}.settings").configure(c)
 
 
 # --- reports -----------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ Visitor = Callable[[Project], Visit]
 
 
 @contextmanager
-def started(name: str) -> Iterator[tuple[Project, str]]:
+def started(name: str, **settings: str) -> Iterator[tuple[Project, str]]:
     """A container with a browser, and the address through which tests control it."""
     name = f"labdock-{name}-{os.getpid()}"
-    container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": name})
+    container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": name, **settings})
     shared.leave(name)
     try:
         container.compose("up", "--detach", "--build")

@@ -187,10 +187,10 @@ APPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def equipped(new_project: Render) -> Project:
+@pytest.fixture(scope="module", params=["open", "sealed"])
+def equipped(request: pytest.FixtureRequest, new_project: Render) -> Project:
     """A lab with the five packages, which the user adds with `make add`."""
-    project = new_project()
+    project = new_project(network=request.param)
     project.run("make", "add", f"PKG={PACKAGES}")
     project.start()
     return project

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,13 @@ from tests.support.variants import beside, with_server
 from tests.support.waiting import crash, until
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-SETUP = """
+BEGAN = "0-began"  # the file in data/ that the first cell makes
+SETUP = f"""
 import pathlib, time
+pathlib.Path("../data/{BEGAN}").touch()
 from IPython.display import clear_output, display, update_display
 def wait(number):
-    while not pathlib.Path(f"../data/{number}").exists():
+    while not pathlib.Path("../data", str(number)).exists():
         time.sleep(0.02)
 def line(number):
     wait(number)
@@ -32,6 +35,7 @@ def line(number):
 """
 FIRST, SECOND = "for n in range(10): line(n)", "for n in range(10, 20): line(n)"
 RUNS = "[*]:"
+AWAY = 3600  # seconds
 
 
 def lines(first: int, last: int) -> str:
@@ -239,6 +243,33 @@ def test_a_cut_network_loses_nothing(visitor: Visitor, notebook: Notebook, until
         reader.sees(2, lines(10, 20), prompt="[3]:")
         reader.saves()
         until(lambda: "# not saved" in notebook.read().cells[0].source, "the page saves")
+        notebook.has(lines(0, 10), lines(10, 20))
+    finally:
+        cable.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(AWAY + 1800)
+@pytest.mark.parametrize("way", ["closed", "cut"])
+def test_an_hour_away_loses_nothing(visitor: Visitor, notebook: Notebook, way: str) -> None:
+    """The page is closed, or its network is cut, and a line is printed now and then."""
+    cable = Cable(notebook.lab.client().address)
+    try:
+        reader = Reader(visitor(notebook.lab), notebook, cable.address)
+        reader.begins()
+        reader.closes() if way == "closed" else cable.cut()
+        for number in range(4, 13):
+            time.sleep(AWAY / 9)
+            notebook.let(number)
+            notebook.has(lines(0, min(number, 10)), lines(10, number))
+        cable.join()
+        if way == "closed":
+            reader.opens()
+        reader.sees(1, lines(0, 10), prompt="[2]:")
+        reader.sees(2, lines(10, 12), prompt=RUNS)
+        notebook.let(20)
+        reader.sees(2, lines(10, 20), prompt="[3]:")
+        reader.saves()
         notebook.has(lines(0, 10), lines(10, 20))
     finally:
         cable.close()
@@ -505,6 +536,8 @@ def visited(visit: Visit, notebook: Notebook, chance: random.Random) -> None:
     reader = Reader(visit, notebook, cables[0].address)
     reader.opens()
     reader.visit.run_all()
+    # A page that goes before its requests have left the browser runs nothing.
+    until((notebook.lab.folder / "data" / BEGAN).exists, "the cells run")
     printed = 0
     try:
         for _ in range(chance.randint(1, 3)):

@@ -72,9 +72,9 @@ class Gallery:
         return self.visit.page.evaluate(COLOURS, b64encode(picture).decode())
 
 
-@pytest.fixture(scope="module")
-def gallery_lab(default_image: None, new_project: Render) -> Iterator[Project]:
-    project = new_project()
+@pytest.fixture(scope="module", params=["open", "sealed"])
+def gallery_lab(request: pytest.FixtureRequest, default_image: None, new_project: Render) -> Iterator[Project]:
+    project = new_project(network=request.param)
     project.run("make", "add", f"PKG={ADDED}")
     project.up()
     yield project
@@ -100,6 +100,8 @@ def test_every_library_draws_without_internet(visit: Visit, first: str, last: st
     for name in names:
         until(lambda name=name: gallery.colours(name) >= 2, f"{name} draws in two colours", 60)
     assert [address for address in gallery.refused if not address.endswith(".css")] == []
+    said = [message for message in visit.complaints if "Content Security Policy" in message and ".css" not in message]
+    assert said == []
 
 
 @pytest.mark.nightly
@@ -108,6 +110,7 @@ def test_with_the_libraries_own_setting_a_plot_is_empty(visit: Visit) -> None:
     code = {name: cells()[name] for name in (*PREPARE, "holoviews")}
     code["before"] += "\nimport holoviews\nholoviews.notebook_extension.inline = False\n"
     gallery = Gallery(visit, "own-setting", code)
-    until(lambda: any(".js" in address for address in gallery.refused), "the page asks for JavaScript", 60)
+    asked = lambda: any(".js" in each for each in (*gallery.refused, *visit.complaints))  # noqa: E731
+    until(asked, "the page asks for JavaScript", 60)
     assert gallery.colours("matplotlib") >= 2
     assert gallery.colours("holoviews") < 2

@@ -98,6 +98,19 @@ def test_it_opens_where_a_lab_was_running(cli: Cli, fresh_lab: Project) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("network", ["allowlist", "sealed"])
+def test_it_opens_in_a_lab_with_walls(cli: Cli, new_project: Render, network: str) -> None:
+    """The editor's server comes in through the engine, as docs/how-to/networks.md says."""
+    project = new_project(network=network)
+    opened(cli, project)
+    cli(project, "exec", "sh", "-ec", UNPACK)
+    server_runs(cli, project)
+    assert cli(project, "exec", "sh", "-c", "curl --silent https://example.com || echo closed") == "closed\n"
+    assert project.client().run("print(6 * 7)") == "42\n"
+    project.down()
+
+
+@pytest.mark.full
 def test_it_opens_where_the_override_was_deleted(cli: Cli, fresh_project: Project) -> None:
     (fresh_project.folder / "compose.override.yaml").unlink()
     opened(cli, fresh_project)

@@ -10,6 +10,11 @@ print_notes() {
     note_cache
     note_read_only
     note_apart
+    note_published
+    # shellcheck disable=SC2154 # all.sh sets it
+    for note in $more_notes; do
+        $note
+    done
     note_memory
 }
 

@@ -1,5 +1,5 @@
 # Loads the functions that the commands share. Source this file in the project folder: `. lab/commands/lib/all.sh`.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # the commands read these variables
 . lab/server/setting_rules.sh
 . lab/commands/lib/read_settings.sh
 . lab/commands/lib/engine_kind.sh
@@ -9,3 +9,16 @@
 . lab/commands/lib/checks/engine.sh
 . lab/commands/lib/checks/settings.sh
 . lab/commands/lib/checks/files.sh
+
+# Some answers to Copier's questions add a file in checks/answers/, which changes these settings and functions. `make up` uses the
+# names of checks in before_start, before_restart (of the server) and after_start, and of notes in more_notes. `make doctor` uses
+# more_checks, lines with a name and words.
+before_start='' before_restart='' after_start='' more_notes='' more_checks='' more_for_tests=''
+scheme=http
+written='data notebooks secrets' # folders that the lab writes
+export secret_folders='' # besides secrets/, in a bundle
+server_files=secrets/jupyter_token # a pattern for the files that only the server reads
+known_as() { echo "$1"; }
+edited_too() { :; }
+# shellcheck disable=SC1090
+for file in lab/commands/lib/checks/answers/*.sh; do [ ! -e "$file" ] || . "$file"; done

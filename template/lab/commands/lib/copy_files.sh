@@ -7,7 +7,10 @@ folder=$1
 shift
 for file; do
     shift
-    case ${file#./} in
+    name=${file#./}
+    # Some answers to Copier's questions add folders with secrets.
+    case " ${secret_folders:-} " in *" ${name%%/*} "*) [ "${name#*/}" = .gitignore ] || continue ;; esac
+    case $name in
     secrets/.gitkeep | lab/bundle/.gitkeep) ;;
     data | notebooks | secrets) continue ;; # a link: the caller also lists the linked files that the bundle needs
     .env* | secrets/* | lab/bundle/* | ._* | */._*) continue ;;

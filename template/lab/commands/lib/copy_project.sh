@@ -20,7 +20,7 @@ project_files() {
     else
         find . \( -name .git -o -name __pycache__ -o -name .ipynb_checkpoints -o -path './.venv*' -o -path ./.bundle.new \
             -o -path ./data -o -path './*-bundle.tar*' -o -name .DS_Store -o -path ./.sbom.new -o -path './.lab.lock*' \
-            -o -path ./sbom.cdx.json -o -path ./provenance.json \) -prune -o ! -type d -print0
+            -o -path './*/log/*.jsonl' -o -path ./sbom.cdx.json -o -path ./provenance.json \) -prune -o ! -type d -print0
     fi
     [ ! -L notebooks ] || find -H notebooks \( -name .git -o -name '.env*' -o -name __pycache__ -o -name .ipynb_checkpoints \) \
         -prune -o ! -type d -print0

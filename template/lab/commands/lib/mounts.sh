@@ -11,7 +11,8 @@ check_mounts() {
         gid=$(id -g)
     fi
     notes=$(note_read_only)
-    for folder in data notebooks secrets; do
+    # shellcheck disable=SC2154 # all.sh sets it
+    for folder in $written; do
         [ ! -d "$folder" ] || check_mount "$folder"
     done
 }

@@ -1,10 +1,17 @@
 # Finds files and folders that were replaced on this machine while the lab runs. A mount keeps the old file or folder.
-# shellcheck shell=sh disable=SC2154 # find_lab sets lab, server and their states
+# shellcheck shell=sh disable=SC2154 # find_lab sets lab, server and their states. all.sh sets server_files
 
 # check_replaced: print a problem for each replaced file or folder, and for a changed token.
 check_replaced() {
     replaced | while IFS= read -r path; do
-        echo "$path was replaced after the lab started, so the lab still uses the old one. Save your work in the lab, then run 'make up', which restarts the lab."
+        if matches "$path" "$server_files"; then
+            echo "$path was replaced after the server started, so the server still uses the old one. Run 'make up', which restarts the server. Notebooks go on."
+        else
+            echo "$path was replaced after the lab started, so the lab still uses the old one. Save your work in the lab, then run 'make up', which restarts the lab."
+        fi
+    done
+    edited_too | while IFS= read -r path; do
+        echo "$path changed after the server started, so the server still uses the old content. Run 'make up', which restarts the server. Notebooks go on."
     done
     token_accepted ||
         echo "the lab does not accept the token in secrets/jupyter_token, because this file changed after the server started. Run 'make up', which restarts the server."
@@ -48,14 +55,18 @@ same() {
     fi
 }
 
+# edited: print the files of the server that changed in place. The server reads them only at its start.
+edited() {
+    token_accepted || echo secrets/jupyter_token
+    edited_too
+}
+
 # token_accepted: false if the server refuses the token in the file. The server reads the file only at its start.
 token_accepted() {
     if [ ! -r secrets/jupyter_token ] || [ -n "$(token_problem secrets/jupyter_token)" ]; then return 0; fi
     # shellcheck disable=SC2016 # the shell in the lab expands it
     status=$(LC_ALL=C tr -cd '!-~' <secrets/jupyter_token | docker exec --interactive "$server" bash -c '
         read -r token || true
-        exec 3<>/dev/tcp/127.0.0.1/8888
-        printf "GET /api/status HTTP/1.0\r\nHost: localhost\r\nAuthorization: token %s\r\n\r\n" "$token" >&3
-        read -r -t 4 _ status _ <&3 && echo "$status"' 2>/dev/null) || return 0
+        . /opt/labdock/status.sh && status /api/status "Authorization: token $token"' 2>/dev/null) || return 0
     [ "$status" != 403 ]
 }

@@ -74,6 +74,16 @@ note_apart() {
     done
 }
 
+# note_published: print a note if other computers can reach the lab without TLS.
+note_published() {
+    # shellcheck disable=SC2154 # all.sh sets it
+    [ "$scheme" = http ] || return 0
+    published=$(docker port "$server" 8888 2>/dev/null) || published=$(setting JUPYTER_BIND):$(setting JUPYTER_PORT)
+    printf '%s\n' "$published" | grep -vE '^(127\.|\[?::1\]?:)' | head -n 1 | while read -r address; do
+        echo "note  other computers can reach the lab at $address, and the connection has no TLS: they can read the token and your work on the way. Run 'copier update$(answers_file) --defaults --data tls=self-signed', then 'make up'."
+    done
+}
+
 # destinations ID: print the path of each mount in a container.
 destinations() {
     docker inspect --format '{{range .Mounts}}{{.Destination}}{{"\n"}}{{end}}' "$1" 2>/dev/null

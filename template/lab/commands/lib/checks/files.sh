@@ -30,7 +30,8 @@ check_path() {
 }
 
 check_folders() {
-    for folder in data notebooks secrets; do
+    # shellcheck disable=SC2154 # all.sh sets it
+    for folder in $written; do
         [ ! -d "$folder" ] || continue
         if [ -L "$folder" ]; then
             echo "$folder is a link to '$(readlink "$folder")', which is not a folder. Mount the disk that contains this folder, or run 'rm $folder' and make a new link."

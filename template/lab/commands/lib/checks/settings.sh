@@ -89,14 +89,18 @@ check_cpus() {
 
 # A proxy cannot reach the services next to the lab. Compose has no pattern for their names, so NO_PROXY lists them.
 check_no_proxy() {
-    [ -n "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || return 0
-    hosts=$(setting NO_PROXY)
-    missing=$(docker compose config --services 2>/dev/null | grep -vxE 'lab|server|prepare' | LC_ALL=C sort | while read -r service; do
+    [ -z "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || check_no_proxy_in NO_PROXY 'lab|server|prepare'
+}
+
+# check_no_proxy_in SETTING SERVICES: print a problem if the setting lacks a service, other than the SERVICES of the template.
+check_no_proxy_in() {
+    hosts=$(setting "$1")
+    missing=$(docker compose config --services 2>/dev/null | grep -vxE "$2" | LC_ALL=C sort | while read -r service; do
         # Use no `case` here, because bash 3.2 of macOS cannot read it inside of $(...).
         printf ',%s,\n' "$hosts" | grep -qF ",$service," || printf ',%s' "$service"
     done)
     [ -z "$missing" ] || [ "$hosts" = '*' ] ||
-        echo "NO_PROXY is '$hosts' and lacks ${missing#,}, so requests to these services go to the proxy. Run '$(into_env "NO_PROXY=${hosts:+$hosts,}${missing#,}")'."
+        echo "$1 is '$hosts' and lacks ${missing#,}, so requests to these services go to the proxy. Run '$(into_env "$1=${hosts:+$hosts,}${missing#,}")'."
 }
 
 # check_same_name: look for another folder whose lab has this name. A start would replace that lab and end its kernels.

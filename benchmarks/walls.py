@@ -1,0 +1,98 @@
+"""Labs with each answer to the question `network`: their start, and packages that come through the proxy."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from benchmarks import report, subjects
+from benchmarks.report import Samples
+from benchmarks.subjects import Subject, held
+from tools.notebook import LabClient, execute, text
+
+NETWORKS = ("open", "allowlist", "sealed")
+PACKAGE = "scipy"  # about 40 MB
+MOST = 1.2  # the highest allowed ratio of an installation through the proxy
+INSTALL = f"""
+import shutil, subprocess, sys, time
+begin = time.monotonic()
+options = ["--quiet", "--no-cache-dir", "--no-deps", "--target", "/run/lab/tmp/new"]
+done = subprocess.run([sys.executable, "-m", "pip", "install", *options, {PACKAGE!r}], capture_output=True, text=True)
+print(time.monotonic() - begin if done.returncode == 0 else done.stderr)
+shutil.rmtree("/run/lab/tmp/new", ignore_errors=True)
+"""
+
+
+@contextmanager
+def labs(folder: Path) -> Iterator[list[Subject]]:
+    """A built lab for each network. Its notebooks may reach the package index of this machine."""
+    found = []
+    try:
+        for network in NETWORKS:
+            subject = subjects.render(folder / network, network, network=network)
+            found.append(subject)
+            index = subject.environment.get("PIP_INDEX_URL", "")
+            subject.environment = {**subject.environment, "LAB_PIP_INDEX_URL": index}
+            if network == "allowlist":
+                hosts = re.findall(r"https?://[^ ]+", index) or ["https://pypi.org"]
+                names = {urlsplit(host).hostname for host in hosts} | {"files.pythonhosted.org"}
+                (subject.folder / "egress/allowlist.txt").write_text("".join(f"{name}\n" for name in names))
+            subject.build()
+        yield found
+    finally:
+        for subject in found:
+            subject.remove()
+
+
+def walls(folder: Path, repeat: int) -> Samples:
+    """Measure each lab `repeat` times, in turn. Samples by row and network."""
+    samples: Samples = {}
+    with labs(folder) as found:
+        for round_ in range(repeat):
+            print(f"Round {round_ + 1} of {repeat}", flush=True)
+            for subject in found:
+                more = (lambda lab: {}) if subject.name == "sealed" else installed
+                for row, value in subject.measure_start(more).items():
+                    samples.setdefault((row, subject.name), []).append(value)
+                    print(f"  {row:<12} {subject.name:<10} {value:.4g}", flush=True)
+        (allowlist,) = (subject for subject in found if subject.name == "allowlist")
+        allowlist.run("docker", "compose", "up", "--detach", "--wait")
+        samples["proxy", "allowlist"] = [proxy(allowlist)]
+    return samples
+
+
+def installed(lab: LabClient) -> dict[str, float]:
+    """Seconds that pip takes in a notebook, the median of three."""
+    with lab.kernel() as kernel:
+        seconds = [float(text(execute(kernel, INSTALL))) for _ in range(3)]
+    return {"pip": median(seconds)}
+
+
+def proxy(subject: Subject) -> float:
+    """Bytes of memory of the proxy, some seconds after its start."""
+    time.sleep(5)
+    label = f"--filter=label=com.docker.compose.project={subject.project}"
+    found = subject.run("docker", "ps", "--quiet", label, "--filter=label=com.docker.compose.service=egress").strip()
+    return held(subjects.ask_engine(f"/containers/{found}/stats?stream=false&one-shot=true"))
+
+
+def table(samples: Samples, repeat: int) -> str:
+    """The table of the networks, as Markdown."""
+    middle = {key: median(values) for key, values in samples.items()}
+    ratio = middle["pip", "allowlist"] / middle["pip", "open"]
+    lines = [
+        "| What | open | allowlist | sealed |",
+        "|---|---|---|---|",
+        "| `docker compose up` until all containers are healthy | "
+        + " | ".join(f"{middle['healthy', network]:.2f} s" for network in NETWORKS)
+        + " |",
+        f"| pip installs {PACKAGE} | {middle['pip', 'open']:.2f} s | {middle['pip', 'allowlist']:.2f} s | |",
+        f"| Memory of the proxy at rest | | {middle['proxy', 'allowlist'] / 1e6:.0f} MB | |",
+        "",
+        f"Through the proxy, pip takes {ratio:.2f} of the time (target: at most {MOST}, "
+        f"{'met' if ratio <= MOST else '**missed**'}).",
+    ]
+    return "\n".join([f"{report.machine()} Measured {repeat} times, in turn. Each value is a median.", "", *lines])
