@@ -88,11 +88,23 @@ display(HTML(f"<script>{open('ways.js').read()}</script>"))
 """
 
 
+MADE: list[Path] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """Other tests use the same labs, so the files of a test go with it."""
+    yield
+    while MADE:
+        MADE.pop().unlink(missing_ok=True)
+
+
 def write(project: Project, files: dict[str, str]) -> None:
     """Write files into notebooks/, as the lab's user."""
     folder = project.folder / "notebooks"
     owner = folder.stat()
     for name, text in files.items():
+        MADE.append(folder / name)
         (folder / name).write_text(text)
         os.chown(folder / name, owner.st_uid, owner.st_gid)
 
@@ -109,6 +121,8 @@ def opened(project: Project, browser: Browser, *cells: str) -> Iterator[Visit]:
     expect(visit.notebook().locator(".jp-InputPrompt").last).to_have_text(re.compile(r"\[\d+\]:"))
     yield visit
     visit.close()
+    for session in client.request("GET", "sessions").json():
+        client.request("DELETE", f"sessions/{session['id']}")
 
 
 def refused(visit: Visit) -> bool:
