@@ -1,12 +1,13 @@
 """Labs with each answer to the question `network`: their start, and packages that come through the proxy."""
 
 import re
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from urllib.parse import urlsplit
 
 from benchmarks import report, subjects
 from benchmarks.report import Samples
@@ -37,14 +38,20 @@ def labs(folder: Path) -> Iterator[list[Subject]]:
             index = subject.environment.get("PIP_INDEX_URL", "")
             subject.environment = {**subject.environment, "LAB_PIP_INDEX_URL": index}
             if network == "allowlist":
-                hosts = re.findall(r"https?://[^ ]+", index) or ["https://pypi.org"]
-                names = {urlsplit(host).hostname for host in hosts} | {"files.pythonhosted.org"}
-                (subject.folder / "egress/allowlist.txt").write_text("".join(f"{name}\n" for name in names))
+                (subject.folder / "egress/allowlist.txt").write_text("\n".join(hosts(subject)))
             subject.build()
         yield found
     finally:
         for subject in found:
             subject.remove()
+
+
+def hosts(subject: Subject) -> list[str]:
+    """The hosts from which pip gets the package on this machine: those of the index and of its files."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("--verbose", "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--dest", folder)
+        said = subject.run(sys.executable, "-m", "pip", "download", *options, PACKAGE)
+    return sorted(set(re.findall(r"https?://(?:[^/@ ]*@)?([^/: ]+)", said)))
 
 
 def walls(folder: Path, repeat: int) -> Samples:

@@ -161,10 +161,15 @@ def test_a_killed_browser_loses_nothing(visitor: Visitor, browser: Browser, note
 
 def goes_on(reader: Reader) -> None:
     """The lines that come now are in the file, and in the page that opens next."""
-    notebook = reader.notebook
-    notebook.let(12)
-    notebook.has(lines(0, 10), lines(10, 12))
+    reader.notebook.let(12)
+    reader.notebook.has(lines(0, 10), lines(10, 12))
     reader.opens()
+    ends(reader)
+
+
+def ends(reader: Reader) -> None:
+    """The page shows twelve lines, and then the rest, which is saved."""
+    notebook = reader.notebook
     reader.sees(1, lines(0, 10), prompt="[2]:")
     reader.sees(2, lines(10, 12), prompt=RUNS)
     notebook.let(20)
@@ -265,12 +270,7 @@ def test_an_hour_away_loses_nothing(visitor: Visitor, notebook: Notebook, way: s
         cable.join()
         if way == "closed":
             reader.opens()
-        reader.sees(1, lines(0, 10), prompt="[2]:")
-        reader.sees(2, lines(10, 12), prompt=RUNS)
-        notebook.let(20)
-        reader.sees(2, lines(10, 20), prompt="[3]:")
-        reader.saves()
-        notebook.has(lines(0, 10), lines(10, 20))
+        ends(reader)
     finally:
         cable.close()
 

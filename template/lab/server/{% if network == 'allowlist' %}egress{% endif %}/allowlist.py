@@ -76,8 +76,8 @@ def attached(routes: str, routes6: str) -> list[str]:
     for line in routes.splitlines()[1:]:
         _, target, gateway, _, _, _, _, mask, *_ = line.split()
         if int(gateway, 16) == 0 != int(mask, 16):
-            address, netmask = (IPv4Address(bytes.fromhex(each)[::-1]) for each in (target, mask))
-            found.append(f"{address}/{netmask}")
+            number, netmask = (IPv4Address(bytes.fromhex(each)[::-1]) for each in (target, mask))
+            found.append(f"{number}/{netmask}")
     for line in routes6.splitlines():
         target, length, _, _, gateway, *_ = line.split()
         if int(gateway, 16) == 0 != int(length, 16):
@@ -88,7 +88,7 @@ def attached(routes: str, routes6: str) -> list[str]:
 def allowed(text: str, attached: list[str]) -> bool:
     """May the proxy connect to this IP address? `attached` are the networks that the proxy itself is a part of.
 
-    A listed name must not lead to the proxy, to the machine that runs the lab, or to a cloud's metadata.
+    A listed name must not lead to the proxy, to the machine at its address in these networks, or to a cloud's metadata.
     """
     found = ip_address(text.partition("%")[0])
     if isinstance(found, IPv6Address) and found.ipv4_mapped:

@@ -115,9 +115,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         if isinstance(request, h11.Request):
             await answer(client, request, reader, writer)
     except Refused as refused:
-        await refuse(client, writer, refused)
+        await say(client, writer, refused.status, str(refused))
     except FAILURES as error:
-        await refuse(client, writer, Refused(400, f"the proxy cannot read the request: {error}"))
+        await say(client, writer, 400, f"the proxy cannot read the request: {error}")
     finally:
         TUNNELS.pop(task, None)
         writer.close()
@@ -129,7 +129,8 @@ async def answer(
     """Check a request's host, and connect the lab to it. Raises `Refused`."""
     target = request.target.decode()
     if target.startswith("/"):  # the health check
-        raise Refused(200, DOMAINS.problem or full() or "ok")
+        await say(client, writer, 200, DOMAINS.problem or full() or "ok")
+        return
     tunnel = request.method == b"CONNECT"
     parts = urlsplit(f"//{target}" if tunnel else target)
     host, port = (parts.hostname or "").removesuffix("."), parts.port or (443 if tunnel else 80)
@@ -307,12 +308,12 @@ def server_name(first: bytes) -> str | None:
     return (names[0] or "") if names else ""
 
 
-async def refuse(client: h11.Connection, writer: asyncio.StreamWriter, refused: Refused) -> None:
-    """Answer with the reason. Programs show the status line, and most of them not the page."""
-    reason = str(refused).encode("ascii", "replace")
+async def say(client: h11.Connection, writer: asyncio.StreamWriter, status: int, text: str) -> None:
+    """Answer with a text, also in the status line. Most programs show only this line."""
+    reason = text.encode("ascii", "replace")
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(reason) + 1)), ("Connection", "close")]
     try:
-        parts = (h11.Response(status_code=refused.status, reason=reason, headers=headers), h11.Data(reason + b"\n"))
+        parts = (h11.Response(status_code=status, reason=reason, headers=headers), h11.Data(reason + b"\n"))
         for part in (*parts, h11.EndOfMessage()):
             writer.write(client.send(part) or b"")
         await writer.drain()
