@@ -319,14 +319,18 @@ class Recorder:
         return set(cells)
 
     def complete(self):
-        """The runs that have ended, and whose outputs their pages have got."""
-        return {key for key, run in self.runs.items() if run.status and not (run.page and run.page.waiting)}
+        """The runs that have ended, and whose outputs their pages have got. Is such a page the only one?"""
+        ended = {key: run for key, run in self.runs.items() if run.status and not (run.page and run.page.waiting)}
+        return {key: self.pages == {run.page} for key, run in ended.items()}
 
     def saved(self, cells, complete):
-        """A page saved the notebook. Forget the `complete` runs whose outputs it saved, or its user removed."""
+        """A page saved the notebook. Forget the runs whose outputs it saved, or its user removed.
+
+        `complete` was the state when the save began, because the page can go before the save ends.
+        """
         for key, run in list(self.runs.items()):
             cell = cells.get(run.cell)
-            seen = cell is None or cell.get("execution_count") == run.count or self.pages == {run.page}
+            seen = cell is None or cell.get("execution_count") == run.count or complete.get(key)
             if key in complete and seen:
                 del self.runs[key]
             elif not run.page:
@@ -516,7 +520,7 @@ async def saving(path, model):
     if model.get("type") == "notebook":
         cells = {cell.get("id"): cell for cell in model["content"].get("cells", [])}
         for each in of(path):
-            each.saved(cells, complete.get(each, set()))
+            each.saved(cells, complete.get(each, {}))
 
 
 def renamed(settings, old, new):

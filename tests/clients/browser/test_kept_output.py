@@ -132,8 +132,9 @@ class Reader:
             expect(self.cell(cell).locator(".jp-InputPrompt")).to_have_text(prompt)
 
     def saves(self) -> None:
-        """Save. No question comes."""
-        self.visit.save()
+        """Save, and wait for the answer of the server. No question comes."""
+        with self.visit.page.expect_response(lambda r: r.request.method == "PUT" and "/api/contents/" in r.url):
+            self.visit.save()
         expect(self.visit.page.locator(".jp-Dialog")).to_have_count(0)
 
     def closes(self) -> None:
