@@ -27,16 +27,21 @@ CASES: dict[str, Answers] = {
     "sealed": {"network": "sealed"},
     "self-signed": {"tls": "self-signed"},
     "certificates": {"tls": "files"},
+    "dask": {"scale_out": "dask"},
+    "dask-allowlist": {"scale_out": "dask", "network": "allowlist", "tls": "self-signed"},
+    "dask-sealed": {"scale_out": "dask", "network": "sealed", "environment": "science-full"},
+    "dask-pytorch": {"scale_out": "dask", "environment": "pytorch"},
+    "dask-tensorflow": {"scale_out": "dask", "environment": "tensorflow", "gpu": "nvidia"},
 }
 
 # The fixture `case` uses these in `make test-full` only. Tests that render all cases themselves always use them.
 RARER_CASES = [
     *("sealed", "certificates", "science-full", "tensorflow", "tensorflow-nvidia", "pytorch", "pytorch-nvidia"),
-    *("spark", "r"),
+    *("spark", "r", "dask-allowlist", "dask-sealed", "dask-pytorch", "dask-tensorflow"),
 ]
 
 # Cases whose images differ. All other cases have the image of `default`.
-IMAGE_CASES = ["default", "python-3.12", "python-3.14", "minimal", "science-full", "spark", "r"]
+IMAGE_CASES = ["default", "dask", "python-3.12", "python-3.14", "minimal", "science-full", "spark", "r"]
 LARGE_CASES = ["tensorflow", "pytorch"]  # gigabytes: nightly
 
 # By environment: its example notebook.
@@ -77,5 +82,9 @@ REJECTED: dict[str, tuple[Answers, str]] = {
     "unknown GPU": ({"gpu": "voodoo"}, "voodoo"),
     "unknown network": ({"network": "closed"}, "closed"),
     "unknown TLS": ({"tls": "letsencrypt"}, "letsencrypt"),
+    "unknown scale_out": ({"scale_out": "ray"}, "ray"),
+    "Dask without pandas": ({"scale_out": "dask", "environment": "minimal"}, "Choose environment science"),
+    "Dask and Spark": ({"scale_out": "dask", "environment": "spark"}, "computes with Spark"),
+    "Dask and R": ({"scale_out": "dask", "environment": "r"}, "Dask is for Python"),
     "unknown licence": ({"license": "GPL"}, "GPL"),
 }

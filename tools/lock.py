@@ -23,10 +23,10 @@ EXCLUDES = {"server": ROOT / "template/lab/locks/excluded-packages.txt", "dev": 
 PINNED = (".pre-commit-config.yaml", "template/.pre-commit-config.yaml", "template/*/workflows/*.yml")
 
 
-def packages(environment: str, gpu: str = "none") -> str:
+def packages(environment: str, gpu: str = "none", scale_out: str = "none") -> str:
     """The requirements of a new project with these answers, one per line."""
     template = jinja2.Template((ROOT / "template/pyproject.toml.jinja").read_text(), trim_blocks=True)
-    answers = {"environment": environment, "gpu": gpu, "license": "none"}
+    answers = {"environment": environment, "gpu": gpu, "scale_out": scale_out, "license": "none"}
     return "\n".join(tomllib.loads(template.render(answers))["project"]["dependencies"])
 
 
@@ -46,6 +46,20 @@ LOCKS = {
         environment: (f"locks/{environment}.lock", partial(packages, environment), OLDEST_PYTHON)
         for environment in ("minimal", "science", "science-full", "tensorflow", "pytorch", "spark")
     },
+    # science-full has Dask in any case.
+    **{
+        f"{environment}-dask": (
+            f"locks/{environment}-dask.lock",
+            partial(packages, environment, scale_out="dask"),
+            OLDEST_PYTHON,
+        )
+        for environment in ("science", "tensorflow", "pytorch")
+    },
+    "tensorflow-nvidia-dask": (
+        "locks/tensorflow-nvidia-dask.lock",
+        partial(packages, "tensorflow", "nvidia", "dask"),
+        OLDEST_PYTHON,
+    ),
 }
 
 

@@ -30,9 +30,10 @@ def programs(request: pytest.FixtureRequest, render: Render) -> Iterator[dict[st
     found: dict[str, ModuleType] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        for name in ("check", "authority"):
+        patch.syspath_prepend(str(folder.parent / "certificates"))
+        for name in ("pem", "making", "check", "authority"):
             sys.modules.pop(name, None)
-            if (folder / f"{name}.py").exists():
+            if (folder / f"{name}.py").exists() or (folder.parent / f"certificates/{name}.py").exists():
                 found[name] = importlib.import_module(name)
         yield found
     for name in found:
@@ -172,7 +173,7 @@ def test_each_fault_is_one_sentence_with_its_fix(programs: dict[str, ModuleType]
 def test_the_disks_of_windows_have_no_modes(
     programs: dict[str, ModuleType], certs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs["check"], "without_modes", lambda file: True)
+    monkeypatch.setattr(programs["pem"], "without_modes", lambda file: True)
     (certs / "server.key").chmod(0o777)
     assert programs["check"].problem(certs, HOSTS, UID, FIX) is None
 

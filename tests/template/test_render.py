@@ -45,39 +45,61 @@ FILES = [
     "tests/test_lab.py",
 ]
 WORKFLOWS = {".github/dependabot.yml", ".github/workflows/lab.yml", ".github/workflows/update.yml"}
-# The files that only projects with these answers have: the question, and the answers. All other files of template/lab
-# are in every project.
+# The files that only projects with one of these answers have: questions, each with answers. All other files of
+# template/lab are in every project.
+DASK = {"scale_out": "dask"}
+OWN_CA = {"tls": "self-signed"} | DASK
+CERTIFICATES = {"tls": "self-signed files"} | DASK
 OPTIONAL = {
-    "certs/.gitignore": ("tls", "self-signed files"),
-    "egress/.gitignore": ("network", "allowlist"),
-    "egress/allowlist.txt": ("network", "allowlist"),
-    "egress/log/.gitkeep": ("network", "allowlist"),
-    "lab/build/date_java_certificates.py": ("environment", "spark"),
-    "lab/commands/lib/checks/answers/downloads.sh": ("network", "allowlist sealed"),
-    "lab/commands/lib/checks/answers/egress.sh": ("network", "allowlist"),
-    "lab/commands/lib/checks/answers/isolated.sh": ("network", "allowlist sealed"),
-    "lab/commands/certs.mk": ("tls", "self-signed"),
-    "lab/commands/certs.sh": ("tls", "self-signed"),
-    "lab/commands/lib/checks/answers/tls.sh": ("tls", "self-signed files"),
-    "lab/server/egress/allowlist.py": ("network", "allowlist"),
-    "lab/server/egress/check.py": ("network", "allowlist"),
-    "lab/server/egress/proxy.py": ("network", "allowlist"),
-    "lab/server/kernels/ir/kernel.json": ("environment", "r"),
-    "lab/server/labextensions/labdock-walls/extension.js": ("network", "allowlist sealed"),
-    "lab/server/labextensions/labdock-walls/package.json": ("network", "allowlist sealed"),
-    "lab/server/r/packages.R": ("environment", "r"),
-    "lab/server/settings/downloads.sh": ("network", "allowlist sealed"),
-    "lab/server/spark/spark-defaults.conf": ("environment", "spark"),
-    "lab/server/tls/authority.py": ("tls", "self-signed"),
-    "lab/server/tls/check.py": ("tls", "self-signed files"),
-    "lab/server/tls/openssl.cnf": ("tls", "self-signed"),
-    "lab/server/tls/prepare.sh": ("tls", "self-signed files"),
-    "lab/server/tls/server.sh": ("tls", "self-signed files"),
-    "lab/server/tls/settings.py": ("tls", "self-signed files"),
-    "lab/server/tls/status.sh": ("tls", "self-signed files"),
-    "lab/server/walls/__init__.py": ("network", "allowlist sealed"),
-    "lab/server/walls/settings.py": ("network", "allowlist sealed"),
-    "tests/test_network.py": ("network", "allowlist sealed"),
+    "certs/.gitignore": {"tls": "self-signed files"},
+    "egress/.gitignore": {"network": "allowlist"},
+    "egress/allowlist.txt": {"network": "allowlist"},
+    "egress/log/.gitkeep": {"network": "allowlist"},
+    "lab/build/date_java_certificates.py": {"environment": "spark"},
+    "lab/commands/certs.mk": OWN_CA,
+    "lab/commands/certs.sh": OWN_CA,
+    "lab/commands/cluster.mk": DASK,
+    "lab/commands/join.sh": DASK,
+    "lab/commands/leave.sh": DASK,
+    "lab/commands/lib/checks/answers/certificates.sh": CERTIFICATES,
+    "lab/commands/lib/checks/answers/cluster.sh": DASK,
+    "lab/commands/lib/checks/answers/downloads.sh": {"network": "allowlist sealed"},
+    "lab/commands/lib/checks/answers/egress.sh": {"network": "allowlist"},
+    "lab/commands/lib/checks/answers/isolated.sh": {"network": "allowlist sealed"},
+    "lab/commands/lib/checks/answers/tls.sh": {"tls": "self-signed files"},
+    "lab/commands/scale.sh": DASK,
+    "lab/runtime/cluster.yaml": DASK,
+    "lab/runtime/join.yaml": DASK,
+    "lab/server/certificates/making.py": OWN_CA,
+    "lab/server/certificates/openssl.cnf": OWN_CA,
+    "lab/server/certificates/pem.py": CERTIFICATES,
+    "lab/server/cluster/authority.py": DASK,
+    "lab/server/cluster/dashboard_door.py": DASK,
+    "lab/server/cluster/lab.sh": DASK,
+    "lab/server/cluster/ports.py": DASK,
+    "lab/server/cluster/prepare.sh": DASK,
+    "lab/server/cluster/services/scheduler.sh": DASK,
+    "lab/server/cluster/services/worker.sh": DASK,
+    "lab/server/cluster/tls.sh": DASK,
+    "lab/server/cluster/worker.py": DASK,
+    "lab/server/egress/allowlist.py": {"network": "allowlist"},
+    "lab/server/egress/check.py": {"network": "allowlist"},
+    "lab/server/egress/proxy.py": {"network": "allowlist"},
+    "lab/server/kernels/ir/kernel.json": {"environment": "r"},
+    "lab/server/labextensions/labdock-walls/extension.js": {"network": "allowlist sealed"},
+    "lab/server/labextensions/labdock-walls/package.json": {"network": "allowlist sealed"},
+    "lab/server/r/packages.R": {"environment": "r"},
+    "lab/server/settings/downloads.sh": {"network": "allowlist sealed"},
+    "lab/server/spark/spark-defaults.conf": {"environment": "spark"},
+    "lab/server/tls/authority.py": {"tls": "self-signed"},
+    "lab/server/tls/check.py": {"tls": "self-signed files"},
+    "lab/server/tls/prepare.sh": {"tls": "self-signed files"},
+    "lab/server/tls/server.sh": {"tls": "self-signed files"},
+    "lab/server/tls/settings.py": {"tls": "self-signed files"},
+    "lab/server/tls/status.sh": {"tls": "self-signed files"},
+    "lab/server/walls/__init__.py": {"network": "allowlist sealed"},
+    "lab/server/walls/settings.py": {"network": "allowlist sealed"},
+    "tests/test_network.py": {"network": "allowlist sealed"},
 }
 LOCKS = [file for file in git("ls-files", "*.lock", cwd=ROOT).splitlines() if (ROOT / file).exists()]
 
@@ -119,7 +141,11 @@ def further_files(answers: dict[str, Any]) -> set[str]:
         if name and (ROOT / name).exists()
     }
     assert names >= {name for name in OPTIONAL if name.startswith("lab/")}
-    absent = {name for name, (question, given) in OPTIONAL.items() if answers[question] not in given.split()}
+    absent = {
+        name
+        for name, given in OPTIONAL.items()
+        if not any(answers[question] in values.split() for question, values in given.items())
+    }
     return (names | OPTIONAL.keys()) - absent
 
 

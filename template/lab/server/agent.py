@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import re
+import runpy
 import secrets
 import shutil
 import signal
@@ -36,6 +37,10 @@ GRACE = 4  # seconds that kernels have to end when the container stops
 WRONG = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, OSError, MemoryError)
 WRONG += (struct.error, termios.error, subprocess.SubprocessError)
 ID = re.compile(r"[0-9a-f-]{36}")
+# Some answers to Copier's questions add a dashboard in another container. Port -> the function that connects to it.
+PORTS = {}
+for part in Path("/opt/labdock").glob("*/ports.py"):
+    PORTS |= runpy.run_path(str(part))["PORTS"]
 NAME = re.compile(r"\w{1,64}")
 
 
@@ -221,9 +226,9 @@ class Agent:
         return self.terminals[name].attach
 
     async def do_connect(self, port):
-        """Connect to a TCP port of this container."""
+        """Connect to a TCP port of this container, or to the port in PORTS of another one."""
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await (PORTS[port]() if port in PORTS else asyncio.open_connection("127.0.0.1", port))
         except OSError as error:
             raise Refused(
                 f"nothing answers on port {port} of the container lab. Start a program that listens there."

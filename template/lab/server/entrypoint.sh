@@ -29,8 +29,11 @@ require() {
     [ -z "$1" ] || refuse "$1"
 }
 
-case $mode in
-server | lab | serve | prepare) ;;
+# Some answers to Copier's questions add services of their own.
+program=
+for file in "/opt/labdock/"*"/services/$mode.sh"; do [ ! -e "$file" ] || program=$file; done
+case $mode,$program in
+server, | lab, | serve, | prepare, | *,?*) ;;
 *) refuse "the command of a service is '$mode'. Set it to server, lab, serve or prepare, or remove your line from compose.override.yaml." ;;
 esac
 
@@ -73,6 +76,9 @@ add_name() {
 }
 add_name passwd "$uid" "$USER:x:$uid:$gid:$USER:$HOME:/bin/bash"
 add_name group "$gid" "$USER:x:$gid:"
+
+# shellcheck source=/dev/null
+[ -z "$program" ] || . "$program" # it ends with `exec`
 
 # --- mounts -----------------------------------------------------------------------------------------
 # writable FOLDER NAME: refuse if this user cannot write FOLDER, which is NAME/ in the project. A read-only mount is

@@ -15,6 +15,7 @@
 # more_checks, lines with a name and words.
 before_start='' before_restart='' after_start='' more_notes='' more_checks='' more_for_tests=''
 scheme=http
+own_services='lab|server|prepare' # a pattern for the services of the template
 written='data notebooks secrets' # folders that the lab writes
 export secret_folders='' # besides secrets/, in a bundle
 server_files=secrets/jupyter_token # a pattern for the files that only the server reads

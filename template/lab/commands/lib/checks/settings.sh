@@ -1,5 +1,5 @@
 # Checks the settings in .env. Each check prints a problem and its fix, or nothing.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154 # all.sh sets own_services
 
 check_ids() {
     case $(engine_kind) in
@@ -89,13 +89,13 @@ check_cpus() {
 
 # A proxy cannot reach the services next to the lab. Compose has no pattern for their names, so NO_PROXY lists them.
 check_no_proxy() {
-    [ -z "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || check_no_proxy_in NO_PROXY 'lab|server|prepare'
+    [ -z "$(setting HTTP_PROXY)$(setting HTTPS_PROXY)" ] || check_no_proxy_in NO_PROXY
 }
 
-# check_no_proxy_in SETTING SERVICES: print a problem if the setting lacks a service, other than the SERVICES of the template.
+# check_no_proxy_in SETTING: print a problem if the setting lacks a service, other than those of the template.
 check_no_proxy_in() {
     hosts=$(setting "$1")
-    missing=$(docker compose config --services 2>/dev/null | grep -vxE "$2" | LC_ALL=C sort | while read -r service; do
+    missing=$(docker compose config --services 2>/dev/null | grep -vxE "$own_services" | LC_ALL=C sort | while read -r service; do
         # Use no `case` here, because bash 3.2 of macOS cannot read it inside of $(...).
         printf ',%s,\n' "$hosts" | grep -qF ",$service," || printf ',%s' "$service"
     done)

@@ -1,0 +1,119 @@
+"""A worker of the Dask cluster: compares its packages with those of the scheduler, joins, and leaves without data loss.
+
+Variables: LAB_WORKER_SCHEDULER is the scheduler's address. LAB_WORKER_CONTACT is the address at which other machines
+reach this worker, such as tls://machine:8801, or empty on the scheduler's own machine. LAB_WORKER_MEMORY is the memory
+limit of the container, such as 2g.
+"""
+
+import asyncio
+import importlib.metadata
+import os
+import platform
+import re
+import signal
+import socket
+import ssl
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Worker
+from distributed.comm import get_address_host_port
+from distributed.diskutils import WorkSpace
+from distributed.security import Security
+
+FOLDER = "/run/cluster"
+JOINED = Path("/run/lab/joined")  # for the health check
+SHOWN = 5  # packages in the message about different packages
+
+
+def security() -> Security:
+    """TLS with this worker's key. Every connection needs a certificate of the project's CA."""
+    own = {"cert": f"{FOLDER}/tls.pem", "key": f"{FOLDER}/tls.key"}
+    roles = {f"tls_{role}_{part}": file for role in ("client", "worker") for part, file in own.items()}
+    tls = {"require_encryption": True, "tls_ca_file": f"{FOLDER}/ca.pem", "tls_min_version": ssl.TLSVersion.TLSv1_3}
+    return Security(**tls, **roles)
+
+
+def installed() -> dict[str, str]:
+    """The versions of Python and of each package. The scheduler runs this function too."""
+    found = {"Python": platform.python_version()}
+    for each in importlib.metadata.distributions():
+        found[re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower()] = each.version
+    return found
+
+
+def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
+    """A sentence that names the different packages, or None."""
+    names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    if not names:
+        return None
+    versions = [(name, here.get(name, "missing"), there.get(name, "missing")) for name in names[:SHOWN]]
+    shown = ", ".join(f"{name} is {own} here and {other} there" for name, own, other in versions)
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (
+        f"this worker's packages differ from those of the scheduler: {shown}{more}. Copy Dockerfile, requirements.lock "
+        "and lab/ from the scheduler's machine, then join again."
+    )
+
+
+def memory_limit(size: str) -> int:
+    """Bytes of a size in Docker's form, such as 2g. One sixteenth is left for the program itself."""
+    number, unit = int(size[:-1]), size[-1].lower()
+    return number * 1024 ** " kmg".index(unit) * 15 // 16
+
+
+async def compare(scheduler: str) -> str | None:
+    """Compare this worker's packages with those of the scheduler."""
+    options = {"asynchronous": True, "timeout": 10, "set_as_default": False}
+    async with Client(scheduler, security=security(), **options) as client:
+        return difference(installed(), await client.run_on_scheduler(installed))
+
+
+async def work(scheduler: str, contact: str) -> None:
+    """Join the cluster, and work until a signal or the end of the scheduler."""
+    space = WorkSpace(os.environ["LAB_WORKER_SCRATCH"]).new_work_dir(prefix="worker-")
+    os.environ["TMPDIR"] = os.environ["JOBLIB_TEMP_FOLDER"] = tempfile.tempdir = space.dir_path
+    port = get_address_host_port(contact)[1] if contact else 0
+    worker = Worker(
+        scheduler,
+        security=security(),
+        protocol="tls",
+        host=f"tls://0.0.0.0:{port}" if contact else None,
+        contact_address=contact or None,
+        name=contact or socket.gethostname(),
+        nthreads=int(os.environ["LAB_WORKER_THREADS"]),
+        memory_limit=memory_limit(os.environ["LAB_WORKER_MEMORY"]),
+        local_directory=space.dir_path,
+        dashboard_address="127.0.0.1:0",  # its pages have no login
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await worker
+    JOINED.touch()
+    waiting = {asyncio.ensure_future(each) for each in (stop.wait(), worker.finished())}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        await worker.close_gracefully()  # other workers get its results
+    space.release()
+
+
+async def main() -> int:
+    """The exit status. If the packages differ, it waits until a person stops it."""
+    scheduler, contact = os.environ["LAB_WORKER_SCHEDULER"], os.environ.get("LAB_WORKER_CONTACT", "")
+    try:
+        problem: Any = await compare(scheduler)
+    except (OSError, TimeoutError) as error:
+        print(f"labdock: the scheduler {scheduler} does not answer: {error}", file=sys.stderr)
+        return 1
+    if problem:
+        print(f"labdock: {problem}", file=sys.stderr)
+        signal.pause()  # if this program ended, the engine would start it again and again
+    await work(scheduler, contact)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
