@@ -144,6 +144,8 @@ def started(new_project: Render, outside: Sentinel, **answers: Any) -> Project:
     """A running lab whose containers ask the other machine for names."""
     project = new_project(**answers)
     services = {"lab": {"dns": outside.unlisted}}
+    if answers.get("scale_out") == "dask":
+        services["worker"] = {"dns": outside.unlisted}
     if answers["network"] == "allowlist":
         services["egress"] = {"dns": outside.unlisted}
         (project.folder / "egress/allowlist.txt").write_text("\n".join(DOMAINS))
@@ -170,8 +172,8 @@ def sealed(default_image: None, new_project: Render, outside: Sentinel) -> Itera
     project.down()
 
 
-def leads_out(lab: Project, other: Project, outside: Sentinel) -> dict[str, str]:
-    """By way: why it does not lead out of the lab. Empty if it does."""
+def leads_out(lab: Project, other: Project, outside: Sentinel, where: str = "{code}") -> dict[str, str]:
+    """By way: why it does not lead out of the lab. Empty if it does. `where` is the notebook that runs `{code}`."""
     address = {service: "192.0.2.1" for service in ("server", "lab")}
     for service in address:
         for network in networks(lab, service):
@@ -197,7 +199,8 @@ def leads_out(lab: Project, other: Project, outside: Sentinel) -> dict[str, str]
         outside.packets.clear()
         outside.questions.clear()
         outside.requests.clear()
-        return json.loads(lab.client().run(f"target = {target}\n{SCRIPT.read_text()}"))
+        code = f"target = {target}\n{SCRIPT.read_text()}"
+        return json.loads(lab.client().run(where.replace("{code!r}", repr(code)).replace("{code}", code)))
 
 
 def unexpected(found: dict[str, str], expected: dict[str, str], kind: str) -> dict[str, str]:
@@ -223,6 +226,36 @@ def test_the_ways_out_of_an_open_lab(lab: Project, tmp_path: Path, outside: Sent
 def test_no_way_leads_out_of_a_sealed_lab(lab: Project, sealed: Project, outside: Sentinel) -> None:
     assert unexpected(leads_out(sealed, lab, outside), WAYS, "sealed") == {}
     assert outside.arrived(outside.listed, outside.unlisted, outside.six, outside.host, METADATA) == 0
+
+
+ON_A_WORKER = """
+from dask.distributed import Client
+code = {code!r}
+def tries(code):
+    import contextlib, io
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {"__name__": "ways"})
+    return printed.getvalue()
+client = Client()
+print(next(iter(client.run(tries, code).values())))
+"""
+
+
+@pytest.mark.full
+@pytest.mark.attack(
+    "Try the ways in the table below in a sealed lab with a Dask cluster, from a notebook and from a worker.",
+    "No packet arrives at the other machine.",
+)
+def test_no_way_leads_out_of_a_sealed_cluster(
+    default_image: None, new_project: Render, lab: Project, outside: Sentinel
+) -> None:
+    project = started(new_project, outside, network="sealed", scale_out="dask")
+    try:
+        for where in ("{code}", ON_A_WORKER):
+            assert unexpected(leads_out(project, lab, outside, where), WAYS, "sealed") == {}
+            assert outside.arrived(outside.listed, outside.unlisted, outside.six, outside.host, METADATA) == 0
+    finally:
+        project.down()
 
 
 @pytest.mark.attack(

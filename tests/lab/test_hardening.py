@@ -59,6 +59,16 @@ WATCHED = {
     "egress.restart": "back after an engine restart",
     "egress.depends_on.*": "waits for prepare",
     "egress.entrypoint.*": "runs the proxy of the image",
+    "scheduler.volumes.*.read_only": "read-only mounts",
+    "scheduler.healthcheck.*": "a health check that asks the scheduler",
+    "scheduler.restart": "back after an engine restart",
+    "scheduler.depends_on.*": "waits for prepare",
+    "scheduler.command": "schedules",
+    "worker.volumes.*.read_only": "read-only data and certificates",
+    "worker.healthcheck.*": "a health check that asks the worker",
+    "worker.restart": "back after an engine restart",
+    "worker.depends_on.*": "waits for prepare",
+    "worker.command": "works",
     "lab.healthcheck.*": "a health check that asks the agent",
     "lab.restart": "back after an engine restart",
     "lab.depends_on.*": "waits for prepare",
@@ -72,7 +82,8 @@ WATCHED = {
 HARMLESS = (
     "*.image", "*.pull_policy", "*.build.*", "*.extends.*", "*.profiles.*",
     "*.environment.HOME", "*.environment.JUPYTER_UI", "*.environment.JUPYTER_HOSTS", "*.environment.LAB_UMASK",
-    "egress.environment.*",
+    "egress.environment.*", "worker.environment.*PROXY", "worker.environment.LAB_WORKER_*", "worker.scale",
+    "worker.stop_grace_period",
     "*.environment.LAB_AUDIT", "*.environment.TZ", "lab.environment.PIP_INDEX_URL", "*.volumes.*.volume.nocopy",
 )  # fmt: skip
 
@@ -251,7 +262,7 @@ def test_only_what_a_lab_needs_is_started(project: Project) -> None:
     assert set(project.compose("config", "--services").stdout.split()) == {"lab", "prepare", "server"}
     more = {"COMPOSE_PROFILES": "*"}  # the control
     everything = Project(project.folder, project.answers, more).compose("config", "--services").stdout.split()
-    assert {*everything} == SERVICES.keys() - {"egress"}
+    assert {*everything} == SERVICES.keys() - {"egress", "scheduler", "worker"}
 
 
 # --- the engine ---------------------------------------------------------------------------------------

@@ -19,13 +19,17 @@ Steps = tuple[str | int, ...]  # keys and indexes from a service to a value
 def rendered_compose() -> dict[str, Any]:
     """The parsed compose.yaml of a project. Anchors are resolved, and no two services share an object.
 
-    The project is open, and also has the service `egress` of one with an allowlist.
+    The project is open. It also has the service `egress` of one with an allowlist, and the services of a cluster.
     """
     template = jinja2.Template((TEMPLATE / "compose.yaml.jinja").read_text(encoding="utf-8"))
-    answers = {"project_slug": "lab", "python_version": "3.13", "tls": "none"}
-    parsed, walled = (yaml.safe_load(template.render(network=network, **answers)) for network in ("open", "allowlist"))
+    answers = {"project_slug": "lab", "python_version": "3.13", "tls": "none", "network": "open", "scale_out": "none"}
+    more = ({}, {"network": "allowlist"}, {"scale_out": "dask"})
+    parsed, walled, cluster = (yaml.safe_load(template.render(answers | changed)) for changed in more)
     parsed["services"]["egress"] = walled["services"]["egress"]
-    parsed["networks"] = walled["networks"]
+    for service in ("scheduler", "worker"):
+        parsed["services"][service] = cluster["services"][service]
+    del parsed["services"]["scheduler"]["extends"]  # a file that only projects with a cluster have
+    parsed |= {"networks": walled["networks"], "volumes": cluster["volumes"]}
     return json.loads(json.dumps(parsed))  # deepcopy would keep the aliases that PyYAML shares
 
 

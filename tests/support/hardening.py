@@ -274,6 +274,18 @@ def egress_mounts(facts: Facts) -> bool:
     return places == expected and all(mount.kind == "bind" for mount in facts.mounts.values())
 
 
+def cluster_mounts(facts: Facts, role: str, expected: dict[str, tuple[str, str]]) -> bool:
+    """True if the certificates of the site, those of this role and `expected` are the only mounts."""
+    places = {path: mount.source for path, mount in facts.mounts.items()}
+    project = places.get("/run/cluster", "").removesuffix(f"/secrets/cluster/{role}")
+    certificates = places.pop("/run/ca.pem", None)
+    found = {path: (facts.mounts[path].kind, source.replace(project, ".", 1)) for path, source in places.items()}
+    return found == {
+        "/run/cluster": ("bind", f"./secrets/cluster/{role}"),
+        **expected,
+    } and certificates in (f"{project}/{EMPTY_CA}", os.environ.get("LAB_CA_BUNDLE"))
+
+
 def read_only(facts: Facts, *paths: str) -> bool:
     return all(path in facts.mounts and not facts.mounts[path].writable for path in paths)
 
@@ -304,16 +316,30 @@ HARDENED: dict[str, Check] = {
     "mounts that the host does not see": lambda facts: not any(mount.shared for mount in facts.mounts.values()),
 }
 
-# The services that see the user's work.
-AT_WORK: dict[str, Check] = {
+# The services that have a home.
+AT_HOME: dict[str, Check] = {
     **HARDENED,
     "no other tmpfs": lambda facts: facts.tmpfs.keys() == {"/tmp", "/run/lab", facts.home},
     "a sized private /run/lab without programs": lambda facts: private(facts, "/run/lab", "noexec"),
     "a sized private home": lambda facts: private(facts, facts.home, "exec"),
+}
+
+# The services that see the user's work, and may change it.
+AT_WORK: dict[str, Check] = {
+    **AT_HOME,
     "writable work": lambda facts: all(m.writable for path, m in facts.mounts.items() if path.endswith(WORK)),
 }
 
 PREPARED = "prepare:service_completed_successfully"
+
+QUIET = ("--fail", "--silent", "--noproxy", "*", "--output", "/dev/null")
+CLUSTER: dict[str, Check] = {
+    **AT_HOME,
+    "a network without the server": lambda facts: facts.network == "default",
+    "no port": lambda facts: not facts.ports,
+    "back after an engine restart": lambda facts: facts.restart == "unless-stopped",
+    "waits for prepare": lambda facts: facts.waits_for == {PREPARED},
+}
 
 CHECKS: dict[str, dict[str, Check]] = {
     "server": {
@@ -373,6 +399,30 @@ CHECKS: dict[str, dict[str, Check]] = {
         "runs the proxy of the image": lambda facts: (
             facts.entrypoint == ["/opt/jupyter/bin/python", "-I", "/opt/labdock/egress/proxy.py"] and not facts.command
         ),
+    },
+    "scheduler": {
+        **CLUSTER,
+        "expected mounts only": lambda facts: cluster_mounts(facts, "scheduler", {}),
+        "read-only mounts": lambda facts: read_only(facts, *facts.mounts),
+        "a health check that asks the scheduler": lambda facts: (
+            facts.health == (["CMD", "curl", *QUIET, "http://127.0.0.1:8790/health"], {*PACES})
+        ),
+        "schedules": lambda facts: facts.command == ["scheduler"],
+    },
+    "worker": {
+        **CLUSTER,
+        "expected mounts only": lambda facts: cluster_mounts(
+            facts,
+            "worker",
+            {f"{facts.home}/data": ("bind", "./data"), "/var/cache/lab": ("volume", "scratch")},
+        ),
+        "read-only data and certificates": lambda facts: read_only(
+            facts, f"{facts.home}/data", "/run/ca.pem", "/run/cluster"
+        ),
+        "a health check that asks the worker": lambda facts: (
+            facts.health == (["CMD", "test", "-e", "/run/lab/joined"], {*PACES})
+        ),
+        "works": lambda facts: facts.command == ["worker"],
     },
     "packages": {
         **HARDENED,

@@ -32,8 +32,8 @@ class Project:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def make(self, target: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run("make", "--no-print-directory", target, check=check)
+    def make(self, target: str, *variables: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("make", "--no-print-directory", target, *variables, check=check)
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("docker", "compose", *arguments, check=check)

@@ -65,16 +65,18 @@ until show "$work/start" start; do
         sleep 1
         continue
     fi
-    docker compose logs --no-log-prefix --tail 20 prepare server lab >"$work/lab" 2>/dev/null || true
+    # shellcheck disable=SC2086 # names of services
+    docker compose logs --no-log-prefix --tail 20 prepare server lab $more_services >"$work/lab" 2>/dev/null || true
     reason=$(start_failure "$work/start" "$work/lab")
     if [ -z "$reason" ]; then
         cat "$work/lab" >&2
         reason="the lab did not start. Read the lines above, and run 'make doctor' to check the settings."
     fi
     # Remove the containers that did not start, and their logs. Leave a lab that ran before and still runs.
-    failed="prepare server lab"
+    # shellcheck disable=SC2154 # all.sh sets it
+    failed="prepare server lab $more_services"
     find_lab
-    case $server$lab,$server_state in "$before",running*) failed=prepare ;; esac
+    case $server$lab,$server_state in "$before",running*) failed=prepare && remove_refused ;; esac
     # shellcheck disable=SC2086 # names of services
     interrupted "$work/start" || docker compose rm --stop --force $failed >/dev/null 2>&1 || true
     refuse "$reason"

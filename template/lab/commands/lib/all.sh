@@ -16,6 +16,7 @@
 before_start='' before_restart='' after_start='' more_notes='' more_checks='' more_for_tests=''
 scheme=http
 own_services='lab|server|prepare' # a pattern for the services of the template
+more_services=''                  # further services whose start the entrypoint can refuse
 written='data notebooks secrets' # folders that the lab writes
 export secret_folders='' # besides secrets/, in a bundle
 server_files=secrets/jupyter_token # a pattern for the files that only the server reads

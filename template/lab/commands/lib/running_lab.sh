@@ -2,10 +2,10 @@
 # shellcheck shell=sh
 
 # find_lab: set `lab` and `server` to the ids of the two containers, and `lab_state` and `server_state` to their state and health,
-# such as "running Up 2 minutes (healthy)". Each is empty if there is no container. `docker` is quicker than `docker compose ps` and
-# `exec`, which read every file.
+# such as "running Up 2 minutes (healthy)". Each is empty if there is no container. Set `others` to a line with id and state for each
+# container of more_services. `docker` is quicker than `docker compose ps` and `exec`, which read every file.
 find_lab() {
-    lab='' lab_state='' server='' server_state=''
+    lab='' lab_state='' server='' server_state='' others=''
     found=$(docker ps --all --no-trunc --filter label=com.docker.compose.oneoff=False \
         --filter "label=com.docker.compose.project=$(setting COMPOSE_PROJECT_NAME)" \
         --format '{{.Label "com.docker.compose.service"}} {{.ID}} {{.State}} {{.Status}}' 2>/dev/null) || true
@@ -13,6 +13,11 @@ find_lab() {
         case $service in
         lab) lab=$id lab_state=$state ;;
         server) server=$id server_state=$state ;;
+        *)
+            # shellcheck disable=SC2154 # all.sh sets it
+            case " $more_services " in *" $service "*) others="$others$id $state
+" ;; esac
+            ;;
         esac
     done <<CONTAINERS
 $found

@@ -20,6 +20,8 @@ start() {
 end_refused() {
     while sleep 3 && kill -0 $$; do
         ! refused || docker compose kill server lab
+        # shellcheck disable=SC2046 # ids
+        [ -z "$(others_refused)" ] || docker kill $(others_refused)
     done
 }
 
@@ -76,6 +78,13 @@ refused() {
     refusal "$server" "$server_state" || refusal "$lab" "$lab_state"
 }
 
+# others_refused: print the id of each container in `others` that refused to start.
+others_refused() {
+    printf '%s' "$others" | while read -r id state; do
+        ! refusal "$id" "$state" || echo "$id"
+    done
+}
+
 # refusal ID STATE: true if this container refused to start.
 refusal() {
     case $2 in '' | *"(healthy)") return 1 ;; esac
@@ -84,7 +93,8 @@ refusal() {
 
 # remove_refused: remove a lab that refused to start after an engine restart. Its log would look like a new refusal.
 remove_refused() {
-    refused || return 0
-    docker compose rm --stop --force server lab >/dev/null 2>&1 || true
+    ! refused || docker compose rm --stop --force server lab >/dev/null 2>&1 || true
+    # shellcheck disable=SC2046 # ids
+    [ -z "$(others_refused)" ] || docker rm --force $(others_refused) >/dev/null 2>&1 || true
     find_lab
 }
