@@ -29,10 +29,12 @@ class Cable:
                     browser.close()
                     continue
                 try:
-                    server = socket.create_connection(self.lab)
+                    # While the engine stops the lab, a connection may get no answer at all.
+                    server = socket.create_connection(self.lab, timeout=2)
                 except OSError:  # the lab has stopped
                     browser.close()
                     continue
+                server.settimeout(None)
                 self.browser.append(browser)
                 self.server.append(server)
                 Thread(target=self.pump, args=(browser, server), daemon=True).start()
