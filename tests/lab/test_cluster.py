@@ -345,10 +345,10 @@ WRONG = {
 }
 
 
-def checked(project: Project, **settings: str) -> str:
+def checked(project: Project, engine: str = "docker", **settings: str) -> str:
     """What the check of the settings prints."""
     inside = Project(project.folder, project.answers, settings)
-    return inside.run("sh", "-c", ". lab/commands/lib/all.sh && check_cluster").stdout
+    return inside.run("sh", "-c", f". lab/commands/lib/all.sh; engine={engine}; check_cluster").stdout
 
 
 def test_wrong_settings_of_the_cluster_are_refused(engine: None, render: Render) -> None:
@@ -358,6 +358,7 @@ def test_wrong_settings_of_the_cluster_are_refused(engine: None, render: Render)
             assert checked(project, **{name: value}).startswith(f"{name} is '{value}', not a "), value
     for good in ({}, {"LAB_WORKERS": "0", "LAB_SCHEDULER_BIND": "192.0.2.1"}, {"LAB_WORKER_MEMORY": "800m"}):
         assert checked(project, **good) == ""  # the control
+    assert "the Dask cluster needs Docker, and this engine is Podman." in checked(project, "podman")
     said = checked(project, LAB_SCHEDULER_BIND="192.0.2.1")
     assert "LAB_WORKERS is '2', but with LAB_SCHEDULER_BIND, workers on other machines could not reach" in said
     assert "'make join SCHEDULER=tls://192.0.2.1:8786 CONTACT=192.0.2.1' on this machine too" in said
