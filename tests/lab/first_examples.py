@@ -141,10 +141,11 @@ def dask() -> None:
     import dask.array as da
     import dask.dataframe as dd
     import pandas as pd
-    from dask.distributed import Client
+    from dask.distributed import Client, LocalCluster
 
     table = pd.DataFrame({"kind": ["a", "b"] * 50, "n": range(100)})
-    with Client(n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
+    # In a project with scale_out dask, Client() finds that cluster.
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as local, Client(local) as client:
         assert client.submit(sum, [1, 2]).result() == 3
         assert da.ones((1000, 1000), chunks=(100, 1000)).sum().compute() == 1_000_000
         assert dd.from_pandas(table, npartitions=2).groupby("kind").n.mean().compute().to_dict() == {"a": 49, "b": 50}
