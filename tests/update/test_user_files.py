@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.cases import Answers
 from tests.support.doctor import fix
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.repository import CANDIDATE, git
 from tests.support.updates import (
     COMMENT,
@@ -205,10 +206,12 @@ def needs(project: Project) -> list[str]:
 # Answers before the update, answers after it, and the package that the lab then needs.
 SCIENCE, TENSORFLOW = {"environment": "science"}, {"environment": "tensorflow"}
 NVIDIA = {**TENSORFLOW, "gpu": "nvidia"}
+DASK = {"scale_out": "dask"}
 SWITCHES = [
     pytest.param(SCIENCE, TENSORFLOW, "tensorflow", id="another environment", marks=pytest.mark.nightly),
     pytest.param(SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="another environment and a GPU"),
     pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a GPU alone", marks=pytest.mark.nightly),
+    pytest.param(SCIENCE, DASK, "bokeh dask[dataframe,distributed]", id="a cluster"),
 ]
 
 
@@ -229,9 +232,11 @@ def test_doctor_names_the_command_that_adds_a_needed_package(
     project.make("env")
     fix(project, sentence)
     assert needs(project) == ["ok    requirements.lock contains the packages that the lab needs"]
-    lock = project.read("requirements.lock")
-    assert "\ntensorflow==" in lock and ("\nnvidia-cudnn-" in lock) == (becomes == NVIDIA)
-    assert f'"{needed}' in project.read("pyproject.toml")
+    lock, listed = project.read("requirements.lock"), project.read("pyproject.toml")
+    for requirement in needed.split():
+        assert f'"{requirement}' in listed and f"\n{requirement.partition('[')[0]}==" in lock
+    assert ("\nnvidia-cudnn-" in lock) == (becomes == NVIDIA)
+    assert ("\ndistributed==" in lock) == (becomes == DASK)
 
 
 @pytest.mark.full
@@ -242,6 +247,37 @@ def test_the_missing_package_for_a_gpu_is_named(releases: Path, tmp_path: Path) 
     assert project.run(*check).stdout == ""
     update(project, **NVIDIA)
     assert "Run 'make add PKG=\"tensorflow[and-cuda]\"'" in project.run(*check).stdout
+
+
+@pytest.mark.full
+def test_a_project_that_switches_to_a_cluster_starts_only_with_dask(
+    engine: None, releases: Path, tmp_path: Path
+) -> None:
+    """`make up` names the missing packages before it builds. The control: with these packages, it does not."""
+    project = start(releases, tmp_path / "lab", OLD, **SCIENCE)
+    update(project, **DASK)
+    assert_updated(project)
+    needed = "bokeh dask[dataframe,distributed]"
+    refused = project.run("make", "up", check=False)
+    assert refused.returncode != 0 and "Building" not in refused.stderr
+    said = f"labdock: requirements.lock lacks {needed}, which the lab needs. Run 'make add PKG=\"{needed}\"'."
+    assert said in refused.stderr.splitlines()
+    assert project.ids() == []
+    with (project.folder / "requirements.lock").open("a") as lock:
+        lock.writelines(f"{name}==1 \\\n    --hash=sha256:{'0' * 64}\n" for name in ("bokeh", "dask", "distributed"))
+    check = ("sh", "-c", '. lab/commands/lib/all.sh; for check in $before_start; do "$check"; done')
+    assert project.run(*check).stdout == ""
+
+
+def test_scheduler_and_worker_name_the_packages_that_they_lack(render: Render, tmp_path: Path) -> None:
+    """`docker compose up` checks nothing before, so these containers check it. The control: with Dask, they go on."""
+    script = render(scale_out="dask").read("lab/server/cluster/dask.sh").replace("/opt/venv", str(tmp_path))
+    run = ("sh", "-ec", f'mode=worker; refuse() {{ echo "$*"; exit 3; }}\n{script}\necho starts')
+    said = subprocess.run(run, text=True, capture_output=True).stdout
+    command = "Run 'make add PKG=\"bokeh dask[dataframe,distributed]\"', then 'make up'."
+    assert said == f"the worker needs Dask, but requirements.lock lacks it. {command}\n"
+    (tmp_path / "lib/python3.13/site-packages/distributed").mkdir(parents=True)
+    assert subprocess.run(run, text=True, capture_output=True).stdout == "starts\n"
 
 
 @pytest.mark.full

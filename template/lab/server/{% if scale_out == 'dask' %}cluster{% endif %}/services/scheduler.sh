@@ -1,5 +1,6 @@
 # Starts the scheduler of the cluster.
 # shellcheck shell=sh disable=SC1091,SC2154 # the entrypoint sets uid and mode
+. /opt/labdock/cluster/dask.sh
 . /opt/labdock/cluster/tls.sh
 mkdir -p /run/lab/tmp /run/lab/cache
 . /opt/labdock/start/certificates.sh

@@ -1,5 +1,6 @@
 # Starts a worker of the cluster. The container has the only process of the worker, and starts it again.
 # shellcheck shell=sh disable=SC1091,SC2154 # the entrypoint sets uid and mode
+. /opt/labdock/cluster/dask.sh
 . /opt/labdock/cluster/tls.sh
 mkdir -p /run/lab/tmp /run/lab/cache
 . /opt/labdock/start/certificates.sh
