@@ -384,6 +384,67 @@ def test_tls(reader: Reader) -> None:
     assert "FIX" not in reader.run("make doctor")
 
 
+@pytest.fixture
+def own_address(engine: None) -> str:
+    """An address of this machine that containers and the machine itself reach."""
+    form = "{{(index .IPAM.Config 0).Gateway}}"
+    command = ["docker", "network", "inspect", "bridge", "--format", form]
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout.strip()
+
+
+def sum_on_cluster(reader: Reader, workers: int) -> str:
+    """The workers of the reader's cluster, as `contact: port`, after they computed a sum together."""
+    return running_lab(reader.folder).run(
+        "from distributed import Client\n"
+        f"client = Client(); client.wait_for_workers({workers}, timeout=60)\n"
+        "assert sum(client.gather(client.map(lambda x: x * x, range(100)))) == 328350\n"
+        'print(*sorted(client.scheduler_info(n_workers=-1)["workers"]))'
+    )
+
+
+@pytest.mark.nightly
+@pytest.mark.types("docs/how-to/scale-out.md")
+def test_scale_out(own_address: str, reader: Reader) -> None:
+    page = (ROOT / "docs/how-to/scale-out.md").read_text()
+    reader.run(f"make env; {COMMIT}")
+    reader.type(until="scale_out=dask")
+    (said,) = blocks(page, "text")
+    assert unprinted(said, reader.run("! make up 2>&1")) == []
+    reader.type(until="make up")
+    reader.run("mkdir data/measurements")
+    table = "import pandas as pd; pd.DataFrame({'place': ['a', 'b', 'a'], 'value': [1, 2, 3]})"
+    running_lab(reader.folder).run(f"{table}.to_parquet('../data/measurements/0.parquet')")
+    (code,) = blocks(page, "python")
+    assert "a    2.0" in running_lab(reader.folder).run(f"{code}\nprint(result.compute())")
+    assert "ok    notebooks/scale-out.ipynb" in reader.type(until="make run")
+    reader.type(until="make scale")
+    assert len(sum_on_cluster(reader, workers=4).split()) == 4
+    # One machine plays both parts, so the second gets other ports.
+    first, second = reader.folder, reader.folder.parent
+    played = {"192.0.2.10": own_address, "CONTACT=192.0.2.11": f"CONTACT={own_address} PORT=8811"}
+    for named, real in played.items():
+        reader.left = [block.replace(named, real) for block in reader.left]
+    reader.run(f"git add --all; {ADA_COMMITS} --quiet --message cluster")
+    try:
+        reader.type(until="for-workers.tar")
+        assert ((second / "for-workers.tar").stat().st_mode & 0o777) == 0o600
+        reader.folder = second
+        reader.type(until="make join")
+        joined, reader.folder = reader.folder, first
+        expected = [f"tls://{own_address}:{port}" for port in (8801, 8811, 8812)]
+        assert sum_on_cluster(reader, workers=3).split() == expected
+        reader.folder = joined
+        assert "Workers that have left: 2." in reader.type(until="make leave")
+        assert not (joined / "secrets/cluster/ca.key").exists()
+    finally:
+        reader.folder = first
+        reader.run("make leave; [ ! -d ../lab-workers ] || { cd ../lab-workers; make leave; }")
+        reader.folder = first
+    before = (first / "secrets/cluster/ca.pem").read_text()
+    assert "are valid for 397 days." in reader.type()
+    assert (first / "secrets/cluster/ca.pem").read_text() == before
+
+
 @pytest.mark.nightly
 @pytest.mark.types("docs/how-to/vs-code.md")
 def test_vs_code(reader: Reader) -> None:
