@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import ablation, apart, caches, report, scaling, subjects, walls
+from benchmarks import ablation, apart, caches, cluster, report, scaling, subjects, walls
 from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["images", "apart", "ablations", "parts", "labs", "packages", "saving", "walls", "demo"],
+        choices=["images", "apart", "ablations", "parts", "labs", "packages", "saving", "walls", "cluster", "demo"],
         default="images",
     )
     parser.add_argument(
@@ -44,6 +44,8 @@ def main() -> None:
             report.write("apart", report.apart_table(apart.apart(Path(folder), asked.repeat), asked.repeat))
         elif asked.what == "walls":
             report.write("walls", walls.table(walls.walls(Path(folder), asked.repeat), asked.repeat))
+        elif asked.what == "cluster":
+            report.write("cluster", cluster.table(cluster.cluster(Path(folder), asked.repeat), asked.repeat))
         elif asked.what == "saving":
             report.write("saving", report.saving_table(saving(Path(folder), 10 * asked.repeat)))
         else:

@@ -103,10 +103,7 @@ def packages(lab: Subject) -> dict[int, tuple[float, float]]:
             empty = lambda: cold.append(caches.cold(lab.folder / "Dockerfile"))  # noqa: E731
             costs[number] = lab.build("--no-cache", prepare=empty), lab.sizes()["unpacked"]
             print(f"  {number} packages: {costs[number][0]:.0f} s, {costs[number][1] / 1e6:.0f} MB", flush=True)
-        draw = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", image, "-c", PLOT]
-        drawn = subprocess.run(draw, check=True, text=True, capture_output=True, input=json.dumps(costs)).stdout
-        lines = (line.rstrip() for line in drawn.splitlines())
-        (ROOT / "docs/images/packages.svg").write_text("\n".join(lines) + "\n")
+        subjects.draw(image, PLOT, costs, "packages.svg")
     finally:
         caches.remove(cold)
         lab.run("docker", "image", "rm", image)

@@ -171,15 +171,17 @@ class Subject:
             seen.append(sum(held(stats) for stats in self.stats()))
         return seen[-1]
 
-    def containers(self, project: str = "") -> list[str]:
-        """The ids of the running containers of this project, or of another Compose project."""
-        label = f"com.docker.compose.project={project or self.project}"
-        found = ask_engine(f"/containers/json?filters={json.dumps({'label': [label]}, separators=(',', ':'))}")
+    def containers(self, project: str = "", service: str = "") -> list[str]:
+        """The ids of the running containers of this project, or of another Compose project. `service`: only these."""
+        labels = [f"com.docker.compose.project={project or self.project}"]
+        labels += [f"com.docker.compose.service={service}"] if service else []
+        found = ask_engine(f"/containers/json?filters={json.dumps({'label': labels}, separators=(',', ':'))}")
         return [container["Id"] for container in found]
 
-    def stats(self, project: str = "") -> list[dict[str, Any]]:
+    def stats(self, project: str = "", service: str = "") -> list[dict[str, Any]]:
         """The engine's statistics of each running container."""
-        return [ask_engine(f"/containers/{each}/stats?stream=false&one-shot=true") for each in self.containers(project)]
+        found = self.containers(project, service)
+        return [ask_engine(f"/containers/{each}/stats?stream=false&one-shot=true") for each in found]
 
     def sizes(self) -> dict[str, float]:
         """Bytes of the image: all files as a container sees them, and the compressed output of `docker save`."""
@@ -241,6 +243,14 @@ def ask_engine(path: str) -> Any:
         return json.load(connection.getresponse())
     finally:
         connection.close()
+
+
+def draw(image: str, plot: str, data: object, picture: str) -> None:
+    """Write docs/images/`picture`: run `plot`, a program that reads JSON and prints an SVG, in an image with matplotlib."""
+    run = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", image, "-c", plot]
+    drawn = subprocess.run(run, check=True, text=True, capture_output=True, input=json.dumps(data)).stdout
+    lines = (line.rstrip() for line in drawn.splitlines())
+    (ROOT / "docs/images" / picture).write_text("\n".join(lines) + "\n")
 
 
 def render(folder: Path, name: str = "labdock", ref: str = "HEAD", **more: str) -> Subject:

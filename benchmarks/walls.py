@@ -81,9 +81,8 @@ def installed(lab: LabClient) -> dict[str, float]:
 def proxy(subject: Subject) -> float:
     """Bytes of memory of the proxy, some seconds after its start."""
     time.sleep(5)
-    label = f"--filter=label=com.docker.compose.project={subject.project}"
-    found = subject.run("docker", "ps", "--quiet", label, "--filter=label=com.docker.compose.service=egress").strip()
-    return held(subjects.ask_engine(f"/containers/{found}/stats?stream=false&one-shot=true"))
+    (stats,) = subject.stats(service="egress")
+    return held(stats)
 
 
 def table(samples: Samples, repeat: int) -> str:
