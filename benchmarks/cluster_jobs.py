@@ -1,7 +1,7 @@
 """Run inside a lab: do a job on a cluster, or with plain pandas; print workers, seconds and results as JSON.
 
-`python -c … JOB WHERE SIZE …`: JOB is a name in JOBS. WHERE is `pandas`, the number of workers in a LocalCluster, or the
-address of a scheduler. The job runs once for each SIZE, a number of rows or of tasks.
+`python -c … JOB WHERE SIZE …`: JOB is a name in JOBS. WHERE is `pandas`, the number of workers of a LocalCluster, or
+the address of a scheduler. The job runs once for each SIZE, which is a number of rows or of tasks.
 """
 
 import json

@@ -246,7 +246,7 @@ def ask_engine(path: str) -> Any:
 
 
 def draw(image: str, plot: str, data: object, picture: str) -> None:
-    """Write docs/images/`picture`: run `plot`, a program that reads JSON and prints an SVG, in an image with matplotlib."""
+    """Write docs/images/`picture`. Runs `plot` in an image with matplotlib; it reads JSON and prints an SVG."""
     run = ["docker", "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", image, "-c", plot]
     drawn = subprocess.run(run, check=True, text=True, capture_output=True, input=json.dumps(data)).stdout
     lines = (line.rstrip() for line in drawn.splitlines())
