@@ -44,10 +44,15 @@ def day(part: int, rows: int) -> pd.DataFrame:
     return pd.DataFrame([found], columns=["orders", "amount", "customers", "best"])
 
 
+def new(name: str) -> str:
+    """A name for a table that no other table has. Else the cluster could answer with the result of an earlier run."""
+    return f"{name}-{time.time_ns()}"
+
+
 def days(client: Client | None, rows: int) -> list[int]:
     """Group the orders of each day, and add up the days. Workers send each other almost nothing."""
     if client:
-        table = dd.from_map(day, range(PARTS), rows=rows, meta=day(0, PARTS))
+        table = dd.from_map(day, range(PARTS), rows=rows, meta=day(0, PARTS), label=new("days"))
         return table.sum().compute().tolist()
     return pd.concat([day(part, rows) for part in range(PARTS)]).sum().tolist()
 
@@ -55,8 +60,8 @@ def days(client: Client | None, rows: int) -> list[int]:
 def join(client: Client | None, rows: int) -> list[int]:
     """Join orders with customers, and add the amounts of each region. Every row goes to the worker of its customer."""
     if client:
-        left = dd.from_map(orders, range(PARTS), rows=rows, meta=orders(0, PARTS))
-        right = dd.from_map(customers, range(PARTS), meta=customers(0).head(1))
+        left = dd.from_map(orders, range(PARTS), rows=rows, meta=orders(0, PARTS), label=new("orders"))
+        right = dd.from_map(customers, range(PARTS), meta=customers(0).head(1), label=new("customers"))
         table = left.merge(right, on="customer", broadcast=False, shuffle_method="p2p")
         return table.groupby("region")["amount"].sum(split_out=1).compute().sort_index().tolist()
     left = pd.concat([orders(part, rows) for part in range(PARTS)])
