@@ -117,7 +117,7 @@ def cluster(folder: Path, repeat: int) -> Samples:
             for workers in WORKERS:
                 if workers != 2:
                     scale(subject, workers)
-                    turn(workers, "local", "cluster")
+                    turn(workers, "pandas", "local", "cluster")
             scale(subject, 0)
         costs = {
             words: {count: median(samples[f"tasks {count}", name]) / count for count in TASKS}
@@ -152,8 +152,11 @@ def table(samples: Samples, repeat: int) -> str:
 
     def efficiency(job: str, name: str) -> list[str]:
         seconds = [middle[job, f"{name}-{workers}"] for workers in WORKERS]
-        parts = [middle[job, "pandas-2"] / min(workers, cores) for workers in WORKERS]
+        parts = [middle[job, f"pandas-{workers}"] / min(workers, cores) for workers in WORKERS]
         return [f"{each:.2f} s ({part / each:.0%})" for each, part in zip(seconds, parts, strict=True)]
+
+    def pandas(job: str) -> float:
+        return median(value for workers in WORKERS for value in samples[job, f"pandas-{workers}"])
 
     def each_task(count: int, name: str) -> str:
         seconds = middle[f"tasks {count}", name]
@@ -175,7 +178,7 @@ def table(samples: Samples, repeat: int) -> str:
         "| Job | plain pandas | with | " + " | ".join(f"{count} worker{'s'[: count - 1]}" for count in WORKERS) + " |",
         "|---|---|---|" + "---|" * len(WORKERS),
         *(
-            f"| `{job}`, {rows / 1e6:.0f} million rows | {middle[job, 'pandas-2']:.2f} s | {words} | "
+            f"| `{job}`, {rows / 1e6:.0f} million rows | {pandas(job):.2f} s | {words} | "
             + " | ".join(efficiency(job, name))
             + " |"
             for job, rows in ROWS.items()
