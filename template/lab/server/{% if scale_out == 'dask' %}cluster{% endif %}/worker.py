@@ -16,7 +16,6 @@ import ssl
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from distributed import Client, Worker
 from distributed.comm import get_address_host_port
@@ -26,6 +25,10 @@ from distributed.security import Security
 FOLDER = "/run/cluster"
 JOINED = Path("/run/lab/joined")  # for the health check
 SHOWN = 5  # packages in the message about different packages
+
+
+class Refused(Exception):
+    """A sentence with the problem and its fix."""
 
 
 def security() -> Security:
@@ -64,11 +67,52 @@ def memory_limit(size: str) -> int:
     return number * 1024 ** " kmg".index(unit) * 15 // 16
 
 
+def client(scheduler: str) -> Client:
+    return Client(scheduler, security=security(), asynchronous=True, timeout=10, set_as_default=False)
+
+
 async def compare(scheduler: str) -> str | None:
     """Compare this worker's packages with those of the scheduler."""
-    options = {"asynchronous": True, "timeout": 10, "set_as_default": False}
-    async with Client(scheduler, security=security(), **options) as client:
-        return difference(installed(), await client.run_on_scheduler(installed))
+    async with client(scheduler) as asking:
+        return difference(installed(), await asking.run_on_scheduler(installed))
+
+
+def explain(error: BaseException, scheduler: str) -> str:
+    """A sentence that says why there is no connection to the scheduler."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following and following not in chain:
+        chain.append(following)
+        following = following.__cause__ or following.__context__
+    said = " ".join(f"{type(each).__name__} {each}" for each in chain).upper().replace(" ", "_")
+    copy = "Copy the folder secrets/cluster/worker from the scheduler's machine, then join again."
+    if "CERTIFICATE_HAS_EXPIRED" in said:
+        return f"the certificate of the scheduler {scheduler} has expired. Run 'make certs' on its machine."
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return f"the scheduler {scheduler} has a certificate of another certificate authority (CA). {copy}"
+    if "ALERT_CERTIFICATE_EXPIRED" in said:
+        return f"the certificate secrets/cluster/worker/tls.pem has expired. {copy}"
+    if "UNKNOWN_CA" in said or "ALERT" in said:
+        return f"the scheduler {scheduler} refuses the certificate secrets/cluster/worker/tls.pem. {copy}"
+    if "SSLERROR" in said or "SSL:" in said:
+        return f"{scheduler} answers without TLS, so it is not the scheduler. Check SCHEDULER."
+    return (
+        f"the scheduler {scheduler} does not answer ({chain[-1] or chain[0]}). Check SCHEDULER and the firewall. On the "
+        "scheduler's machine, the lab must run with LAB_SCHEDULER_BIND in .env."
+    )
+
+
+async def unreachable(scheduler: str, contact: str) -> str | None:
+    """Does the scheduler reach this worker? It does if CONTACT and the firewall are right. Otherwise, a sentence."""
+    try:
+        async with client(scheduler) as asking:
+            await asyncio.wait_for(asking.run(os.getpid, workers=[contact]), 20)
+    except (OSError, TimeoutError) as error:
+        return (
+            f"the scheduler does not reach this worker at {contact} ({error}). Set CONTACT to the address at which other "
+            "machines reach this one, and open the port in the firewall."
+        )
+    return None
 
 
 async def work(scheduler: str, contact: str) -> None:
@@ -92,6 +136,9 @@ async def work(scheduler: str, contact: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker
+    if contact and (problem := await unreachable(scheduler, contact)):
+        await worker.close()
+        raise Refused(problem)
     JOINED.touch()
     waiting = {asyncio.ensure_future(each) for each in (stop.wait(), worker.finished())}
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -104,14 +151,18 @@ async def main() -> int:
     """The exit status. If the packages differ, it waits until a person stops it."""
     scheduler, contact = os.environ["LAB_WORKER_SCHEDULER"], os.environ.get("LAB_WORKER_CONTACT", "")
     try:
-        problem: Any = await compare(scheduler)
+        problem = await compare(scheduler)
     except (OSError, TimeoutError) as error:
-        print(f"labdock: the scheduler {scheduler} does not answer: {error}", file=sys.stderr)
-        return 1
+        print(f"labdock: {explain(error, scheduler)}", file=sys.stderr)
+        return 1  # the engine starts this program again
     if problem:
         print(f"labdock: {problem}", file=sys.stderr)
         signal.pause()  # if this program ended, the engine would start it again and again
-    await work(scheduler, contact)
+    try:
+        await work(scheduler, contact)
+    except Refused as refused:
+        print(f"labdock: {refused}", file=sys.stderr)
+        return 1
     return 0
 
 
