@@ -42,6 +42,12 @@ class Cluster:
     def leave(self, number: int, check: bool = True) -> subprocess.CompletedProcess:
         return make(self.copies[number - 1], "leave", check)
 
+    def empty(self) -> None:
+        """End all workers."""
+        for number in range(1, len(self.machines)):
+            self.leave(number)
+        self.has()
+
     def run(self, code: str) -> str:
         """Run code in the container `lab` and return its output. Fails with the output of the code."""
         return self.lab.run("docker", "exec", *self.lab.ids("service=lab"), *PYTHON, BEGIN + code).stdout
@@ -63,6 +69,10 @@ class Cluster:
     def workers(self) -> list[str]:
         """The addresses of the workers, as the scheduler knows them."""
         return self.run("print(*addresses())").split()
+
+    def all(self) -> list[str]:
+        """The workers of the fixture `cluster_of_three`."""
+        return [self.worker(1, 8801), self.worker(1, 8802), self.worker(2)]
 
     def has(self, *addresses: str) -> None:
         """Wait until exactly these workers are in the cluster."""

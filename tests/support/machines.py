@@ -65,6 +65,11 @@ class Machine:
         """Cut its cable (`down`), or connect it again (`up`)."""
         self.switch.ip("link", "set", f"port{self.number}", state)
 
+    def received(self) -> int:
+        """The bytes that it has received through its cable."""
+        devices = self.inside.run(Path("/proc/thread-self/net/dev").read_text)
+        return int(devices.partition("lan:")[2].split()[0])
+
     def start(self) -> None:
         self.inside.run(self.daemon.start)
 

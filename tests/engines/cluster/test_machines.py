@@ -1,17 +1,198 @@
-"""A lab, and workers on two other machines: `make join`, `make leave`, and computations over all of them."""
+"""Computations over three machines, the certificates between them, and faults in the middle of a computation."""
+
+import asyncio
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.machines import Machine
+from tests.support.project import Project
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.full
 
 
-def test_first(cluster_of_three: Cluster) -> None:
-    print(cluster_of_three.workers())
-    assert len(cluster_of_three.workers()) == 3
-    print(cluster_of_three.run("""
-import dask.array as da
-x = da.arange(4_000_000, chunks=100_000).reshape(2000, 2000).rechunk((200, 2000))
-print(int((x.T + x).rechunk((2000, 200)).sum().compute()))
-"""))
+# --- computations -------------------------------------------------------------------------------------
+EXACT = """
+import dask.array, dask.dataframe, numpy, pandas
+from distributed import wait
+def part(number):
+    row = numpy.arange(number * 50_000, (number + 1) * 50_000)
+    return pandas.DataFrame({"key": row * 7919 % 1000, "value": row})
+table = pandas.concat(map(part, range(20)))
+shuffled = dask.dataframe.from_map(part, range(20)).shuffle("key").persist()
+wait(shuffled)
+grouped = shuffled.map_partitions(lambda part: part.groupby("key").value.sum()).compute().sort_index()
+assert grouped.equals(table.groupby("key").value.sum()), "the shuffle is wrong"
+numbers = dask.array.arange(4_000_000, chunks=200_000).reshape(2000, 2000).rechunk((100, 2000))
+moved = (numbers + numbers.T.rechunk((100, 2000)) * 1000).sum(axis=1).compute()
+square = numpy.arange(4_000_000).reshape(2000, 2000)
+assert (moved == (square + square.T * 1000).sum(axis=1)).all(), "the transpose is wrong"
+"""
+SHARES = """
+import json
+from collections import Counter
+from distributed import wait
+tasks = client.map(lambda n: n * n, range(600), pure=False)
+wait(tasks)
+print(json.dumps([sum(client.gather(tasks)), {worker: len(keys) for worker, keys in client.has_what().items()}]))
+"""
+
+
+def test_a_computation_over_all_machines_is_exact(cluster_of_three: Cluster) -> None:
+    """It moves data between the machines: the table and the array are made on the workers, and each machine receives a part."""
+    addresses = cluster_of_three.workers()
+    assert addresses == sorted(cluster_of_three.worker(*each) for each in ((1, 8801), (1, 8802), (2, 8801)))
+    before = [each.received() for each in cluster_of_three.machines[1:]]
+    cluster_of_three.run(EXACT)
+    after = [each.received() for each in cluster_of_three.machines[1:]]
+    assert all(now - then > 8_000_000 for then, now in zip(before, after, strict=True)), (before, after)
+    total, shares = json.loads(cluster_of_three.run(SHARES))
+    assert total == sum(n * n for n in range(600))
+    assert sorted(shares) == addresses and all(shares.values()), shares
+
+
+def test_notebooks_scheduler_and_workers_have_equal_versions(cluster_of_three: Cluster) -> None:
+    """The control: with another version on one worker, the same question fails."""
+    ask = "import warnings\nwarnings.simplefilter('error', UserWarning)\nfound = client.get_versions(check=True)\nprint(len(found['workers']), found['scheduler']['host']['python'])\n"
+    assert re.fullmatch(r"3 3\.13\.\d+\.final\.0\n", cluster_of_three.run(ask))
+    other = """
+def older(found):
+    import distributed.versions
+    distributed.versions._version_cached = found
+client.run(older, lambda name: "0", workers=addresses()[:1])
+import warnings
+warnings.simplefilter("error", UserWarning)
+try:
+    client.get_versions(check=True)
+except (UserWarning, ValueError) as error:
+    print(error)
+finally:
+    from distributed.versions import _version_cached
+    client.run(older, _version_cached, workers=addresses()[:1])
+"""
+    assert "Mismatched versions found" in cluster_of_three.run(other)
+
+
+# --- what the network lets through --------------------------------------------------------------------
+def open_ports(address: str) -> set[int]:
+    """The TCP ports of an address that accept a connection."""
+    found = set()
+    for port in range(1, 65536):
+        with socket.socket() as connection:
+            connection.settimeout(2)
+            if connection.connect_ex((address, port)) == 0:
+                found.add(port)
+    return found
+
+
+@pytest.mark.attack(
+    "From another machine of the cluster, connect to every TCP port of the lab's machine and of a worker's machine",
+    "Only the scheduler (8786) and the workers (from 8801) accept a connection. The lab, the dashboard and its door do not.",
+)
+def test_other_machines_reach_only_the_listed_ports(cluster_of_three: Cluster) -> None:
+    """The control: the lab's machine itself reaches the port of the lab."""
+    first, second, third = cluster_of_three.machines
+    assert third.inside.run(open_ports, first.address) == {8786}
+    assert third.inside.run(open_ports, second.address) == {8801, 8802}
+    assert second.inside.run(open_ports, third.address) == {8801}
+    lab = int(cluster_of_three.lab.client().address.rpartition(":")[2])
+    assert first.inside.run(open_ports, "127.0.0.1") >= {lab}
+
+
+# --- faults in the middle of a computation ------------------------------------------------------------
+# At `middle`, each worker has results, and runs tasks that wait. They end after the fault.
+WORK = """
+from distributed import Event, wait
+def square(number):
+    return number * number
+def waiting(number):
+    Event("go").wait()
+    return number + 1
+Event("go").clear()
+first = client.map(square, range(60), pure=False)
+wait(first)
+second = client.map(waiting, first, pure=False)
+while len([keys for keys in client.processing().values() if keys]) < 3:
+    pass
+assert all(client.has_what().values())
+print("middle", flush=True)
+input()
+try:
+    Event("go").set()
+    print(sum(client.gather(second)) + sum(client.gather(first)))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+RESULT = f"{2 * sum(n * n for n in range(60)) + 60}\n"
+
+
+def kill_worker(cluster: Cluster) -> None:
+    """End the program of a worker, in its container."""
+    copy = cluster.copies[0]
+    (container,) = copy.run("docker", "ps", "--quiet", "--filter", "name=worker-8801").stdout.split()
+    copy.run("docker", "exec", container, "pkill", "-9", "-f", "cluster/worker.py")
+
+
+def test_a_worker_is_killed(cluster_of_three: Cluster) -> None:
+    """The engine starts it again, and it comes back."""
+    with cluster_of_three.running(WORK) as running:
+        before = cluster_of_three.run(PIDS)
+        kill_worker(cluster_of_three)
+        assert running.end() == RESULT
+    cluster_of_three.has(*cluster_of_three.all())
+    assert cluster_of_three.run(PIDS) != before
+
+
+PIDS = "import os, time\nprint(client.run(lambda: (os.getpid(), open('/proc/self/stat').read().split()[21])))\n"
+
+
+def test_a_machine_loses_its_power(cluster_of_three: Cluster) -> None:
+    """When it starts again, its workers join by themselves."""
+    second = cluster_of_three.machines[1]
+    with cluster_of_three.running(WORK) as running:
+        second.crash()
+        assert running.end() == RESULT
+    assert cluster_of_three.workers() == [cluster_of_three.worker(2)]
+    second.start()
+    cluster_of_three.has(*cluster_of_three.all())
+
+
+def test_a_cable_is_cut(cluster_of_three: Cluster) -> None:
+    """The result is right without these workers, and with the cable in its place, they come back by themselves."""
+    second = cluster_of_three.machines[1]
+    with cluster_of_three.running(WORK) as running:
+        second.link("down")
+        try:
+            assert running.end() == RESULT
+        finally:
+            second.link("up")
+    cluster_of_three.has(*cluster_of_three.all())
+
+
+def test_a_cable_is_out_for_a_moment(cluster_of_three: Cluster) -> None:
+    with cluster_of_three.running(WORK) as running:
+        cluster_of_three.machines[1].link("down")
+        cluster_of_three.machines[1].link("up")
+        assert running.end() == RESULT
+    cluster_of_three.has(*cluster_of_three.all())
+
+
+def test_the_scheduler_is_killed(cluster_of_three: Cluster) -> None:
+    """The notebook gets an error that names the scheduler. Then `Client()` and the next computation work."""
+    lab = cluster_of_three.lab.ids("service=scheduler")[0]
+    with cluster_of_three.running(WORK) as running:
+        cluster_of_three.lab.run("docker", "exec", lab, "pkill", "-9", "-f", "dask_scheduler")
+        said = running.end()
+    print(said)
+    cluster_of_three.has(*cluster_of_three.all())
+    total, _ = json.loads(cluster_of_three.run(SHARES))
+    assert total == sum(n * n for n in range(600))
+
