@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import shared
 from tests.support.repository import ROOT
-from tests.support.workers import shares
+from tests.support.workers import shares, shares_folder
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,14 @@ def test_only_a_file_with_such_a_fixture_stays_together(tmp_path: Path) -> None:
     assert not shares(ROOT / "tests/template/test_questions.py")
     (tmp_path / "conftest.py").write_text('@pytest.fixture(scope="module")\n')
     (tmp_path / "test_it.py").touch()
-    assert shares(tmp_path / "test_it.py")
+    assert shares(tmp_path / "test_it.py") and not shares_folder(tmp_path / "test_it.py")
+
+
+def test_a_folder_with_a_fixture_of_its_own_stays_together(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('@pytest.fixture(scope="package")\n')
+    for name in ("test_it.py", "test_more.py"):
+        (tmp_path / name).touch()
+        assert shares(tmp_path / name) and shares_folder(tmp_path / name)
 
 
 def test_what_is_shared_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,11 @@ class Machine:
         devices = self.inside.run(Path("/proc/thread-self/net/dev").read_text)
         return int(devices.partition("lan:")[2].split()[0])
 
+    def rules(self) -> int:
+        """The number of its firewall's rules. The engine adds some for each published port and each network."""
+        save = [str(self.daemon.root / "bin/iptables-save")]
+        return len(self.inside.run(lambda: subprocess.run(save, check=True, capture_output=True)).stdout.splitlines())
+
     def start(self) -> None:
         self.inside.run(self.daemon.start)
 

@@ -11,18 +11,27 @@ from tests.support.repository import ROOT
 
 
 class Scheduling(LoadScopeScheduling):
-    """A file whose tests share a fixture runs in one worker. All other tests can run in any worker."""
+    """A file or a folder whose tests share a fixture runs in one worker. All other tests can run in any worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if shares(ROOT / file) else nodeid
+        if not shares(ROOT / file):
+            return nodeid
+        return str(Path(file).parent) if shares_folder(ROOT / file) else file
 
 
 @cache
 def shares(file: Path) -> bool:
     """Does the file, or the conftest.py beside it, have a fixture for all tests of a file?"""
     found = (path.read_text(encoding="utf-8") for path in (file, file.with_name("conftest.py")) if path.exists())
-    return any(re.search(r'\bscope="(module|class)"', text) for text in found)
+    return shares_folder(file) or any(re.search(r'\bscope="(module|class)"', text) for text in found)
+
+
+@cache
+def shares_folder(file: Path) -> bool:
+    """Does the conftest.py beside the file have a fixture for all tests of the folder?"""
+    beside = file.with_name("conftest.py")
+    return beside.exists() and 'scope="package"' in beside.read_text(encoding="utf-8")
 
 
 def workers() -> int:

@@ -8,7 +8,7 @@ from tests.support.cluster import LOADED, Cluster, cluster
 from tests.support.project import Render
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def started_cluster(new_project: Render, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three machines with the lab and the scheduler on the first. No worker has joined."""
     source = new_project(scale_out="dask")

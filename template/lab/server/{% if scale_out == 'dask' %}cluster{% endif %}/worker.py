@@ -90,9 +90,7 @@ def explain(error: BaseException, scheduler: str) -> str:
         return f"the certificate of the scheduler {scheduler} has expired. Run 'make certs' on its machine."
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return f"the scheduler {scheduler} has a certificate of another certificate authority (CA). {copy}"
-    if "ALERT_CERTIFICATE_EXPIRED" in said:
-        return f"the certificate secrets/cluster/worker/tls.pem has expired. {copy}"
-    if "UNKNOWN_CA" in said or "ALERT" in said:
+    if "ALERT" in said:
         return f"the scheduler {scheduler} refuses the certificate secrets/cluster/worker/tls.pem. {copy}"
     if "SSLERROR" in said or "SSL:" in said:
         return f"{scheduler} answers without TLS, so it is not the scheduler. Check SCHEDULER."
@@ -100,6 +98,15 @@ def explain(error: BaseException, scheduler: str) -> str:
         f"the scheduler {scheduler} does not answer ({chain[-1] or chain[0]}). Check SCHEDULER and the firewall. On the "
         "scheduler's machine, the lab must run with LAB_SCHEDULER_BIND in .env."
     )
+
+
+async def hand_over(worker: Worker) -> bool:
+    """Let other workers take the results of this one. False if they could not."""
+    what = {"workers": [worker.address], "close_workers": False, "remove": True, "stimulus_id": "labdock-leave"}
+    try:
+        return worker.address in await worker.scheduler.retire_workers(**what)
+    except OSError:  # the scheduler does not answer
+        return False
 
 
 async def unreachable(scheduler: str, contact: str) -> str | None:
@@ -135,16 +142,25 @@ async def work(scheduler: str, contact: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await worker
+    try:
+        await worker
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Refused(f"the scheduler {scheduler} did not accept this worker ({error.__cause__ or error}).") from error
     if contact and (problem := await unreachable(scheduler, contact)):
         await worker.close()
         raise Refused(problem)
     JOINED.touch()
     waiting = {asyncio.ensure_future(each) for each in (stop.wait(), worker.finished())}
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set():
-        await worker.close_gracefully()  # other workers get its results
+    kept = not stop.is_set() or await hand_over(worker)
+    await worker.close()
     space.release()
+    if not kept:
+        print(
+            f"note: no other worker could take the results of {worker.address}. Dask computes them again when they are "
+            "needed. Data from client.scatter() is lost.",
+            file=sys.stderr,
+        )
 
 
 async def main() -> int:
