@@ -53,6 +53,8 @@ print(client.dashboard_link)
 
 def test_a_notebook_finds_the_cluster(cluster: Project) -> None:
     """The result is exact, and notebook, scheduler and workers have the same versions."""
+    asks = "from distributed import Client; print(len(Client().scheduler_info()['workers']))"
+    assert cluster.shell(f'python -c "{asks}"') == "2\n"  # in `docker compose exec` and in VS Code too
     exact = sum(n * n for n in range(1_000_000))
     assert run(cluster, TRANSPOSED) == f"{exact} 2\nTrue\n/dashboards/8790\n"
     assert [failing(name, each) for name in ("scheduler", "worker") for each in containers(cluster, name)] == [

@@ -75,6 +75,7 @@ OPTIONAL = {
     "lab/server/certificates/pem.py": CERTIFICATES,
     "lab/server/cluster/authority.py": DASK,
     "lab/server/cluster/dashboard_door.py": DASK,
+    "lab/server/cluster/config/dask.yaml": DASK,
     "lab/server/cluster/dask.sh": DASK,
     "lab/server/cluster/lab.sh": DASK,
     "lab/server/cluster/ports.py": DASK,
