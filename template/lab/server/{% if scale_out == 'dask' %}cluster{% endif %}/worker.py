@@ -95,8 +95,8 @@ def explain(error: BaseException, scheduler: str) -> str:
     if "SSLERROR" in said or "SSL:" in said:
         return f"{scheduler} answers without TLS, so it is not the scheduler. Check SCHEDULER."
     return (
-        f"the scheduler {scheduler} does not answer ({chain[-1] or chain[0]}). Check SCHEDULER and the firewall. On the "
-        "scheduler's machine, the lab must run with LAB_SCHEDULER_BIND in .env."
+        f"the scheduler {scheduler} does not answer ({chain[-1] or chain[0]}). Check SCHEDULER and the firewall. On "
+        "the scheduler's machine, the lab must run with LAB_SCHEDULER_BIND in .env."
     )
 
 
@@ -116,8 +116,8 @@ async def unreachable(scheduler: str, contact: str) -> str | None:
             await asyncio.wait_for(asking.run(os.getpid, workers=[contact]), 20)
     except (OSError, TimeoutError) as error:
         return (
-            f"the scheduler does not reach this worker at {contact} ({error}). Set CONTACT to the address at which other "
-            "machines reach this one, and open the port in the firewall."
+            f"the scheduler does not reach this worker at {contact} ({error}). Set CONTACT to the address at which "
+            "other machines reach this one, and open the port in the firewall."
         )
     return None
 
@@ -145,7 +145,11 @@ async def work(scheduler: str, contact: str) -> None:
     try:
         await worker
     except (OSError, RuntimeError, ValueError) as error:
-        raise Refused(f"the scheduler {scheduler} did not accept this worker ({error.__cause__ or error}).") from error
+        reason = error.__cause__ or error
+        raise Refused(
+            f"the scheduler {scheduler} did not accept this worker ({reason}). Run 'docker compose logs scheduler' on the "
+            "scheduler's machine to see why."
+        ) from error
     if contact and (problem := await unreachable(scheduler, contact)):
         await worker.close()
         raise Refused(problem)
@@ -169,7 +173,8 @@ async def main() -> int:
     try:
         problem = await compare(scheduler)
     except (OSError, TimeoutError) as error:
-        print(f"labdock: {explain(error, scheduler)}", file=sys.stderr)
+        # On the scheduler's own machine, both start at the same time, so this is no reason for `make up` to print.
+        print("labdock:" if contact else "waiting:", explain(error, scheduler), file=sys.stderr)
         return 1  # the engine starts this program again
     if problem:
         print(f"labdock: {problem}", file=sys.stderr)
