@@ -134,6 +134,10 @@ except Exception as error:
 RESULT = f"{2 * sum(n * n for n in range(60)) + 60}\n"
 
 
+# The worker's scratch folder, which has another name after each start.
+STARTED = "import json\nprint(json.dumps(client.run(lambda dask_worker: dask_worker.local_directory)))\n"
+
+
 def kill_worker(cluster: Cluster) -> None:
     """End the program of a worker, in its container."""
     copy = cluster.copies[0]
@@ -144,14 +148,11 @@ def kill_worker(cluster: Cluster) -> None:
 def test_a_worker_is_killed(cluster_of_three: Cluster) -> None:
     """The engine starts it again, and it comes back."""
     with cluster_of_three.running(WORK) as running:
-        before = cluster_of_three.run(PIDS)
+        before = cluster_of_three.run(STARTED)
         kill_worker(cluster_of_three)
         assert running.end() == RESULT
     cluster_of_three.has(*cluster_of_three.all())
-    assert cluster_of_three.run(PIDS) != before
-
-
-PIDS = "import os, time\nprint(client.run(lambda: (os.getpid(), open('/proc/self/stat').read().split()[21])))\n"
+    assert cluster_of_three.run(STARTED) != before
 
 
 def test_a_machine_loses_its_power(cluster_of_three: Cluster) -> None:
@@ -195,4 +196,44 @@ def test_the_scheduler_is_killed(cluster_of_three: Cluster) -> None:
     cluster_of_three.has(*cluster_of_three.all())
     total, _ = json.loads(cluster_of_three.run(SHARES))
     assert total == sum(n * n for n in range(600))
+
+
+# --- memory -------------------------------------------------------------------------------------------
+SPILL = """
+import numpy
+from distributed import wait
+there = addresses()[:1]
+def hundred_megabytes(number):
+    return numpy.full(12_500_000, number)
+parts = client.map(hundred_megabytes, range(12), pure=False, workers=there)
+wait(parts)
+print(client.run(lambda dask_worker: len(dask_worker.data.disk) > 0, workers=there)[there[0]])
+print(sum(client.gather(client.map(lambda part: int(part.sum()), parts, workers=there))) == sum(range(12)) * 12_500_000)
+"""
+FULL = """
+import numpy
+there = addresses()[:1]
+held = client.scatter(["a", "b"], workers=addresses()[1:])
+try:
+    client.submit(numpy.ones, 250_000_000, pure=False, workers=there).result()
+except Exception as error:
+    print(type(error).__name__)
+print(client.gather(held))
+"""
+
+
+def test_results_over_the_limit_go_to_the_disk(cluster_of_three: Cluster) -> None:
+    """A worker has 1 GB, and gets 1.2 GB of results. It does not restart."""
+    before = cluster_of_three.run(STARTED)
+    assert cluster_of_three.run(SPILL) == "True\nTrue\n"
+    assert cluster_of_three.run(STARTED) == before
+
+
+def test_a_worker_over_its_limit_starts_again_and_harms_no_other(cluster_of_three: Cluster) -> None:
+    """The task gets 2 GB at once. After some attempts, the notebook gets an error. Others keep their data."""
+    before = json.loads(cluster_of_three.run(STARTED))
+    assert cluster_of_three.run(FULL) == "KilledWorker\n['a', 'b']\n"
+    cluster_of_three.has(*cluster_of_three.all())
+    after = json.loads(cluster_of_three.run(STARTED))
+    assert [worker for worker in before if after[worker] != before[worker]] == [cluster_of_three.worker(1)]
 
