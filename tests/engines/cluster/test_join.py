@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import LOADED, Cluster
+from tests.support.cluster import LOADED, Cluster, make
 from tests.support.project import Project
 
 pytestmark = pytest.mark.full
@@ -49,7 +49,9 @@ def foreign(empty: Cluster, tmp_path: Path) -> Path:
     shutil.chown(secrets, owner, owner)
     image = empty.lab.config()["services"]["lab"]["image"]
     program = ("--entrypoint", "/opt/jupyter/bin/python", image, "-I", "/opt/labdock/cluster/authority.py")
-    empty.machines[0].docker("run", "--rm", "--user", f"{owner}:{owner}", "--volume", f"{secrets}:/run/secrets", *program)
+    empty.machines[0].docker(
+        "run", "--rm", "--user", f"{owner}:{owner}", "--volume", f"{secrets}:/run/secrets", *program
+    )
     return secrets / "cluster/worker"
 
 
@@ -63,7 +65,18 @@ def expired(ca: Path, role: Path, work: Path) -> None:
     )
     request = ("req", "-new", "-key", role / "tls.key", "-subj", "/CN=cluster", "-config", work / "ca.cnf")
     by = ("-cert", ca / "ca.pem", "-keyfile", ca / "ca.key", "-startdate", "200101000000Z", "-enddate", "200201000000Z")
-    sign = ("ca", "-batch", "-notext", "-config", work / "ca.cnf", *by, "-in", work / "request", "-out", role / "tls.pem")
+    sign = (
+        "ca",
+        "-batch",
+        "-notext",
+        "-config",
+        work / "ca.cnf",
+        *by,
+        "-in",
+        work / "request",
+        "-out",
+        role / "tls.pem",
+    )
     for words in ((*request, "-out", work / "request"), sign):
         subprocess.run(["openssl", *words], check=True, capture_output=True)
 
@@ -91,7 +104,10 @@ FOREIGN = {
         "the scheduler tls://198.18.0.1:8786 has a certificate of another certificate authority (CA). Copy the folder "
         "secrets/cluster/worker from the scheduler's machine, then join again.",
     ),
-    "the key and the certificate": (("tls.pem", "tls.key"), "the certificate secrets/cluster/worker/tls.pem is not signed by "),
+    "the key and the certificate": (
+        ("tls.pem", "tls.key"),
+        "the certificate secrets/cluster/worker/tls.pem is not signed by ",
+    ),
     "the authority": (("ca.pem",), "the certificate secrets/cluster/worker/tls.pem is not signed by "),
     "the key": (("tls.key",), "secrets/cluster/worker/tls.key is not the key of the certificate in tls.pem. "),
 }
@@ -126,10 +142,14 @@ def test_an_expired_certificate_of_the_scheduler(empty: Cluster, tmp_path: Path)
         # The scheduler itself refuses to start with such a certificate, so it starts without this check.
         layer = empty.lab.folder / "compose.override.yaml"
         (tmp_path / "tls.sh").write_text(empty.lab.read(script).partition("openssl")[0])
-        layer.write_text(f"{LOADED.rstrip()[:-1]}, scheduler: {{volumes: ['{tmp_path}/tls.sh:/opt/labdock/cluster/tls.sh:ro']}}}}\n")
+        layer.write_text(
+            f"{LOADED.rstrip()[:-1]}, scheduler: {{volumes: ['{tmp_path}/tls.sh:/opt/labdock/cluster/tls.sh:ro']}}}}\n"
+        )
         empty.lab.compose("up", "--detach", "--no-build", "--no-deps", "--wait", "scheduler")
         done = empty.join(1, check=False)
-        assert f"labdock: the certificate of the scheduler {empty.scheduler} has expired. Run 'make certs'" in done.stderr
+        assert (
+            f"labdock: the certificate of the scheduler {empty.scheduler} has expired. Run 'make certs'" in done.stderr
+        )
     finally:
         layer.write_text(LOADED)
         subprocess.run(["cp", "-a", f"{tmp_path}/before/.", replaced], check=True)
@@ -155,7 +175,9 @@ def test_plain_tcp(empty: Cluster) -> None:
         finally:
             listening.shutdown(socket.SHUT_RDWR)
     assert said == f"tls://{first.address}:9000 answers without TLS, so it is not the scheduler. Check SCHEDULER."
-    connect = "try:\n    Client('{}://scheduler:8786', timeout=5)\n    print('open')\nexcept OSError:\n    print('closed')"
+    connect = (
+        "try:\n    Client('{}://scheduler:8786', timeout=5)\n    print('open')\nexcept OSError:\n    print('closed')"
+    )
     assert [empty.run(connect.format(protocol)) for protocol in ("tcp", "tls")] == ["closed\n", "open\n"]
 
 
@@ -192,11 +214,18 @@ def test_a_port_in_use(empty: Cluster) -> None:
     empty.leave(1)
 
 
+NUMPY = """
+import importlib.metadata
+found = importlib.metadata.distribution("numpy")
+print(found.version, found.locate_file(""))
+print(*[file for file in found.files if file.name == "METADATA"])
+"""
+
+
 def test_a_worker_with_other_packages(empty: Cluster, tmp_path: Path) -> None:
     """The control: without the difference, the same machine joins."""
     copy = empty.copies[0]
-    metadata = "import importlib.metadata as m\nfound = m.distribution('numpy')\nprint(found.version, found.locate_file(''))\nprint(*[f for f in found.files if f.name == 'METADATA'])"
-    version, _, path = empty.run(metadata).partition(" ")
+    version, _, path = empty.run(NUMPY).partition(" ")
     packages, _, file = path.strip().partition("\n")
     text = empty.lab.run("docker", "exec", *empty.lab.ids("service=lab"), "cat", f"{packages}/{file}").stdout
     (tmp_path / "METADATA").write_text(text.replace(f"Version: {version}", "Version: 1.0.0", 1))
@@ -256,6 +285,21 @@ def test_the_last_worker_says_that_its_results_are_lost(empty: Cluster) -> None:
     assert done.stdout == "Workers that have left: 1.\n"
     assert done.stderr.startswith(f"note  no other worker could take the results of {empty.worker(1)}. ")
     empty.has()
+
+
+def test_workers_on_the_machine_of_the_scheduler(empty: Cluster) -> None:
+    """They join like all others, so that workers on other machines reach them. `make scale` says so."""
+    address = empty.machines[0].address
+    words = {"SCHEDULER": empty.scheduler, "CONTACT": address}
+    said = make(empty.lab, "scale", check=False, WORKERS="2").stderr
+    assert f"run 'make join SCHEDULER={empty.scheduler} CONTACT=HOST'" in said
+    assert "1, at port 8801. 'make leave' ends them." in make(empty.lab, "join", **words).stdout
+    empty.join(1)
+    empty.has(f"tls://{address}:8801", empty.worker(1))
+    total = "print(client.submit(sum, client.map(lambda n: n * n, range(100))).result())"
+    assert empty.run(total) == f"{sum(n * n for n in range(100))}\n"
+    make(empty.lab, "leave")
+    empty.has(empty.worker(1))
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])])

@@ -145,10 +145,9 @@ async def work(scheduler: str, contact: str) -> None:
     try:
         await worker
     except (OSError, RuntimeError, ValueError) as error:
-        reason = error.__cause__ or error
         raise Refused(
-            f"the scheduler {scheduler} did not accept this worker ({reason}). Run 'docker compose logs scheduler' on the "
-            "scheduler's machine to see why."
+            f"the scheduler {scheduler} did not accept this worker ({error.__cause__ or error}). If another worker has "
+            "its address, set CONTACT or PORT to another one."
         ) from error
     if contact and (problem := await unreachable(scheduler, contact)):
         await worker.close()
