@@ -55,7 +55,6 @@ EXPLAINED = {
     r"cannot be copied": "The text after the colon is the error of the operating system. Fix it, then copy again.",
     r"Piece .* cannot be read": "Upload the file again.",
     r"/ca\.pem|the CA of this project": "The end of the message says how to get another certificate authority.",
-    r"did not start: ": "The text after the colon is the error of the engine. Fix it, then join again.",
     r"differs from (the first|build 1)": "Possible causes: [What is not reproducible]"
     "(../explanation/reproducible.md#what-is-not-reproducible).",
 }
