@@ -154,6 +154,14 @@ def test_a_worker_is_killed(cluster_of_three: Cluster) -> None:
     assert cluster_of_three.run(STARTED) != before
 
 
+def test_a_machine_leaves(cluster_of_three: Cluster) -> None:
+    """`make leave` does not wait for tasks that run. Other workers run them again."""
+    with cluster_of_three.running(WORK) as running:
+        assert cluster_of_three.leave(1).stderr == ""
+        assert cluster_of_three.workers() == [cluster_of_three.worker(2)]
+        assert running.end() == RESULT
+
+
 def test_a_machine_loses_its_power(cluster_of_three: Cluster) -> None:
     """When it starts again, its workers join by themselves."""
     second = cluster_of_three.machines[1]

@@ -16,6 +16,7 @@ import ssl
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from distributed import Client, Worker
 from distributed.comm import get_address_host_port
@@ -29,6 +30,13 @@ SHOWN = 5  # packages in the message about different packages
 
 class Refused(Exception):
     """A sentence with the problem and its fix."""
+
+
+class QuickWorker(Worker):
+    """Does not wait for running tasks when it ends. The scheduler gives these tasks to other workers."""
+
+    async def close(self, *arguments: Any, **options: Any) -> Any:
+        return await super().close(*arguments, **{**options, "executor_wait": False})
 
 
 def security() -> Security:
@@ -127,7 +135,7 @@ async def work(scheduler: str, contact: str) -> None:
     space = WorkSpace(os.environ["LAB_WORKER_SCRATCH"]).new_work_dir(prefix="worker-")
     os.environ["TMPDIR"] = os.environ["JOBLIB_TEMP_FOLDER"] = tempfile.tempdir = space.dir_path
     port = get_address_host_port(contact)[1] if contact else 0
-    worker = Worker(
+    worker = QuickWorker(
         scheduler,
         security=security(),
         protocol="tls",
@@ -187,4 +195,6 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    status = asyncio.run(main())
+    sys.stderr.flush()
+    os._exit(status)  # `sys.exit` would wait for running tasks
