@@ -121,7 +121,7 @@ async def unreachable(scheduler: str, contact: str) -> str | None:
     """Does the scheduler reach this worker? It does if CONTACT and the firewall are right. Otherwise, a sentence."""
     try:
         async with client(scheduler) as asking:
-            await asyncio.wait_for(asking.run(os.getpid, workers=[contact]), 20)
+            await asyncio.wait_for(asking.run(os.getpid, workers=[contact]), 60)  # Dask tries for 30 s
     except (OSError, TimeoutError) as error:
         return (
             f"the scheduler does not reach this worker at {contact} ({error}). Set CONTACT to the address at which "
