@@ -26,7 +26,9 @@ def programs(request: pytest.FixtureRequest, render: Render) -> Iterator[dict[st
     """The programs in lab/server/tls of a project with this answer. They import each other by name."""
     if not shutil.which("openssl"):
         lacking("openssl, which reads the certificates, is missing")
+    before = os.umask(0o022)  # other tests share the rendered project, and `foreign` sets another umask
     folder = render(tls=request.param).folder / "lab/server/tls"
+    os.umask(before)
     found: dict[str, ModuleType] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
