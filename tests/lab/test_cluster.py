@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from tests.support.dashboards import entered
 from tests.support.hardening import failing
 from tests.support.package_index import authority, signed
 from tests.support.project import Project, Render
-from tests.support.waiting import until
 
 CONNECT = "from dask.distributed import Client\nclient = Client()\n"
 
@@ -35,8 +33,8 @@ def run(project: Project, code: str) -> str:
 
 def workers(project: Project) -> int:
     """The number of workers that the scheduler knows."""
-    counts = project.shell("curl -s --noproxy '*' http://127.0.0.1:8790/json/counts.json", "scheduler")
-    return json.loads(counts)["workers"]
+    ask = "curl -s --noproxy '*' http://127.0.0.1:8790/json/counts.json || echo '{\"workers\": 0}'"
+    return json.loads(project.shell(ask, "scheduler"))["workers"]
 
 
 # --- computations -------------------------------------------------------------------------------------
@@ -234,7 +232,6 @@ def test_the_dashboard_opens_through_the_lab_only(cluster: Project) -> None:
 # --- workers that come and go -----------------------------------------------------------------------------
 HELD = """
 held = client.scatter(list(range(100)), broadcast=False)
-import pickle, distributed
 client.publish_dataset(held=held)
 """
 TAKEN = """
@@ -265,81 +262,7 @@ def test_a_wrong_number_of_workers_is_refused(cluster: Project, number: str) -> 
     assert f"labdock: WORKERS is '{number}', not a number from 0 to 1000." in done.stderr and done.returncode
 
 
-# --- faults -----------------------------------------------------------------------------------------------
-SLOW = """
-import time
-def slowly(n):
-    time.sleep(0.2)
-    return n * n
-futures = client.map(slowly, range(40), pure=False)
-while not any(future.done() for future in futures):
-    time.sleep(0.1)
-open("../data/began", "w").close()
-print(sum(client.gather(futures)))
-"""
-
-
-def kill(project: Project, container: str, name: str) -> None:
-    """Kill the program of a container with SIGKILL, as Linux does if memory is full."""
-    script = f"kill -KILL $(pgrep -f {name} | head -n 1)"
-    project.run("docker", "exec", container, "sh", "-c", script)
-
-
-@pytest.mark.full
-def test_a_killed_worker_costs_no_result(cluster: Project) -> None:
-    """In the middle of a computation. The worker comes back."""
-    began = cluster.folder / "data/began"
-    began.unlink(missing_ok=True)
-    with ThreadPoolExecutor(1) as notebook:
-        running = notebook.submit(run, cluster, SLOW)
-        until(began.exists, "the computation has begun")
-        kill(cluster, containers(cluster, "worker")[0]["Id"], "cluster/worker.py")
-        assert running.result() == f"{sum(n * n for n in range(40))}\n"
-    until(lambda: workers(cluster) == 2, "the worker is back")
-
-
-@pytest.mark.full
-def test_a_killed_scheduler_is_told_and_comes_back(cluster: Project) -> None:
-    began = cluster.folder / "data/began"
-    began.unlink(missing_ok=True)
-    code = (
-        CONNECT
-        + SLOW.replace("print(sum", "try:\n    print(sum")
-        + (
-            "except Exception as error:\n    print(type(error).__name__, 'scheduler' in str(error).lower())\n"
-            "with Client(timeout=60) as again:\n"
-            "    again.wait_for_workers(1, timeout=60)\n"
-            "    print(again.submit(sum, [20, 22]).result())\n"
-        )
-    )
-    with ThreadPoolExecutor(1) as notebook:
-        running = notebook.submit(cluster.client().run, code)
-        until(began.exists, "the computation has begun")
-        kill(cluster, containers(cluster, "scheduler")[0]["Id"], "dask_scheduler")
-        told, result = running.result().splitlines()
-    assert told.split()[0] in ("CancelledError", "FutureCancelledError") and result == "42"
-    until(lambda: workers(cluster) == 2, "the workers are back")
-
-
-SPILLS = """
-import numpy, os
-def make(n):
-    return numpy.random.default_rng(n).bytes(20_000_000)
-futures = client.map(make, range(60), pure=False)   # 1.2 GB, for two workers of 512 MB
-from distributed import wait
-wait(futures)
-spilled = [each["metrics"]["spilled_bytes"]["disk"] for each in client.scheduler_info()["workers"].values()]
-print(sum(map(len, (f.result() for f in futures[:3]))), sum(spilled) > 300_000_000)
-"""
-
-
-@pytest.mark.full
-def test_a_full_worker_uses_the_disk(cluster: Project) -> None:
-    before = [each["RestartCount"] for each in containers(cluster, "worker")]
-    assert run(cluster, SPILLS) == "60000000 True\n"
-    assert [each["RestartCount"] for each in containers(cluster, "worker")] == before
-
-
+# --- settings ---------------------------------------------------------------------------------------------
 WRONG = {
     "LAB_WORKERS": ["-1", "two", "1001", "1.5"],
     "LAB_WORKER_CPUS": ["0", "1.5", "many"],

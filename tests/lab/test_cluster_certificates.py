@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.lab.test_cluster import CONNECT, cluster, containers, run, workers  # noqa: F401 (a fixture)
+from tests.support.doctor import doctor
+from tests.support.package_index import dated
 from tests.support.project import Project, Render
 from tests.support.requirements import lacking
 from tests.support.waiting import until
@@ -131,23 +134,39 @@ def test_make_certs_renews_the_cluster_and_keeps_notebooks(cluster: Project) -> 
     assert containers(cluster, "lab")[0]["State"]["StartedAt"] == lab
     until(lambda: workers(cluster) == 2, "the workers are back")
     assert run(cluster, "print(client.submit(sum, [20, 22]).result())") == "42\n"
+    assert serials(cluster)[0] == serials(cluster)[1]
+
+
+def serials(project: Project) -> list[str]:
+    """The serial numbers of the certificate that the scheduler shows, and of the one in its file."""
     shown = "openssl s_client -connect 127.0.0.1:8786 </dev/null 2>/dev/null | openssl x509 -noout -serial"
-    file = "openssl x509 -noout -serial -in /run/cluster/tls.pem"
-    assert (
-        cluster.shell(f"{shown}; {file}", "scheduler").splitlines()[0::1]
-        == [cluster.shell(file, "scheduler").strip()] * 2
-    )
+    return project.shell(f"{shown}; openssl x509 -noout -serial -in /run/cluster/tls.pem", "scheduler").splitlines()
 
 
-def expire(project: Project, role: str) -> None:
-    """Replace a role's certificate by one that has expired. The image's openssl can do this, others may be too old."""
-    image = containers(project, "lab")[0]["Image"]
-    openssl = ("docker", "run", "--rm", "--network=none", "--entrypoint=openssl")
-    mount = f"--volume={project.folder / 'secrets/cluster'}:/certs"
-    files = ("-key", f"/certs/{role}/tls.key", "-out", f"/certs/{role}/tls.pem")
-    signer = ("-CA", "/certs/ca.pem", "-CAkey", "/certs/ca.key", "-subj", f"/CN={role}")
-    dates = ("-not_before", "20200101000000Z", "-not_after", "20200102000000Z")
-    project.run(*openssl, mount, image, "req", "-x509", "-new", *files, *signer, *dates)
+def sign(project: Project, role: str, start: datetime, end: datetime) -> None:
+    """Replace the certificate of a role by one with these dates."""
+    folder = project.folder / "secrets/cluster"
+    dates = [f"{date:%y%m%d%H%M%SZ}" for date in (start, end)]
+    dated(folder / role / "tls.pem", folder / role / "tls.key", folder, *dates)
+
+
+NOTE = "the certificates of the cluster are valid for less than 30 days. Run 'make certs'"
+
+
+@pytest.mark.full
+def test_a_certificate_that_ends_soon_is_noted_until_the_scheduler_has_another(cluster: Project) -> None:  # noqa: F811
+    """`make up` makes a new file, but a running scheduler keeps its old certificate."""
+    assert NOTE not in "".join(doctor(cluster)["note"])  # the control
+    today = datetime.now(UTC)
+    sign(cluster, "scheduler", today - timedelta(days=1), today + timedelta(days=20))
+    cluster.compose("restart", "scheduler")
+    until(lambda: workers(cluster) == 2, "the workers are back")
+    assert NOTE in "".join(doctor(cluster)["note"])
+    assert NOTE in cluster.make("up").stderr
+    assert serials(cluster)[0] != serials(cluster)[1]
+    cluster.make("certs")
+    assert NOTE not in "".join(doctor(cluster)["note"])
+    until(lambda: workers(cluster) == 2, "the workers are back")
 
 
 @pytest.mark.full
@@ -157,7 +176,7 @@ def test_an_expired_certificate_is_refused_and_up_replaces_it(
     service: str,
 ) -> None:
     """The service says so and waits. `make up` makes a new certificate and starts it."""
-    expire(cluster, service)
+    sign(cluster, service, datetime(2020, 1, 1), datetime(2020, 2, 1))
     cluster.compose("restart", "--timeout", "0", service)
     sentence = (
         f"labdock: the certificate secrets/cluster/{service}/tls.pem is not valid or has expired. Run 'make certs'"

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.package_index import authority, signed
+from tests.support.package_index import authority, dated, signed
 from tests.support.project import Render
 from tests.support.requirements import lacking
 
@@ -72,21 +72,8 @@ def take(foreign: Path, host: str, folder: Path) -> None:
 
 def lasting(folder: Path, start: str, end: str) -> None:
     """Sign the certificate again, valid from `start` to `end` (YYMMDDHHMMSSZ)."""
-    work = folder / "work"
-    work.mkdir()
-    (work / "index").touch()
-    (work / "ca.cnf").write_text(
-        f"[ca]\ndefault_ca=own\n[own]\ndatabase={work}/index\nnew_certs_dir={work}\nrand_serial=yes\ndefault_md=sha256\n"
-        "policy=any\nx509_extensions=names\n[any]\ncommonName=optional\n[names]\nsubjectAltName=DNS:lab.example.net\n"
-    )
-    key, request = folder / "server.key", work / "request"
-    run(folder, "req", "-new", "-key", key, "-subj", "/CN=lab", "-config", work / "ca.cnf", "-out", request)
-    by = ("-cert", folder / "ca.pem", "-keyfile", folder / "ca.key") if (folder / "ca.key").exists() else (
-        "-selfsign", "-keyfile", key
-    )  # fmt: skip
-    dates = ("-startdate", start, "-enddate", end)
-    run(folder, "ca", "-batch", "-notext", "-config", work / "ca.cnf", *by, *dates, "-in", request,
-        "-out", folder / "server.pem")  # fmt: skip
+    ca = folder if (folder / "ca.key").exists() else None
+    dated(folder / "server.pem", folder / "server.key", ca, start, end, "DNS:lab.example.net")
 
 
 def run(folder: Path, *words: str | Path) -> None:

@@ -19,6 +19,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -145,6 +146,29 @@ def signed(folder: Path, host: str) -> Path:
     request(folder, *by_ca, *names, "-keyout", key, "-out", own)
     own.write_text(own.read_text() + key.read_text())
     return own
+
+
+def dated(certificate: Path, key: Path, ca: Path | None, start: str, end: str, names: str = "") -> None:
+    """Sign the certificate of a key again, valid from `start` to `end` (YYMMDDHHMMSSZ).
+
+    `ca` is the folder of the CA, or None to sign it with its own key. `names` is its subjectAltName.
+    """
+    with TemporaryDirectory() as folder:
+        work = Path(folder)
+        (work / "index").touch()
+        extensions = f"x509_extensions=names\n[names]\nsubjectAltName={names}\n" if names else ""
+        (work / "ca.cnf").write_text(
+            f"[ca]\ndefault_ca=own\n[any]\ncommonName=optional\n[own]\ndatabase={work}/index\nnew_certs_dir={work}\n"
+            f"rand_serial=yes\ndefault_md=sha256\npolicy=any\n{extensions}"
+        )
+        settings = ("-config", work / "ca.cnf")
+        by = ("-cert", ca / "ca.pem", "-keyfile", ca / "ca.key") if ca else ("-selfsign", "-keyfile", key)
+        dates = ("-startdate", start, "-enddate", end)
+        request = ("req", "-new", "-key", key, "-subj", "/CN=lab", "-out", work / "request")
+        sign = ("ca", "-batch", "-notext", *by, *dates, "-in", work / "request", "-out", certificate)
+        for words in (request, sign):
+            done = subprocess.run(["openssl", *words, *settings], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
 
 
 class Files(SimpleHTTPRequestHandler):

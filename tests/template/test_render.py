@@ -112,6 +112,7 @@ PRIVATE = (
     ".env.new",
     ".env.bak",
     "secrets/jupyter_token",
+    "secrets/cluster/ca.key",
     "data/patients.csv",
     "data/deep/er.parquet",
     "sbom.cdx.json",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import LOADED, Cluster, make
+from tests.support.package_index import dated
 from tests.support.project import Project
 
 pytestmark = pytest.mark.full
@@ -55,30 +56,9 @@ def foreign(empty: Cluster, tmp_path: Path) -> Path:
     return secrets / "cluster/worker"
 
 
-def expired(ca: Path, role: Path, work: Path) -> None:
+def expired(ca: Path, role: Path) -> None:
     """Sign the certificate of a role again, valid until 2020."""
-    work.mkdir()
-    (work / "index").touch()
-    (work / "ca.cnf").write_text(
-        f"[ca]\ndefault_ca=own\n[own]\ndatabase={work}/index\nnew_certs_dir={work}\nrand_serial=yes\ndefault_md=sha256\n"
-        "policy=any\n[any]\ncommonName=optional\n"
-    )
-    request = ("req", "-new", "-key", role / "tls.key", "-subj", "/CN=cluster", "-config", work / "ca.cnf")
-    by = ("-cert", ca / "ca.pem", "-keyfile", ca / "ca.key", "-startdate", "200101000000Z", "-enddate", "200201000000Z")
-    sign = (
-        "ca",
-        "-batch",
-        "-notext",
-        "-config",
-        work / "ca.cnf",
-        *by,
-        "-in",
-        work / "request",
-        "-out",
-        role / "tls.pem",
-    )
-    for words in ((*request, "-out", work / "request"), sign):
-        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    dated(role / "tls.pem", role / "tls.key", ca, "200101000000Z", "200201000000Z")
 
 
 def take(source: Path, target: Path, *names: str) -> None:
@@ -126,8 +106,8 @@ def test_certificates_of_another_project(empty: Cluster, changed: Path, foreign:
 
 
 @pytest.mark.attack("Join with a certificate that has expired", "`make join` fails, and names the certificate.")
-def test_an_expired_certificate_of_a_worker(empty: Cluster, changed: Path, tmp_path: Path) -> None:
-    expired(empty.lab.folder / "secrets/cluster", changed, tmp_path / "work")
+def test_an_expired_certificate_of_a_worker(empty: Cluster, changed: Path) -> None:
+    expired(empty.lab.folder / "secrets/cluster", changed)
     assert fails(empty).startswith("the certificate secrets/cluster/worker/tls.pem is not valid or has expired. ")
 
 
@@ -138,7 +118,7 @@ def test_an_expired_certificate_of_the_scheduler(empty: Cluster, tmp_path: Path)
     subprocess.run(["cp", "-a", replaced, tmp_path / "before"], check=True)
     script = "lab/server/cluster/tls.sh"
     try:
-        expired(secrets, replaced, tmp_path / "work")
+        expired(secrets, replaced)
         # The scheduler itself refuses to start with such a certificate, so it starts without this check.
         layer = empty.lab.folder / "compose.override.yaml"
         (tmp_path / "tls.sh").write_text(empty.lab.read(script).partition("openssl")[0])

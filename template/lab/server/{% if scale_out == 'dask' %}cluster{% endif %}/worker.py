@@ -12,7 +12,6 @@ import platform
 import re
 import signal
 import socket
-import ssl
 import sys
 import tempfile
 from pathlib import Path
@@ -21,9 +20,7 @@ from typing import Any
 from distributed import Client, Worker
 from distributed.comm import get_address_host_port
 from distributed.diskutils import WorkSpace
-from distributed.security import Security
 
-FOLDER = "/run/cluster"
 JOINED = Path("/run/lab/joined")  # for the health check
 SHOWN = 5  # packages in the message about different packages
 
@@ -37,14 +34,6 @@ class QuickWorker(Worker):
 
     async def close(self, *arguments: Any, **options: Any) -> Any:
         return await super().close(*arguments, **{**options, "executor_wait": False})
-
-
-def security() -> Security:
-    """TLS with this worker's key. Every connection needs a certificate of the project's CA."""
-    own = {"cert": f"{FOLDER}/tls.pem", "key": f"{FOLDER}/tls.key"}
-    roles = {f"tls_{role}_{part}": file for role in ("client", "worker") for part, file in own.items()}
-    tls = {"require_encryption": True, "tls_ca_file": f"{FOLDER}/ca.pem", "tls_min_version": ssl.TLSVersion.TLSv1_3}
-    return Security(**tls, **roles)
 
 
 def installed() -> dict[str, str]:
@@ -76,7 +65,7 @@ def memory_limit(size: str) -> int:
 
 
 def client(scheduler: str) -> Client:
-    return Client(scheduler, security=security(), asynchronous=True, timeout=10, set_as_default=False)
+    return Client(scheduler, asynchronous=True, timeout=10, set_as_default=False)
 
 
 async def compare(scheduler: str) -> str | None:
@@ -137,7 +126,6 @@ async def work(scheduler: str, contact: str) -> None:
     port = get_address_host_port(contact)[1] if contact else 0
     worker = QuickWorker(
         scheduler,
-        security=security(),
         protocol="tls",
         host=f"tls://0.0.0.0:{port}" if contact else None,
         contact_address=contact or None,

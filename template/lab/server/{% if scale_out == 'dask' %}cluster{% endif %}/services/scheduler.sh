@@ -5,7 +5,6 @@
 mkdir -p /run/lab/tmp /run/lab/cache
 . /opt/labdock/start/certificates.sh
 cd /run/lab || exit
-export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=true DASK_DISTRIBUTED__COMM__TLS__MIN_VERSION=1.3
+export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=true
 exec /opt/venv/bin/python -I -m distributed.cli.dask_scheduler --protocol tls --port 8786 \
-    --tls-ca-file /run/cluster/ca.pem --tls-cert /run/cluster/tls.pem --tls-key /run/cluster/tls.key \
     --dashboard-address 127.0.0.1:8790 --preload /opt/labdock/cluster/dashboard_door.py

@@ -9,7 +9,7 @@ scratch=/var/cache/lab/$uid
 own "$scratch"
 . /opt/labdock/cpus.sh
 LAB_WORKER_THREADS=$(cpu_limit /sys/fs/cgroup)
-export LAB_WORKER_THREADS LAB_WORKER_SCRATCH="$scratch"
+export LAB_WORKER_THREADS LAB_WORKER_SCRATCH="$scratch" DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=true
 export OMP_NUM_THREADS=1 NUMEXPR_MAX_THREADS=1 POLARS_MAX_THREADS=1 # each thread of the worker is one CPU
 for name in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     value=$(printenv "$name") || value=
