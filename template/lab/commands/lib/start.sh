@@ -20,8 +20,9 @@ start() {
 end_refused() {
     while sleep 3 && kill -0 $$; do
         ! refused || docker compose kill server lab
-        # shellcheck disable=SC2046 # ids
-        [ -z "$(others_refused)" ] || docker kill $(others_refused)
+        ids=$(others_refused)
+        # shellcheck disable=SC2086 # ids
+        [ -z "$ids" ] || docker kill $ids
     done
 }
 
@@ -94,7 +95,8 @@ refusal() {
 # remove_refused: remove a lab that refused to start after an engine restart. Its log would look like a new refusal.
 remove_refused() {
     ! refused || docker compose rm --stop --force server lab >/dev/null 2>&1 || true
-    # shellcheck disable=SC2046 # ids
-    [ -z "$(others_refused)" ] || docker rm --force $(others_refused) >/dev/null 2>&1 || true
+    ids=$(others_refused)
+    # shellcheck disable=SC2086 # ids
+    [ -z "$ids" ] || docker rm --force $ids >/dev/null 2>&1 || true
     find_lab
 }
