@@ -199,7 +199,8 @@ def test_the_scheduler_is_killed(cluster_of_three: Cluster) -> None:
     with cluster_of_three.running(WORK) as running:
         cluster_of_three.lab.run("docker", "exec", lab, "pkill", "-9", "-f", "dask_scheduler")
         said = running.end()
-    assert said.startswith("FutureCancelledError") and "scheduler" in said, said
+    # The notebook was in a request, or waited for its results.
+    assert re.match("(CommClosedError|FutureCancelledError) .*scheduler", said, re.DOTALL), said
     cluster_of_three.has(*cluster_of_three.all())
     total, _ = json.loads(cluster_of_three.run(SHARES))
     assert total == sum(n * n for n in range(600))
