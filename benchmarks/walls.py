@@ -1,4 +1,4 @@
-"""Labs with each answer to the question `network`: their start, and packages that come through the proxy."""
+"""Labs with each answer to `network`: their start, and packages through the proxy. Also the page over TLS."""
 
 import re
 import sys
@@ -9,14 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from playwright.sync_api import Browser, sync_playwright
+
 from benchmarks import report, subjects
 from benchmarks.report import Samples
 from benchmarks.subjects import Subject, held
+from tests.clients.browser.conftest import started
 from tools.notebook import LabClient, execute, text
 
 NETWORKS = ("open", "allowlist", "sealed")
 PACKAGE = "scipy"  # about 40 MB
 MOST = 1.2  # the highest allowed ratio of an installation through the proxy
+MOST_TLS = 1.1  # the highest allowed ratio of the page over TLS
+VISITS = 5  # in each round
 INSTALL = f"""
 import shutil, subprocess, sys, time
 begin = time.monotonic()
@@ -68,7 +73,46 @@ def walls(folder: Path, repeat: int) -> Samples:
         (allowlist,) = (subject for subject in found if subject.name == "allowlist")
         allowlist.run("docker", "compose", "up", "--detach", "--wait")
         samples["proxy", "allowlist"] = [proxy(allowlist)]
+        allowlist.run("docker", "compose", "down", "--timeout", "5")
+    samples.update(pages(folder, VISITS * repeat))
     return samples
+
+
+def pages(folder: Path, visits: int) -> Samples:
+    """Seconds from the login until JupyterLab is complete in a browser, without TLS and with it, in turn."""
+    answers = {"http": "none", "https": "self-signed"}
+    labs = [subjects.render(folder / scheme, scheme, tls=tls) for scheme, tls in answers.items()]
+    samples: Samples = {}
+    try:
+        for lab in labs:
+            lab.build()
+            lab.run("docker", "compose", "up", "--detach", "--wait")
+        with started("bench") as (_, address), sync_playwright() as playwright:
+            browser = playwright.chromium.connect_over_cdp(address)
+            for _ in range(visits):
+                for lab in labs:
+                    seconds = visit(browser, f"{lab.name}://127.0.0.1:{lab.port}", lab.client().token)
+                    samples.setdefault(("page", lab.name), []).append(seconds)
+                    print(f"  {'page':<12} {lab.name:<10} {seconds:.4g}", flush=True)
+    finally:
+        for lab in labs:
+            lab.remove()
+    return samples
+
+
+def visit(browser: Browser, address: str, token: str) -> float:
+    """Log in and wait for JupyterLab's launcher, in a window of its own that accepts the certificate."""
+    context = browser.new_context(ignore_https_errors=True)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(f"{address}/lab")
+    page.get_by_label("Token", exact=True).fill(token)
+    begin = time.monotonic()
+    page.get_by_role("button", name="Log in").click()
+    page.locator(".jp-Launcher-card, .jp-NotebookPanel").first.wait_for()
+    seconds = time.monotonic() - begin
+    context.close()
+    return seconds
 
 
 def installed(lab: LabClient) -> dict[str, float]:
@@ -89,6 +133,8 @@ def table(samples: Samples, repeat: int) -> str:
     """The table of the networks, as Markdown."""
     middle = {key: median(values) for key, values in samples.items()}
     ratio = middle["pip", "allowlist"] / middle["pip", "open"]
+    plain, encrypted = middle["page", "http"], middle["page", "https"]
+    tls = encrypted / plain
     lines = [
         "| What | open | allowlist | sealed |",
         "|---|---|---|---|",
@@ -100,5 +146,9 @@ def table(samples: Samples, repeat: int) -> str:
         "",
         f"Through the proxy, pip takes {ratio:.2f} of the time (target: at most {MOST}, "
         f"{'met' if ratio <= MOST else '**missed**'}).",
+        "",
+        f"From the login until JupyterLab is complete in Chromium, {plain:.2f} s pass without TLS, and "
+        f"{encrypted:.2f} s with `tls: self-signed`, or {tls:.2f} of the time (median of "
+        f"{VISITS * repeat}; target: at most {MOST_TLS}, {'met' if tls <= MOST_TLS else '**missed**'}).",
     ]
     return "\n".join([f"{report.machine()} Measured {repeat} times, in turn. Each value is a median.", "", *lines])

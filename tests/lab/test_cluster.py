@@ -273,7 +273,7 @@ WRONG = {
 def checked(project: Project, engine: str = "docker", **settings: str) -> str:
     """What the check of the settings prints."""
     inside = Project(project.folder, project.answers, settings)
-    return inside.run("sh", "-c", f". lab/commands/lib/all.sh; engine={engine}; check_cluster").stdout
+    return inside.run("sh", "-c", f". lab/commands/lib/all.sh; engine={engine}; check_cluster; check_swarm").stdout
 
 
 def test_wrong_settings_of_the_cluster_are_refused(engine: None, render: Render) -> None:
@@ -287,3 +287,27 @@ def test_wrong_settings_of_the_cluster_are_refused(engine: None, render: Render)
     said = checked(project, LAB_SCHEDULER_BIND="192.0.2.1")
     assert "LAB_WORKERS is '2', but with LAB_SCHEDULER_BIND, workers on other machines could not reach" in said
     assert "'make join SCHEDULER=tls://192.0.2.1:8786 CONTACT=192.0.2.1' on this machine too" in said
+
+
+SWARM = {"LAB_SWARM_IMAGE": "study-lab", "LAB_WORKERS": "0"}
+
+
+def test_wrong_settings_of_a_swarm_are_refused(engine: None, render: Render) -> None:
+    """The control: without LAB_SWARM_IMAGE, none of these settings matters."""
+    project = render(scale_out="dask")
+    no_manager = (
+        "LAB_SWARM_IMAGE is set, but this engine is not a manager of a Swarm. Run 'docker swarm init', or remove "
+    )
+    assert checked(project, **SWARM).startswith(no_manager)
+    wrong = {
+        "LAB_SWARM_IMAGE": ("Study Lab", "not the name of an image"),
+        "LAB_SWARM_DATA": ("data", "not a folder that starts with /"),
+        "LAB_WORKERS": ("2", "but with LAB_SWARM_IMAGE, workers on other machines could not reach these workers. Run "),
+    }
+    for name, (value, said) in wrong.items():
+        assert checked(project, **{**SWARM, name: value}).startswith(f"{name} is '{value}', {said}")
+    both = checked(project, **SWARM, LAB_SCHEDULER_BIND="192.0.2.1")
+    assert both.startswith("LAB_SWARM_IMAGE and LAB_SCHEDULER_BIND are both set, but ")
+    for value in ("study-lab", "registry.example.com:5000/a/study-lab:1", "127.0.0.1:5000/lab"):
+        assert checked(project, **{**SWARM, "LAB_SWARM_IMAGE": value}).startswith(no_manager), value
+    assert checked(project, LAB_SWARM_DATA="data") == ""

@@ -1,5 +1,6 @@
 """The proxy of a lab with `network: allowlist`: everyday programs, changes of the list, and faults."""
 
+import gzip
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from tests.attack.test_walls import allowlist, outside, started  # noqa: F401 (fixtures)
 from tests.support.doctor import problems
 from tests.support.project import Project, Render
+from tests.support.r_packages import repository
 from tests.support.sentinel import Sentinel
 from tests.support.variants import beside
 from tests.support.waiting import until
@@ -95,6 +97,38 @@ print(remote.answer, pandas.read_csv("https://listed.example/table.csv").b[0])
 """
     with allowlist.client().kernel() as kernel:
         assert re.search(r"42 2\s+one\s*$", text(execute(kernel, code)))
+
+
+R = """
+text <- "https://listed.example/table.csv"
+download.file(text, "table.csv", quiet = TRUE)
+install.packages("tiny.R", repos = "https://listed.example/cran", quiet = TRUE)
+cat(read.csv("table.csv")$b, read.csv(text)$b, read.csv("http://listed.example/table.csv")$b, tiny.R::two() + 40)
+"""
+R_REFUSED = """
+install.packages("tiny.R", repos = "https://unlisted.example/cran")
+tryCatch(read.csv("http://unlisted.example/table.csv"), error = function(error) cat(conditionMessage(error)))
+"""
+
+
+@pytest.mark.nightly
+def test_downloads_of_r_need_no_setting(new_project: Render, outside: Sentinel) -> None:  # noqa: F811
+    """The control: a domain that is not in the list is refused."""
+    lab = started(new_project, outside, network="allowlist", environment="r")
+    folder = Path(repository(lab).removeprefix("file:///home/jovyan/data"), "src/contrib")
+    packages = lab.folder / "data" / folder.relative_to("/")
+    outside.pages |= {
+        "/table.csv": b"a,b\n1,2\n",
+        "/cran/src/contrib/PACKAGES.gz": gzip.compress((packages / "PACKAGES").read_bytes()),
+        "/cran/src/contrib/tiny.R_1.0.tar.gz": (packages / "tiny.R_1.0.tar.gz").read_bytes(),
+    }
+    with lab.client().kernel(name="ir") as kernel:
+        assert text(execute(kernel, R)).endswith("2 2 2 42")
+        outside.requests.clear()
+        said = text(execute(kernel, R_REFUSED))
+        assert "labdock: no repository of R packages can be reached" in said and "403 Forbidden" in said, said
+        assert outside.requests == []
+    lab.down()
 
 
 @pytest.mark.parametrize(
@@ -188,6 +222,34 @@ def test_without_a_record_nothing_leaves(allowlist: Project, outside: Sentinel) 
     finally:
         subprocess.run(["chown", "--recursive", f"{owner.st_uid}:{owner.st_gid}", log], check=True)
     assert curl(allowlist, "http://listed.example/") == "arrived"
+
+
+@pytest.mark.full
+def test_with_a_full_disk_nothing_leaves(allowlist: Project, outside: Sentinel, tmp_path: Path) -> None:  # noqa: F811
+    """The control: before it is full and after it has space again, requests arrive."""
+    disk = {"type": "tmpfs", "target": "/var/log/egress", "tmpfs": {"size": "256k", "mode": 0o1777}}
+    (tmp_path / "disk.yaml").write_text(json.dumps({"services": {"egress": {"volumes": [disk]}}}))
+    files = f"compose.yaml:compose.override.yaml:{tmp_path}/disk.yaml"
+    lab = Project(allowlist.folder, allowlist.answers, {**allowlist.environment, "COMPOSE_FILE": files})
+    start = ("up", "--detach", "--wait", "--no-build", "--no-deps", "egress")
+    lab.compose("rm", "--stop", "--force", "egress")  # Compose would give the new container the old one's folder
+    lab.compose(*start)
+    try:
+        assert curl(lab, "http://listed.example/") == "arrived"
+        lab.shell("! head --bytes=1M /dev/zero >/var/log/egress/other 2>/dev/null", "egress")  # more than there is room
+        outside.requests.clear()
+        answers = {curl(lab, "http://listed.example/unseen") for _ in range(100)}  # the last block may have room
+        assert outside.requests == [] or len(answers) == 2
+        outside.requests.clear()
+        assert "egress/log cannot be written: No space left on device" in curl(lab, "http://listed.example/unseen")
+        assert "CONNECT tunnel failed, response 503" in curl(lab, "https://listed.example/unseen")
+        assert outside.requests == []
+        assert any("egress/log is full, or uid" in line for line in problems(lab))
+        lab.shell("rm /var/log/egress/other", "egress")
+        assert curl(lab, "http://listed.example/") == "arrived"
+    finally:
+        allowlist.compose("rm", "--stop", "--force", "egress")
+        allowlist.compose(*start)
 
 
 @pytest.mark.full

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.support import shared
+from tests.support.build_sources import registry
 from tests.support.page_commands import FENCE, Person, Reader, blocks, person
 from tests.support.project import Project
 from tests.support.repository import ROOT, git
@@ -404,7 +405,7 @@ def sum_on_cluster(reader: Reader, workers: int) -> str:
 
 @pytest.mark.nightly
 @pytest.mark.types("docs/how-to/scale-out.md")
-def test_scale_out(own_address: str, reader: Reader) -> None:
+def test_scale_out(own_address: str, reader: Reader, tmp_path: Path) -> None:
     page = (ROOT / "docs/how-to/scale-out.md").read_text()
     reader.run(f"make env; {COMMIT}")
     reader.type(until="scale_out=dask")
@@ -440,9 +441,29 @@ def test_scale_out(own_address: str, reader: Reader) -> None:
         reader.folder = first
         reader.run("make leave; [ ! -d ../lab-workers ] || { cd ../lab-workers; make leave; }")
         reader.folder = first
+    swarm_of_one(reader, tmp_path)
     before = (first / "secrets/cluster/ca.pem").read_text()
     assert "are valid for 397 days." in reader.type()
     assert (first / "secrets/cluster/ca.pem").read_text() == before
+
+
+def swarm_of_one(reader: Reader, folder: Path) -> None:
+    """Type the part about Swarm, in a Swarm of this machine alone. The second machine gets the image from this one."""
+    reader.run("sed -i /^LAB_SCHEDULER_BIND=./d .env")
+    lab = reader.run("sed -n s/^LAB_NAME=//p .env").strip() + "-lab"
+    try:
+        with registry(folder, 5000) as address:
+            played = {"registry.example.com": address, "my-lab-lab": lab, "ssh you@192.0.2.11 docker": "docker"}
+            for named, real in played.items():
+                reader.left = [block.replace(named, real) for block in reader.left]
+            reader.type(until="docker save")
+            assert "Workers in the cluster: 8." in reader.type(until="make scale")
+            assert len(sum_on_cluster(reader, workers=8).split()) == 8
+            reader.run(f"sed -i s,^LAB_SWARM_IMAGE=.*,LAB_SWARM_IMAGE={address}/my-lab:1, .env; make scale WORKERS=2")
+            assert len(sum_on_cluster(reader, workers=2).split()) == 2
+            reader.run("make down; make up")
+    finally:
+        reader.run("docker swarm leave --force; docker network rm docker_gwbridge; sed -i /^LAB_SWARM_IMAGE=./d .env")
 
 
 @pytest.mark.nightly

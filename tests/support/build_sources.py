@@ -37,11 +37,21 @@ def registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> It
 
     `user` is a name and a password. If it is set, the registry accepts only this login.
     """
-    packages = folder / "packages"
+    fetch_registry(folder)
+    with running_registry(folder, port, user) as address:
+        yield address
+
+
+def fetch_registry(folder: Path) -> None:
     try:
-        Apt(folder).unpack(["docker-registry/testing"], packages)
+        Apt(folder).unpack(["docker-registry/testing"], folder / "packages")
     except Refused as refused:
         lacking(f"no registry to test with: {refused}")
+
+
+@contextmanager
+def running_registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> Iterator[str]:
+    """As `registry`, with the program that `fetch_registry` unpacked."""
     config = folder / "registry.yml"
     config.write_text((CONFIG + (GUARDED if user else "")).format(folder=folder, port=port))
     if user:
@@ -52,7 +62,7 @@ def registry(folder: Path, port: int, user: tuple[str, str] | None = None) -> It
             capture_output=True,
         )
         (folder / "users").write_text(f"{user[0]}:{hashed.stdout}\n")
-    process = subprocess.Popen([packages / PROGRAM, "serve", config], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([folder / "packages" / PROGRAM, "serve", config], stderr=subprocess.DEVNULL)
     try:
         until(lambda: answers(f"http://127.0.0.1:{port}/v2/"), "the registry answers")
         yield f"127.0.0.1:{port}"

@@ -67,6 +67,7 @@ OPTIONAL = {
     "lab/commands/lib/checks/answers/egress.sh": {"network": "allowlist"},
     "lab/commands/lib/checks/answers/isolated.sh": {"network": "allowlist sealed"},
     "lab/commands/lib/checks/answers/tls.sh": {"tls": "self-signed files"},
+    "lab/commands/lib/swarm.sh": DASK,
     "lab/commands/scale.sh": DASK,
     "lab/runtime/cluster.yaml": DASK,
     "lab/runtime/join.yaml": DASK,
@@ -82,6 +83,7 @@ OPTIONAL = {
     "lab/server/cluster/prepare.sh": DASK,
     "lab/server/cluster/services/scheduler.sh": DASK,
     "lab/server/cluster/services/worker.sh": DASK,
+    "lab/server/cluster/swarm.py": DASK,
     "lab/server/cluster/tls.sh": DASK,
     "lab/server/cluster/worker.py": DASK,
     "lab/server/egress/allowlist.py": {"network": "allowlist"},
@@ -169,7 +171,7 @@ def faults_of(text: bytes) -> set[str]:
         "no newline at the end": rb"[^\n]\Z",
         "empty line at the end": rb"\n\n\Z",
         # GitHub's ${{ expressions }} and the formats of Docker, such as {{.Health}}, are no Jinja.
-        "Jinja": rb"(?<!\$)\{\{(?!\.|(print|range|if|with) |end\}|\")|\{%|\{#",
+        "Jinja": rb"(?<!\$)\{\{(?!\.|(print|range|if|with|index) |end\}|\")|\{%|\{#",
     }
     return {fault for fault, pattern in patterns.items() if re.search(pattern, text, re.MULTILINE)}
 
@@ -254,6 +256,10 @@ def different_settings(compose: str, sample: str) -> set[str]:
 def test_sample_env_has_every_setting(case: Project) -> None:
     files = ("compose.yaml", "compose.pins.yaml", "lab/runtime/proxies_and_certificates.yaml")
     compose, sample = "".join(map(case.read, files)), case.read("sample.env")
+    if "LAB_SWARM_IMAGE" in sample:  # `make scale` reads what Compose does not need
+        compose += "".join(re.findall(r"\$\(setting (?=LAB_SWARM)\w+", case.read("lab/commands/lib/swarm.sh"))).replace(
+            "(setting ", "{"
+        )
     assert different_settings(compose, sample) == set()
     assert different_settings(compose + "# ${LAB_NEW:-1}\n", sample) == {"LAB_NEW"}
     assert different_settings(compose, sample + "LAB_OLD=1\n") == {"LAB_OLD"}

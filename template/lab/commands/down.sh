@@ -4,4 +4,8 @@ set -eu
 . lab/commands/lib/one_at_a_time.sh
 
 alone down
+. lab/commands/lib/all.sh
+
+for each in $before_down; do "$each"; done
 docker compose down
+for each in $after_down; do "$each"; done

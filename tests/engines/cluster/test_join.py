@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import LOADED, Cluster, make
+from tests.support.computations import other_numpy
 from tests.support.package_index import dated
 from tests.support.project import Project
 
@@ -194,22 +195,11 @@ def test_a_port_in_use(empty: Cluster) -> None:
     empty.leave(1)
 
 
-NUMPY = """
-import importlib.metadata
-found = importlib.metadata.distribution("numpy")
-print(found.version, found.locate_file(""))
-print(*[file for file in found.files if file.name == "METADATA"])
-"""
-
-
 def test_a_worker_with_other_packages(empty: Cluster, tmp_path: Path) -> None:
     """The control: without the difference, the same machine joins."""
     copy = empty.copies[0]
-    version, _, path = empty.run(NUMPY).partition(" ")
-    packages, _, file = path.strip().partition("\n")
-    text = empty.lab.run("docker", "exec", *empty.lab.ids("service=lab"), "cat", f"{packages}/{file}").stdout
-    (tmp_path / "METADATA").write_text(text.replace(f"Version: {version}", "Version: 1.0.0", 1))
-    mount = f"'{tmp_path}/METADATA:{packages}/{file}:ro'"
+    version, path = other_numpy(empty, tmp_path / "METADATA")
+    mount = f"'{tmp_path}/METADATA:{path}:ro'"
     layer = copy.folder / "compose.override.yaml"
     layer.write_text(f"{LOADED.rstrip()[:-1]}, worker: {{volumes: [{mount}]}}}}\n")
     try:

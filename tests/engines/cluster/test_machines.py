@@ -7,27 +7,12 @@ import socket
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.computations import EXACT, RESULT, WORK
 
 pytestmark = pytest.mark.full
 
 
 # --- computations -------------------------------------------------------------------------------------
-EXACT = """
-import dask.array, dask.dataframe, numpy, pandas
-from distributed import wait
-def part(number):
-    row = numpy.arange(number * 50_000, (number + 1) * 50_000)
-    return pandas.DataFrame({"key": row * 7919 % 1000, "value": row})
-table = pandas.concat(map(part, range(20)))
-shuffled = dask.dataframe.from_map(part, range(20)).shuffle("key").persist()
-wait(shuffled)
-grouped = shuffled.map_partitions(lambda part: part.groupby("key").value.sum()).compute().sort_index()
-assert grouped.equals(table.groupby("key").value.sum()), "the shuffle is wrong"
-numbers = dask.array.arange(4_000_000, chunks=200_000).reshape(2000, 2000).rechunk((100, 2000))
-moved = (numbers + numbers.T.rechunk((100, 2000)) * 1000).sum(axis=1).compute()
-square = numpy.arange(4_000_000).reshape(2000, 2000)
-assert (moved == (square + square.T * 1000).sum(axis=1)).all(), "the transpose is wrong"
-"""
 SHARES = """
 import json
 from collections import Counter
@@ -107,32 +92,6 @@ def test_other_machines_reach_only_the_listed_ports(cluster_of_three: Cluster) -
 
 
 # --- faults in the middle of a computation ------------------------------------------------------------
-# At `middle`, each worker has results, and runs tasks that wait. They end after the fault.
-WORK = """
-from distributed import Event, wait
-def square(number):
-    return number * number
-def waiting(number):
-    Event("go").wait()
-    return number + 1
-Event("go").clear()
-first = client.map(square, range(60), pure=False)
-wait(first)
-second = client.map(waiting, first, pure=False)
-while len([keys for keys in client.processing().values() if keys]) < 3:
-    pass
-assert all(client.has_what().values())
-print("middle", flush=True)
-input()
-try:
-    Event("go").set()
-    print(sum(client.gather(second)) + sum(client.gather(first)))
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-RESULT = f"{2 * sum(n * n for n in range(60)) + 60}\n"
-
-
 # The worker's scratch folder, which has another name after each start.
 STARTED = "import json\nprint(json.dumps(client.run(lambda dask_worker: dask_worker.local_directory)))\n"
 

@@ -11,9 +11,10 @@
 . lab/commands/lib/checks/files.sh
 
 # Some answers to Copier's questions add a file in checks/answers/, which changes these settings and functions. `make up` uses the
-# names of checks in before_start, before_restart (of the server) and after_start, and of notes in more_notes. `make doctor` uses
+# names of checks in before_start, before_restart (of the server) and after_start, and of notes in more_notes. `make down` runs
+# the functions in before_down and after_down. `make doctor` uses
 # more_checks, lines with a name and words.
-before_start='' before_restart='' after_start='' more_notes='' more_checks='' more_for_tests=''
+before_start='' before_restart='' after_start='' before_down='' after_down='' more_notes='' more_checks='' more_for_tests=''
 scheme=http
 own_services='lab|server|prepare' # a pattern for the services of the template
 more_services=''                  # further services whose start the entrypoint can refuse
