@@ -106,7 +106,7 @@ install.packages("tiny.R", repos = "https://listed.example/cran", quiet = TRUE)
 cat(read.csv("table.csv")$b, read.csv(text)$b, read.csv("http://listed.example/table.csv")$b, tiny.R::two() + 40)
 """
 R_REFUSED = """
-install.packages("tiny.R", repos = "https://unlisted.example/cran")
+install.packages("dplyr", repos = "https://unlisted.example/cran")
 tryCatch(read.csv("http://unlisted.example/table.csv"), error = function(error) cat(conditionMessage(error)))
 """
 
@@ -126,7 +126,10 @@ def test_downloads_of_r_need_no_setting(new_project: Render, outside: Sentinel) 
         assert text(execute(kernel, R)).endswith("2 2 2 42")
         outside.requests.clear()
         said = text(execute(kernel, R_REFUSED))
-        assert "labdock: no repository of R packages can be reached" in said and "403 Forbidden" in said, said
+        assert (
+            "labdock: the proxy of the lab reaches no repository of R packages, so R did not install 'dplyr'. " in said
+        )
+        assert "Add the repository's domain to egress/allowlist.txt" in said and "403 Forbidden" in said
         assert outside.requests == []
     lab.down()
 

@@ -13,7 +13,10 @@ local({
     names <- sub("_.*", "", basename(pkgs)) # a file has the name NAME_VERSION.tar.gz
     failed <- names[!dir.exists(file.path(lib, names))]
     debian <- function(names) paste(tolower(paste0("r-cran-", names)), collapse = " ")
-    if (length(failed) && unreachable) {
+    walled <- grepl("//egress:", Sys.getenv("https_proxy"), fixed = TRUE) # network: allowlist
+    if (length(failed) && unreachable && walled) {
+      message(sprintf("labdock: the proxy of the lab reaches no repository of R packages, so R did not install '%s'. Add the repository's domain to egress/allowlist.txt, or add '%s' to DEBIAN_PACKAGES in compose.override.yaml.", paste(failed, collapse = " "), debian(failed)))
+    } else if (length(failed) && unreachable) {
       message(sprintf("labdock: no repository of R packages can be reached, so R did not install '%s'. Add '%s' to DEBIAN_PACKAGES in compose.override.yaml, or set options(repos = ADDRESS) to a mirror of your site.", paste(failed, collapse = " "), debian(failed)))
     } else if (length(failed)) {
       message(sprintf("labdock: R did not install '%s'. R's own messages say why. Add '%s' to DEBIAN_PACKAGES in compose.override.yaml.", paste(failed, collapse = " "), debian(failed)))
