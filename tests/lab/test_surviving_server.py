@@ -137,6 +137,16 @@ def test_a_damaged_record_does_not_stop_the_server(fresh_lab: Project) -> None:
 
 
 @pytest.mark.full
+def test_a_new_kernel_listens_when_the_page_hears_of_it(lab: Project) -> None:
+    """Otherwise, Jupyter's first message may be lost, and the notebook begins half a second later."""
+    client = lab.client()
+    for _ in range(10):
+        kernel = client.request("POST", "kernels").json()["id"]
+        listening = lab.shell(f"ls /run/kernels/*/{kernel}").split()
+        client.request("DELETE", f"kernels/{kernel}")
+        assert listening == ["s-1", "s-2", "s-3", "s-4", "s-5"]
+
+
 def test_twenty_notebooks_run_at_once(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
         twin.serve()

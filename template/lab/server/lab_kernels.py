@@ -17,6 +17,7 @@ from messages import Kernels
 from tornado.web import HTTPError
 
 ADOPTION = 20  # seconds for all kernels
+BEGIN = 3  # seconds until a page may connect to a kernel that does not listen
 UNWRITTEN = (
     "labdock: the server cannot write its volume (%s), so its next restart ends open notebooks. Free space on the disk "
     "of the container engine, then run 'make up'."
@@ -85,7 +86,15 @@ class LabProvisioner(KernelProvisionerBase):
                 self.remove_record()
                 raise HTTPError(503, f"labdock: {error}", reason=f"labdock: {error}") from error
             self.started = time.monotonic()
+            await self.listening()
         return {**self.connection_info, "key": self.connection_info["key"].encode()}
+
+    async def listening(self):
+        """Wait until the kernel listens. If a page connects earlier, its first message may be lost, and costs 0.5 s."""
+        sockets = [f"{self.connection_info['ip']}-{self.connection_info[name]}" for name in PORTS]
+        end = time.monotonic() + BEGIN
+        while not all(map(os.path.lexists, sockets)) and time.monotonic() < end and await self.poll() is None:
+            await asyncio.sleep(0.01)
 
     async def poll(self, since=None):
         """None if the kernel runs, else its exit code. Without an answer, the kernel counts as running for a minute."""
