@@ -258,7 +258,7 @@ def render(folder: Path, name: str = "labdock", ref: str = "HEAD", **more: str) 
     answers = {"project_name": "Bench", **more}
     copier.run_copy(str(ROOT), folder, data=answers, defaults=True, quiet=True, vcs_ref=ref)
     if os.geteuid() == 0:
-        for own in ("data", "notebooks", "secrets", "egress/log"):
+        for own in ("data", "notebooks", "secrets", "egress/log", "certs"):
             if (folder / own).exists():
                 os.chown(folder / own, 1000, 1000)
     return Subject(name, folder, "requirements.lock")
