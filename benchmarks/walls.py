@@ -93,7 +93,7 @@ def pages(folder: Path, visits: int) -> Samples:
         for lab in labs:
             lab.build()
             lab.run("docker", "compose", "up", "--detach", "--wait")
-        with chromium() as address, sync_playwright() as playwright:
+        with chromium(labs[1].folder / "certs/ca.pem") as address, sync_playwright() as playwright:
             browser = playwright.chromium.connect_over_cdp(address)
             for _ in range(visits):
                 for lab in labs:
@@ -107,9 +107,10 @@ def pages(folder: Path, visits: int) -> Samples:
 
 
 @contextmanager
-def chromium() -> Iterator[str]:
-    """The browser of the tests, in a container. Yields the address through which Playwright controls it."""
-    where = {"cwd": ROOT / "tests/clients/browser", "env": {**os.environ, **machine.settings()}}
+def chromium(ca: Path) -> Iterator[str]:
+    """The browser of the tests, which trusts this CA. Yields the address through which Playwright controls it."""
+    settings = {**os.environ, **machine.settings(), "BROWSER_CA": str(ca)}
+    where = {"cwd": ROOT / "tests/clients/browser", "env": settings}
     compose = ("docker", "compose", "--project-name", "labdock-bench-browser")
     try:
         subprocess.run([*compose, "up", "--detach", "--build"], check=True, capture_output=True, **where)
@@ -123,8 +124,8 @@ def chromium() -> Iterator[str]:
 
 
 def visit(browser: Browser, address: str, token: str) -> float:
-    """Log in and wait for JupyterLab's list of files, in a window of its own that accepts the certificate."""
-    context = browser.new_context(ignore_https_errors=True)
+    """Log in and wait for JupyterLab's list of files, in a window of its own."""
+    context = browser.new_context()
     context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(f"{address}/lab")
