@@ -33,7 +33,7 @@ test-nightly: .venv/ready ## Runs the slowest and rarest tests, which take hours
 	@$(call PYTEST,21600) --timeout=7200 -m nightly
 
 bench: .venv/ready ## Compares the lab with an image built in the usual way; writes docs/explanation/performance.md
-	@for what in images apart ablations parts labs packages saving walls cluster; do $(VENV) -m benchmarks $$what || exit 1; done
+	@for what in images apart ablations parts labs packages saving walls cluster faults; do $(VENV) -m benchmarks $$what || exit 1; done
 
 lint: .venv/ready ## Formats and checks every file, as CI does
 	@.venv/bin/pre-commit run --all-files

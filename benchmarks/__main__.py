@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import ablation, apart, caches, cluster, report, scaling, subjects, walls
+from benchmarks import ablation, apart, caches, cluster, faults, report, scaling, subjects, walls
 from benchmarks.report import Samples
 from benchmarks.subjects import LOCKS, ROOT, Subject
 
@@ -25,7 +25,19 @@ def main() -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["images", "apart", "ablations", "parts", "labs", "packages", "saving", "walls", "cluster", "demo"],
+        choices=[
+            "images",
+            "apart",
+            "ablations",
+            "parts",
+            "labs",
+            "packages",
+            "saving",
+            "walls",
+            "cluster",
+            "faults",
+            "demo",
+        ],
         default="images",
     )
     parser.add_argument(
@@ -46,6 +58,8 @@ def main() -> None:
             report.write("walls", walls.table(walls.walls(Path(folder), asked.repeat), asked.repeat))
         elif asked.what == "cluster":
             report.write("cluster", cluster.table(cluster.cluster(Path(folder), asked.repeat), asked.repeat))
+        elif asked.what == "faults":
+            report.write("faults", faults.table(faults.faults(Path(folder), asked.repeat), asked.repeat))
         elif asked.what == "saving":
             report.write("saving", report.saving_table(saving(Path(folder), 10 * asked.repeat)))
         else:

@@ -66,6 +66,12 @@ class Cluster:
             finally:
                 process.kill()
 
+    def kill_worker(self) -> None:
+        """End the program of the first worker of the second machine, in its container."""
+        copy = self.copies[0]
+        (container,) = copy.run("docker", "ps", "--quiet", "--filter", "name=worker-8801").stdout.split()
+        copy.run("docker", "exec", container, "pkill", "-9", "-f", "cluster/worker.py")
+
     def workers(self) -> list[str]:
         """The addresses of the workers, as the scheduler knows them."""
         return self.run("print(*addresses())").split()

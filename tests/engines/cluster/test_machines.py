@@ -96,18 +96,11 @@ def test_other_machines_reach_only_the_listed_ports(cluster_of_three: Cluster) -
 STARTED = "import json\nprint(json.dumps(client.run(lambda dask_worker: dask_worker.local_directory)))\n"
 
 
-def kill_worker(cluster: Cluster) -> None:
-    """End the program of a worker, in its container."""
-    copy = cluster.copies[0]
-    (container,) = copy.run("docker", "ps", "--quiet", "--filter", "name=worker-8801").stdout.split()
-    copy.run("docker", "exec", container, "pkill", "-9", "-f", "cluster/worker.py")
-
-
 def test_a_worker_is_killed(cluster_of_three: Cluster) -> None:
     """The engine starts it again, and it comes back."""
     with cluster_of_three.running(WORK) as running:
         before = cluster_of_three.run(STARTED)
-        kill_worker(cluster_of_three)
+        cluster_of_three.kill_worker()
         assert running.end() == RESULT
     cluster_of_three.has(*cluster_of_three.all())
     assert cluster_of_three.run(STARTED) != before
