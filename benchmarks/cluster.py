@@ -171,7 +171,7 @@ def table(samples: Samples, repeat: int) -> str:
         *(compared(f"`{job}`, compared with plain TCP", job, "plain", TLS) for job in ROWS),
         *(compared(f"`{job}`, compared with bare processes", job, "bare", HARDENED) for job in ROWS),
         *(
-            f"| Memory at rest of {words} | {middle['memory', service] / 1e6:.0f} MB | | | | |"
+            f"| Memory at rest of {words} | {samples['memory', service][0] / 1e6:.0f} MB | | | | |"  # before all jobs
             for service, words in {"scheduler": "the scheduler", "worker": "a worker"}.items()
         ),
         "",
