@@ -114,10 +114,13 @@ def chromium(ca: Path) -> Iterator[str]:
     compose = ("docker", "compose", "--project-name", "labdock-bench-browser")
     try:
         subprocess.run([*compose, "up", "--detach", "--build"], check=True, capture_output=True, **where)
-        found = None
-        while not found:
+        for _ in range(600):
             logs = subprocess.run([*compose, "logs", "--no-color"], check=True, capture_output=True, text=True, **where)
-            found = re.search(r"DevTools listening on (ws://\S+)", logs.stdout)
+            if found := re.search(r"DevTools listening on (ws://\S+)", logs.stdout):
+                break
+            time.sleep(0.1)
+        else:
+            raise RuntimeError(f"Chromium does not listen:\n{logs.stdout}")
         yield found[1]
     finally:
         subprocess.run([*compose, "down", "--timeout", "2"], check=True, capture_output=True, **where)

@@ -41,6 +41,7 @@ EXPLAINED = {
     r"<<<<<<<": "`copier update` and you changed the same lines.",
     r"Until then, notebooks": "The text before names the problem in egress/allowlist.txt, and its fix.",
     r"An older engine does not keep": "The text before names the version that you need.",
+    r"machines get the image": "They download it from your registry.",
     r"all workers start anew": "A worker gets its image, key and settings only when it starts.",
     r"register a service worker": "Such a script would stay in the browser. The page works without it.",
     r"LAB_SCRATCH.*LAB_MEMORY": "Files in `/tmp` and home count as memory.",

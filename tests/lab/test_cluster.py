@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.build_sources import stand_in
 from tests.support.dashboards import entered
 from tests.support.hardening import failing
 from tests.support.package_index import authority, signed
@@ -289,6 +291,26 @@ def test_wrong_settings_of_the_cluster_are_refused(engine: None, render: Render)
     assert "'make join SCHEDULER=tls://192.0.2.1:8786 CONTACT=192.0.2.1' on this machine too" in said
 
 
+# The answers of a manager of a Swarm in which one machine has an old engine.
+MANAGER = """case "$*" in
+*ControlAvailable*) echo true; exit ;;
+"node ls --quiet") echo one two; exit ;;
+"node inspect "*" one two") printf '28.5.2+dfsg4 new\\n%s old\\n' "$ENGINE"; exit ;;
+esac"""
+
+
+def test_a_machine_with_an_old_engine_is_named(engine: None, render: Render, tmp_path: Path) -> None:
+    """It would ignore the seccomp profile and no-new-privileges. The control: the oldest engine that knows them."""
+    project = render(scale_out="dask")
+    stand_in(project, tmp_path, "docker", MANAGER)
+    for version, expected in {
+        "24.0.7": "the engine 24.0.7 of the machine old would ignore protections",
+        "25.0.0": "",
+    }.items():
+        said = checked(project, **SWARM, ENGINE=version, PATH=project.environment["PATH"])
+        assert said.startswith(expected) and bool(said) is bool(expected), said
+
+
 SWARM = {"LAB_SWARM_IMAGE": "study-lab", "LAB_WORKERS": "0"}
 
 
@@ -311,3 +333,8 @@ def test_wrong_settings_of_a_swarm_are_refused(engine: None, render: Render) -> 
     for value in ("study-lab", "registry.example.com:5000/a/study-lab:1", "127.0.0.1:5000/lab"):
         assert checked(project, **{**SWARM, "LAB_SWARM_IMAGE": value}).startswith(no_manager), value
     assert checked(project, LAB_SWARM_DATA="data") == ""
+    walled = checked(render(scale_out="dask", network="sealed"), **SWARM)
+    assert walled.startswith("LAB_SWARM_IMAGE is set, but the network of this project is not open, so ")
+    assert "an engine that runs without root has no networks over several machines." in checked(
+        project, "rootless", **SWARM
+    )

@@ -15,6 +15,7 @@ from tests.support.build_sources import fetch_registry, running_registry
 from tests.support.cluster import Cluster, copied, make
 from tests.support.computations import EXACT, RESULT, WORK, other_numpy
 from tests.support.machines import Machine
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.full
 
@@ -100,6 +101,28 @@ def test_workers_of_a_swarm_are_protected_like_the_lab(swarm: Cluster) -> None:
     assert found.count("'CapBnd:\\t0000000000000000\\n', 'NoNewPrivs:\\t1\\n', 'Seccomp:\\t2\\n'") == 3, found
 
 
+# The mounts that each worker needs, and what they have in common with those of the lab.
+MOUNTS = """
+import json
+def mounts():
+    lines = map(str.split, open("/proc/mounts"))
+    return {place: options.split(",") for _, place, _, options, *_ in lines}
+print(json.dumps(list(client.run(mounts).values())))
+"""
+
+
+def test_mounts_of_workers_of_a_swarm(swarm: Cluster) -> None:
+    make(swarm.lab, "scale", WORKERS="3")
+    found = json.loads(swarm.run(MOUNTS))
+    assert len(found) == 3
+    for mounts in found:
+        for place in ("/", "/run/cluster/tls.key", "/run/ca.pem", "/home/jovyan/data"):
+            assert "ro" in mounts[place], place
+        for place, size in {"/tmp": "1048576k", "/run/lab": "65536k"}.items():
+            assert {"noexec", "nosuid", "nodev", f"size={size}"} <= {*mounts[place]}, place
+        assert {"nosuid", "nodev", "size=1048576k"} <= {*mounts["/home/jovyan"]}
+
+
 def test_a_service_without_protections_is_replaced(swarm: Cluster) -> None:
     """It is what a command leaves that was stopped in the middle."""
     swarm.lab.make("down")
@@ -130,22 +153,27 @@ print(*set(client.run(tried).values()))
 
 def test_fewer_workers_keep_the_results(swarm: Cluster) -> None:
     make(swarm.lab, "scale", WORKERS="3")
+    before = {each["Id"] for machine in swarm.machines for each in containers(machine)}
     with swarm.running(WORK) as running:
         make(swarm.lab, "scale", WORKERS="1")
-        assert len(swarm.workers()) == 1 and sum(len(containers(each)) for each in swarm.machines) == 1
+        left = {each["Id"] for machine in swarm.machines for each in containers(machine)}
+        assert len(swarm.workers()) == len(left) == 1 and left < before
         assert running.end() == RESULT
     make(swarm.lab, "scale", WORKERS="0")
     swarm.has()
 
 
 def test_a_machine_loses_its_power(swarm: Cluster) -> None:
-    """The Swarm starts its worker on another machine."""
+    """The Swarm starts its worker on another machine. `make scale` works without the lost one, and with it."""
     make(swarm.lab, "scale", WORKERS="3")
-    third = swarm.machines[2]
+    first, second, third = swarm.machines
     with swarm.running(WORK) as running:
         third.crash()
         try:
             assert running.end() == RESULT
+            until(lambda: len(swarm.workers()) == 3, "a worker starts on another machine", 120)
+            make(swarm.lab, "scale", WORKERS="4")
+            assert len(containers(first)) + len(containers(second)) == len(swarm.workers()) == 4
         finally:
             third.start()
     make(swarm.lab, "scale", WORKERS="3")
@@ -218,16 +246,25 @@ def test_an_image_with_other_packages(swarm: Cluster, tmp_path: Path) -> None:
     assert f"packages differ from those of the scheduler: numpy is 1.0.0 here and {version} there." in said
 
 
-def test_protections_that_a_swarm_cannot_set(swarm: Cluster) -> None:
-    """Nothing starts without a protection that the user added."""
+LOST = {
+    "security_opt: ['label:type:lab_t']": "security_opt 'label:type:lab_t'",
+    "runtime: other": "'runtime'",
+    "networks: [server]": "'networks'",
+    "volumes: [{type: tmpfs, target: /mnt}]": "this kind of volume at /mnt",
+}
+
+
+@pytest.mark.parametrize("line", LOST)
+def test_what_a_swarm_cannot_set(swarm: Cluster, line: str) -> None:
+    """Nothing starts without a line that the user added."""
     layer = swarm.lab.folder / "compose.override.yaml"
     before = layer.read_text()
-    layer.write_text(f"{before.rstrip()[:-1]}, worker: {{security_opt: ['label:type:lab_t']}}}}\n")
+    layer.write_text(f"{before.rstrip()[:-1]}, worker: {{{line}}}}}\n")
     try:
         said = fails(swarm)
     finally:
         layer.write_text(before)
-    assert said.startswith("the Swarm did not accept the workers (a Swarm cannot set security_opt 'label:type:lab_t'")
+    assert said.startswith(f"the Swarm did not accept the workers (a Swarm's worker cannot have {LOST[line]}. Remove")
 
 
 # --- changes ------------------------------------------------------------------------------------------
@@ -243,10 +280,32 @@ def test_new_certificates_reach_the_workers(swarm: Cluster) -> None:
     assert "anew" not in make(swarm.lab, "scale", WORKERS="2").stderr  # the control
 
 
+def test_a_swarm_that_no_setting_names_is_noticed(swarm: Cluster) -> None:
+    """The control: with the setting, `make scale` works (all other tests)."""
+    make(swarm.lab, "scale", WORKERS="1")
+    swarm.lab.environment["LAB_SWARM_IMAGE"] = ""
+    try:
+        said = make(swarm.lab, "scale", check=False, WORKERS="1").stderr
+        assert (
+            "labdock: LAB_SWARM_IMAGE is empty, but the Swarm still runs workers of this lab. Run 'make down'" in said
+        )
+    finally:
+        del swarm.lab.environment["LAB_SWARM_IMAGE"]
+
+
+def volumes(cluster: Cluster) -> set[str]:
+    return {name for each in cluster.machines for name in each.docker("volume", "ls", "--quiet").split()}
+
+
 def test_the_end_of_the_lab_ends_the_workers(swarm: Cluster) -> None:
+    """No volume of a worker stays either."""
+    swarm.lab.make("down")
+    before = volumes(swarm)
+    swarm.lab.make("up")
     make(swarm.lab, "scale", WORKERS="2")
-    assert any(SERVICE in name for name in held(swarm.machines[0]))  # the control
+    assert any(SERVICE in name for name in held(swarm.machines[0])) and volumes(swarm) > before  # the control
     swarm.lab.make("down")
     assert [name for name in held(swarm.machines[0]) if "study-swarm" in name] == []
     assert [containers(each) for each in swarm.machines] == [[], [], []]
+    until(lambda: volumes(swarm) <= before, "the machines remove the workers' volumes", 60)
     swarm.lab.make("up")

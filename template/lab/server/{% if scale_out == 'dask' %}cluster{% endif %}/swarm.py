@@ -1,9 +1,9 @@
 """Makes the request that gives a service of Docker's Swarm what compose.yaml says about the service `worker`.
 
-The arguments are a value for the label of the service, by which a service with all protections is known, and a folder
-that all machines share, for `data/`, or nothing. The input has three JSON documents: the output
-of `docker service inspect` for the new service, the output of `docker compose config`, and the seccomp profile. The
-output is a request to the engine's API.
+The arguments are a value for the label of the service, by which a service with all protections is known, the number of
+workers, and a folder that all machines share, for `data/`, or nothing. The input has three JSON documents: the output
+of `docker service inspect`, the output of `docker compose config`, and the seccomp profile. The output is a request to
+the engine's API.
 """
 
 import base64
@@ -15,6 +15,15 @@ from typing import Any
 
 UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
 ELSEWHERE = ("/run/cluster", "/run/ca.pem")  # secrets and configs of the Swarm
+SCRATCH = "/var/cache/lab"  # on a volume without a name, which ends with the worker
+# What this program gives to the Swarm, and what a service of a Swarm does not need.
+TRANSLATED = {
+    *("user", "init", "read_only", "cap_drop", "security_opt", "ulimits", "environment", "tmpfs", "volumes"),
+    *("healthcheck", "stop_grace_period", "mem_limit", "memswap_limit", "cpu_quota", "pids_limit", "logging", "image"),
+    *("cgroup", "depends_on", "pull_policy", "restart", "scale", "build"),
+}
+USUAL = {"command": ["worker"], "networks": {"default": None}}
+IN_A_VOLUME = {"type", "source", "target", "read_only", "bind"}
 
 
 def documents(text: str) -> Iterator[Any]:
@@ -26,6 +35,32 @@ def documents(text: str) -> Iterator[Any]:
         yield found
 
 
+def plain(value: Any) -> Any:
+    """The same value, in which `docker compose config` has not doubled each dollar sign."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value.replace("$$", "$") if isinstance(value, str) else value
+
+
+def lost(what: str) -> None:
+    """End, because the Swarm's workers would not have this."""
+    sys.exit(f"a Swarm's worker cannot have {what}. Remove it from the service worker in compose.override.yaml")
+
+
+def check(worker: dict[str, Any]) -> None:
+    """Refuse what would be lost: no worker runs with less than compose.yaml says."""
+    for name, value in worker.items():
+        if value and name not in TRANSLATED and value != USUAL.get(name):
+            lost(f"'{name}'")
+    for each in worker["volumes"]:
+        if each["type"] not in ("bind", "volume") or any(
+            value for key, value in each.items() if key not in IN_A_VOLUME
+        ):
+            lost(f"this kind of volume at {each['target']}")
+
+
 def nanoseconds(duration: str) -> int:
     """The length of a duration in Go's form, such as 1m30s."""
     return int(sum(float(number) * UNITS[unit] for number, unit in re.findall(r"([0-9.]+)(h|ms|m|s)", duration)) * 1e9)
@@ -33,7 +68,10 @@ def nanoseconds(duration: str) -> int:
 
 def size(text: str) -> int:
     """Bytes of a size in Docker's form, such as 1g."""
-    number, unit = re.fullmatch(r"(\d+)([bkmg]?)", text.lower()).groups()
+    found = re.fullmatch(r"(\d+)([bkmg]?)", text.lower())
+    if not found:
+        lost(f"a tmpfs of the size {text}")
+    number, unit = found.groups()
     return int(number) * 1024 ** "bkmg".index(unit or "b")
 
 
@@ -50,22 +88,20 @@ def in_memory(line: str) -> dict[str, Any]:
 
 
 def mounts(worker: dict[str, Any], volumes: dict[str, Any], data: str) -> Iterator[dict[str, Any]]:
+    """All mounts. Of the project's folders, the other machines have only the shared one."""
     yield from map(in_memory, worker["tmpfs"])
     for each in worker["volumes"]:
         target, source = each["target"], each.get("source")
         if target in ELSEWHERE:
             continue
-        if each["type"] == "volume":
-            source = volumes[source]["name"]
-        elif target == worker["environment"]["HOME"] + "/data":
+        mount = {"Type": each["type"], "Target": target, "ReadOnly": each.get("read_only", False)}
+        if target == worker["environment"]["HOME"] + "/data":
             source = data
-        if source:
-            yield {
-                "Type": each["type"],
-                "Source": source,
-                "Target": target,
-                "ReadOnly": each.get("read_only", False),
-            }
+            if not data:
+                continue
+        elif each["type"] == "volume":
+            source = volumes[source]["name"] if target != SCRATCH else None
+        yield mount | ({"Source": source} if source else {})
 
 
 def health(check: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +124,7 @@ def privileges(options: list[str], seccomp: dict[str, Any]) -> dict[str, Any]:
         elif re.fullmatch(r"seccomp[=:].*/lab/runtime/seccomp\.json", option):
             found["Seccomp"] = {"Mode": "custom", "Profile": profile}
         else:
-            sys.exit(
-                f"a Swarm cannot set security_opt {option!r} of the service worker. Remove it from "
-                "compose.override.yaml."
-            )
+            lost(f"security_opt '{option}'")
     return found
 
 
@@ -101,38 +134,42 @@ def ulimit(name: str, value: Any) -> dict[str, Any]:
     return {"Name": name, "Soft": both.get("soft", 0), "Hard": both.get("hard", 0)}
 
 
-def protected(spec: dict[str, Any], project: dict[str, Any], seccomp: dict[str, Any], data: str) -> dict[str, Any]:
-    """The service with the protections and limits of compose.yaml."""
+def task(given: dict[str, Any], project: dict[str, Any], seccomp: dict[str, Any], data: str) -> dict[str, Any]:
+    """What each worker is, with the protections and limits of compose.yaml."""
     worker = project["services"]["worker"]
-    task = spec["TaskTemplate"]
-    task["ContainerSpec"] |= {
+    check(worker)
+    container = {
         "User": worker["user"],
         "Init": worker["init"],
         "ReadOnly": worker["read_only"],
         "CapabilityDrop": worker["cap_drop"],
         "Privileges": privileges(worker["security_opt"], seccomp),
         "Ulimits": [ulimit(*each) for each in worker["ulimits"].items()],
-        "Env": [f"{name}={value}" for name, value in worker["environment"].items()],
+        "Env": [f"{name}={value}" for name, value in worker["environment"].items() if value is not None],
         "Mounts": list(mounts(worker, project["volumes"], data)),
         "Healthcheck": health(worker["healthcheck"]),
         "StopGracePeriod": nanoseconds(worker["stop_grace_period"]),
     }
-    task["Resources"] = {
-        "Limits": {
-            "MemoryBytes": int(worker["mem_limit"]),
-            "NanoCPUs": int(worker["cpu_quota"]) * 10_000,
-            "Pids": int(worker["pids_limit"]),
-        },
-        "SwapBytes": 0,  # Docker 29 and newer
+    limits = {
+        "MemoryBytes": int(worker["mem_limit"]),
+        "NanoCPUs": int(worker["cpu_quota"]) * 10_000,
+        "Pids": int(worker["pids_limit"]),
     }
-    task["LogDriver"] = {"Name": worker["logging"]["driver"], "Options": worker["logging"]["options"]}
-    return spec
+    return given | {
+        "ContainerSpec": given["ContainerSpec"] | container,
+        "Resources": {"Limits": limits, "SwapBytes": 0},  # Docker 28 and older ignore SwapBytes
+        "LogDriver": {"Name": worker["logging"]["driver"], "Options": worker["logging"]["options"]},
+    }
 
 
-def main(recipe: str, data: str, text: str) -> str:
+def main(recipe: str, workers: str, data: str, text: str) -> str:
     (service,), project, seccomp = documents(text)
-    spec = protected(service["Spec"], project, seccomp, data)
-    body = json.dumps({**spec, "Labels": {"labdock.recipe": recipe}})
+    spec = service["Spec"] | {
+        "Labels": {"labdock.recipe": recipe},
+        "Mode": {"Replicated": {"Replicas": int(workers)}},
+        "TaskTemplate": task(service["Spec"]["TaskTemplate"], plain(project), seccomp, data),
+    }
+    body = json.dumps(spec)
     return (
         f"POST /services/{service['ID']}/update?version={service['Version']['Index']} HTTP/1.1\r\nHost: docker\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
