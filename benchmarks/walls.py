@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import report, subjects
 from benchmarks.report import Samples
-from benchmarks.subjects import ROOT, Subject, held
+from benchmarks.subjects import Subject, held
 from engine import machine
+from tests.clients.browser.chromium import chromium_container
 from tools.notebook import LabClient, execute, text
 
 NETWORKS = ("open", "allowlist", "sealed")
@@ -58,10 +58,10 @@ def hosts(subject: Subject) -> list[str]:
     """The hosts from which pip gets the package in a lab on this machine: those of the index and of its files."""
     pip = ("env", f"PIP_CONFIG_FILE={os.devnull}", sys.executable, "-m", "pip", "install")  # as in a lab
     options = ("--dry-run", "--ignore-installed", "--no-cache-dir", "--no-deps", "--only-binary=:all:", "--quiet")
-    report = json.loads(subject.run(*pip, *options, "--report", "-", PACKAGE))
+    resolved = json.loads(subject.run(*pip, *options, "--report", "-", PACKAGE))
     (usual,) = re.findall(r"\(default\s+(https://\S+)\)", subject.run(*pip, "--help"))
     index = subject.environment.get("PIP_INDEX_URL") or usual
-    addresses = [index, *(each["download_info"]["url"] for each in report["install"])]
+    addresses = [index, *(each["download_info"]["url"] for each in resolved["install"])]
     return sorted({urlsplit(each).hostname or "" for each in addresses})
 
 
@@ -87,43 +87,27 @@ def walls(folder: Path, repeat: int) -> Samples:
 def pages(folder: Path, visits: int) -> Samples:
     """Seconds from the login until JupyterLab lists the files in a browser, without TLS and with it, in turn."""
     answers = {"http": "none", "https": "self-signed"}
-    labs = [subjects.render(folder / scheme, scheme, tls=tls) for scheme, tls in answers.items()]
+    both = [subjects.render(folder / scheme, scheme, tls=tls) for scheme, tls in answers.items()]
     samples: Samples = {}
     try:
-        for lab in labs:
+        for lab in both:
             lab.build()
             lab.run("docker", "compose", "up", "--detach", "--wait")
-        with chromium(labs[1].folder / "certs/ca.pem") as address, sync_playwright() as playwright:
+        settings = {**machine.settings(), "BROWSER_CA": str(both[1].folder / "certs/ca.pem")}
+        with (
+            chromium_container("labdock-bench-browser", **settings) as (_, address),
+            sync_playwright() as playwright,
+        ):
             browser = playwright.chromium.connect_over_cdp(address)
             for _ in range(visits):
-                for lab in labs:
+                for lab in both:
                     seconds = visit(browser, f"{lab.name}://127.0.0.1:{lab.port}", lab.client().token)
                     samples.setdefault(("page", lab.name), []).append(seconds)
                     print(f"  {'page':<12} {lab.name:<10} {seconds:.4g}", flush=True)
     finally:
-        for lab in labs:
+        for lab in both:
             lab.remove()
     return samples
-
-
-@contextmanager
-def chromium(ca: Path) -> Iterator[str]:
-    """The browser of the tests, which trusts this CA. Yields the address through which Playwright controls it."""
-    settings = {**os.environ, **machine.settings(), "BROWSER_CA": str(ca)}
-    where = {"cwd": ROOT / "tests/clients/browser", "env": settings}
-    compose = ("docker", "compose", "--project-name", "labdock-bench-browser")
-    try:
-        subprocess.run([*compose, "up", "--detach", "--build"], check=True, capture_output=True, **where)
-        for _ in range(600):
-            logs = subprocess.run([*compose, "logs", "--no-color"], check=True, capture_output=True, text=True, **where)
-            if found := re.search(r"DevTools listening on (ws://\S+)", logs.stdout):
-                break
-            time.sleep(0.1)
-        else:
-            raise RuntimeError(f"Chromium does not listen:\n{logs.stdout}")
-        yield found[1]
-    finally:
-        subprocess.run([*compose, "down", "--timeout", "2"], check=True, capture_output=True, **where)
 
 
 def visit(browser: Browser, address: str, token: str) -> float:

@@ -257,9 +257,8 @@ def test_sample_env_has_every_setting(case: Project) -> None:
     files = ("compose.yaml", "compose.pins.yaml", "lab/runtime/proxies_and_certificates.yaml")
     compose, sample = "".join(map(case.read, files)), case.read("sample.env")
     if "LAB_SWARM_IMAGE" in sample:  # `make scale` reads what Compose does not need
-        compose += "".join(re.findall(r"\$\(setting (?=LAB_SWARM)\w+", case.read("lab/commands/lib/swarm.sh"))).replace(
-            "(setting ", "{"
-        )
+        names = re.findall(r"setting (LAB_SWARM\w+)", case.read("lab/commands/lib/swarm.sh"))
+        compose += "".join(f"${{{name}}}" for name in names)
     assert different_settings(compose, sample) == set()
     assert different_settings(compose + "# ${LAB_NEW:-1}\n", sample) == {"LAB_NEW"}
     assert different_settings(compose, sample + "LAB_OLD=1\n") == {"LAB_OLD"}

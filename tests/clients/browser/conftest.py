@@ -1,36 +1,27 @@
-"""Debian's Chromium in a container. Playwright controls it through its debugging port."""
+"""Browsers, and visits with them."""
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.clients.browser.chromium import chromium_container
 from tests.clients.browser.visit import Visit
 from tests.support import shared
 from tests.support.project import Project
-from tests.support.waiting import until
 
-HERE = Path(__file__).parent
-LISTENING = re.compile(r"DevTools listening on (ws://\S+)")
 Visitor = Callable[[Project], Visit]
 
 
 @contextmanager
 def started(name: str, **settings: str) -> Iterator[tuple[Project, str]]:
-    """A container with a browser, and the address through which tests control it."""
+    """A container with a browser, and the address through which tests control it. Its image stays to the end."""
     name = f"labdock-{name}-{os.getpid()}"
-    container = Project(HERE, {}, {"COMPOSE_PROJECT_NAME": name, **settings})
     shared.leave(name)
-    try:
-        container.compose("up", "--detach", "--build")
-        until(lambda: LISTENING.search(container.logs()) is not None, "Chromium listens")
-        yield container, LISTENING.findall(container.logs())[0]
-    finally:
-        container.down()
+    with chromium_container(name, **settings) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

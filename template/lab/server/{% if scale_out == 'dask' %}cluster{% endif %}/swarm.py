@@ -20,7 +20,7 @@ SCRATCH = "/var/cache/lab"  # on a volume without a name, which ends with the wo
 TRANSLATED = {
     *("user", "init", "read_only", "cap_drop", "security_opt", "ulimits", "environment", "tmpfs", "volumes"),
     *("healthcheck", "stop_grace_period", "mem_limit", "memswap_limit", "cpu_quota", "pids_limit", "logging", "image"),
-    *("cgroup", "depends_on", "pull_policy", "restart", "scale", "build"),
+    *("cgroup", "depends_on", "pull_policy", "restart", "scale"),
 }
 USUAL = {"command": ["worker"], "networks": {"default": None}}
 IN_A_VOLUME = {"type", "source", "target", "read_only", "bind"}

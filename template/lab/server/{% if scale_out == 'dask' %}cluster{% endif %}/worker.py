@@ -54,7 +54,7 @@ def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (
         f"this worker's packages differ from those of the scheduler: {shown}{more}. Copy Dockerfile, requirements.lock "
-        "and lab/ from the scheduler's machine, then join again. To a Swarm, give the lab's image of the same machine."
+        "and lab/ from the scheduler's machine, then join again. For a Swarm, give the lab's image to its machines."
     )
 
 
