@@ -64,7 +64,7 @@ def test_the_request_has_all_protections_and_limits(project: Project) -> None:
 
 
 def test_mounts(project: Project) -> None:
-    """Nothing of the project's folder, and the shared folder read-only. Scratch has no name: it ends with the worker."""
+    """No folder of the project, and the shared folder read-only. Scratch has no name: it ends with its worker."""
     mounts = {each["Target"]: each for each in spec(project, "/mnt/study")["TaskTemplate"]["ContainerSpec"]["Mounts"]}
     assert {*mounts} == {"/tmp", "/run/lab", "/home/jovyan", "/home/jovyan/data", "/var/cache/lab"}
     shared = {"Type": "bind", "Source": "/mnt/study", "Target": "/home/jovyan/data", "ReadOnly": True}
