@@ -52,6 +52,9 @@ class Recorder:
         self.pages = set()
         self.stdin = {}  # session of a page that has gone -> the channel on which the kernel asks it for input
         self.stream = self.tending = None
+        self.inquiry = None  # message id of the question that tells what ended before a restart of the server
+        self.inherited = []  # runs of the last server
+        self.gaps = {}  # those of them that may have printed while no server ran -> the message that says so
         self.paths = []  # of its notebooks, usually one
         self.hashes = {}  # path -> hashes of the file: which pages have, before its own writes, and the newest
         self.hold = 0.0  # until then, a page may follow the runs. So the file stays as this page read it
@@ -66,9 +69,16 @@ class Recorder:
         """Keep a message of a run. Pass it on to a page that follows the run."""
         with suppress(*MALFORMED):
             header, parent, _, content = parts(message)
-            if not (run := self.runs.get(unpack(parent)["msg_id"])):
+            key = unpack(parent)["msg_id"]
+            if key == self.inquiry:
+                self.end_inherited()
+            if not (run := self.runs.get(key)):
                 return
             kind = unpack(header)["msg_type"]
+            if gap := self.gaps.pop(key, None):
+                began_now = kind == "status" and unpack(content)["execution_state"] == "busy"
+                if not (began_now or kind == "execute_input"):
+                    self.hear(gap)
             if kind == "execute_input":
                 run.count = int(unpack(content)["execution_count"])
                 self.remember()
@@ -85,6 +95,15 @@ class Recorder:
                 run.missed.append(message)
             if not run.status and kind == "status" and unpack(content)["execution_state"] == "idle":
                 self.end(run, run.outcome())
+
+    def replied(self, message):
+        """The kernel answers a page. If a run began while no server ran, only this answer has its count."""
+        with suppress(*MALFORMED):
+            _, parent, _, content = parts(message)
+            run = self.runs[unpack(parent)["msg_id"]]
+            if run.count is None:
+                run.count = int(unpack(content)["execution_count"])
+                run.status = run.status and run.outcome()
 
     def digest(self):
         """Turn the messages into outputs. Forget the oldest runs that the file or a page has, if they are too large."""
@@ -171,6 +190,7 @@ class Recorder:
             run.page.reply(run.header, "aborted", run.count)
         run.page, run.header = page, header
         page.followed[run.key] = header
+        self.remember()
 
     def leave(self, page):
         """A page has gone. Another one may follow its runs."""
@@ -315,66 +335,93 @@ class Recorder:
         after = await self.contents.get_itself(path, content=False, require_hash=True)
         older = self.hashes.get(path, [])
         older = older if older[-1:] == [model["hash"]] else [model["hash"]]
-        self.hashes[path] = [each for each in older if each in GIVEN] + [after["hash"]]
+        # A page from before a restart of the server may have the oldest one.
+        self.hashes[path] = older[:1] + [each for each in older[1:] if each in GIVEN] + [after["hash"]]
         return set(cells)
 
-    def complete(self):
-        """The runs that have ended, and whose outputs their pages have got. Is such a page the only one?"""
-        ended = {key: run for key, run in self.runs.items() if run.status and not (run.page and run.page.waiting)}
-        return {key: self.pages == {run.page} for key, run in ended.items()}
+    def shown(self):
+        """The runs whose outputs their pages have got -> have they ended, and is such a page the only one?"""
+        runs = {key: run for key, run in self.runs.items() if not (run.page and run.page.waiting)}
+        return {key: (bool(run.status), self.pages == {run.page}) for key, run in runs.items()}
 
-    def saved(self, cells, complete):
+    def saved(self, cells, shown):
         """A page saved the notebook. Forget the runs whose outputs it saved, or its user removed.
 
-        `complete` was the state when the save began, because the page can go before the save ends.
+        `shown` was the state when the save began, because the page can go before the save ends.
         """
         for key, run in list(self.runs.items()):
+            ended, alone = shown.get(key, (False, False))
             cell = cells.get(run.cell)
-            seen = cell is None or cell.get("execution_count") == run.count or complete.get(key)
-            if key in complete and seen:
+            if ended and (alone or cell is None or cell.get("execution_count") == run.count):
                 del self.runs[key]
             elif not run.page:
                 run.in_file = False  # this page has not seen the run
                 self.tend()
+            elif alone and not run.started:
+                run.started = True
+                self.remember()
 
     # --- restarts of the server ----------------------------------------------------------------------------
     def remember(self):
-        """Keep the names of what runs, for the next server."""
-        runs = {k: [run.cell, run.session, run.count, run.started] for k, run in self.runs.items() if not run.status}
+        """Keep the names of what runs, and of what has ended without a page, for the next server."""
+        runs = {
+            key: [run.cell, run.session, run.count, run.started, run.page is None, run.status]
+            for key, run in self.runs.items()
+            if not (run.status and run.page)
+        }
         if APART:
             with suppress(OSError):  # the volume is full
                 new = records() / f"{self.kernel_id}.new"
-                new.write_text(json.dumps({"paths": self.places(), "runs": runs}))
+                new.write_text(json.dumps({"paths": self.places(), "runs": runs, "hashes": self.hashes}))
                 new.replace(new.with_suffix(".json"))
 
     async def restore(self, kept):
         """Go on with what the last server recorded."""
-        self.paths = kept["paths"]
+        self.paths, self.hashes = kept["paths"], kept["hashes"]
         self.hold = time.monotonic() + OPENING
         models = [await self.contents.get_itself(path, type="notebook") for path in self.paths]
         cells = {cell.get("id"): cell for model in models for cell in model["content"]["cells"]}
-        for key, (cell, session, count, started) in kept["runs"].items():
-            run = self.runs[key] = Run(key, cell, session)
-            run.missed, run.count, run.started = [], count, started
-            if started and cell in cells:
-                run.outputs += [Output(output.output_type, output) for output in cells[cell].outputs]
-            run.outputs.append(Output("stream", {"name": "stderr", "text": RESTARTED}))
-        self.listen()
-        # A kernel answers this after its cells. So a run has ended that has not ended before the answer.
         kernel = self.kernels.get_kernel(self.kernel_id)
+        for key, (cell, session, count, started, alone, status) in kept["runs"].items():
+            in_file = started and cell in cells
+            if status and not in_file:
+                continue
+            run = self.runs[key] = Run(key, cell, session)
+            run.count, run.started, run.status, run.in_file = count, started, status, bool(status)
+            # If a page showed the run, it has more of it than the file. Else, it has to follow the run like any other.
+            run.missed = None if count and started and alone else []
+            if in_file:
+                run.outputs += [Output(output.output_type, output) for output in cells[cell].outputs]
+            content = {"name": "stderr", "text": RESTARTED}
+            gap = kernel.session.serialize(kernel.session.msg("stream", content, parent={"msg_id": key}))
+            if not count:
+                self.gaps[key] = gap
+            elif not status:
+                self.hear(gap)
+        self.listen()
+        # A kernel answers this after its cells, on two channels. What it published about its cells comes before the
+        # answer on the same channel. This answer is missing if the kernel did not know yet that the server listens.
+        self.inherited = list(kept["runs"])
         shell = kernel.connect_shell()
 
         def answered(_):
             shell.close()
-            for key in kept["runs"]:
-                if (run := self.runs.get(key)) and not run.status:
-                    self.end(run, run.outcome())
-                    if run.header and not run.count:
-                        run.page.reply(run.header, run.status, None)
+            asyncio.get_running_loop().call_later(PAUSE, self.end_inherited)
 
         shell.on_recv(answered)
-        kernel.session.send(shell, "kernel_info_request")
+        self.inquiry = kernel.session.send(shell, "kernel_info_request")["header"]["msg_id"]
         self.tend()
+
+    def end_inherited(self):
+        """Only what has ended before can still be without its end. The kernel's reply to the page is lost."""
+        inherited, self.inherited = self.inherited, []
+        for key in inherited:
+            if (run := self.runs.get(key)) and not run.status:
+                if gap := self.gaps.pop(key, None):
+                    self.hear(gap)
+                self.end(run, run.outcome())
+                if run.header and not run.count:
+                    run.page.reply(run.header, run.status, None)
 
 
 class Recorded(Limited):
@@ -427,6 +474,8 @@ class Recorded(Limited):
         channel = stream if isinstance(stream, str) else stream.channel
         if channel == "stdin":
             self.recorder.asked(outgoing_msg)
+        if channel == "shell":
+            self.recorder.replied(outgoing_msg)
         if channel == "iopub" and self.followed:
             with suppress(*MALFORMED):
                 key = unpack(parts(outgoing_msg)[1])["msg_id"]
@@ -514,13 +563,13 @@ async def before_reading(path):
 @asynccontextmanager
 async def saving(path, model):
     """Use this while a page saves a file."""
-    complete = {each: each.complete() for each in of(path)}
+    shown = {each: each.shown() for each in of(path)}
     async with lock(path):
         yield
     if model.get("type") == "notebook":
         cells = {cell.get("id"): cell for cell in model["content"].get("cells", [])}
         for each in of(path):
-            each.saved(cells, complete.get(each, {}))
+            each.saved(cells, shown.get(each, {}))
 
 
 def renamed(settings, old, new):
@@ -541,8 +590,13 @@ def records():
 
 
 async def write_all():
-    """Write everything that was printed so far. Call this before the server ends."""
+    """Write everything that was printed so far. Call this before the server ends.
+
+    A page may show it, but it can be closed while no server runs.
+    """
     for each in RECORDERS.values():
+        for run in each.runs.values():
+            run.page = run.header = None
         with suppress(Exception):  # the server ends also if a file cannot be written
             await each.write()
 

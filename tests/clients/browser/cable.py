@@ -41,12 +41,16 @@ class Cable:
                 Thread(target=self.pump, args=(server, browser), daemon=True).start()
 
     def pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
+        try:
             while data := source.recv(65536):
                 if self.whole:
                     sink.sendall(data)
+            how = socket.SHUT_WR
+        except OSError:  # the other end has reset the connection
+            how = socket.SHUT_RDWR
+        with suppress(OSError):
             if self.whole:
-                sink.shutdown(socket.SHUT_WR)
+                sink.shutdown(how)
 
     def cut(self) -> None:
         """The browser sees that its connections ended. The lab sees nothing: no answer, and no end."""
