@@ -63,12 +63,15 @@ def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path)
         execute(other, "kept = 42")
         hog.execute("import os; os.kill(os.getpid(), 9)")
         assert restarts(hog) == {}, "the control: this kernel ends for another reason"
-        cell = hog.execute(HOG)
         said = "memory was full, so Linux ended {}. LAB_MEMORY is 512m. Load less data at once"
+        cell = hog.execute(HOG)
         assert said.format("this notebook kernel") in restarts(hog)[cell]
+        with twin.client().kernel() as young:
+            cell = young.execute(HOG)
+            assert said.format("this notebook kernel") in restarts(young)[cell]
         assert re.search(said.format("the notebook kernel [0-9a-f-]{36}"), twin.logs())
         note = (
-            "note  memory was full: since the lab started, Linux ended 1 of the lab's programs. LAB_MEMORY is '512m'."
+            "note  memory was full: since the lab started, Linux ended 2 of the lab's programs. LAB_MEMORY is '512m'."
         )
         assert note in twin.make("doctor", check=False).stdout
         assert text(execute(hog, "print('held' in globals())")) == "False\n"

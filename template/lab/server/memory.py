@@ -1,5 +1,7 @@
 """Tells the user why a notebook kernel ended: memory was full, or the container `lab` restarted."""
 
+import asyncio
+
 import cgroup
 from agent_client import APART, LAB, AgentError, State
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
@@ -41,7 +43,18 @@ class Restarter(AsyncIOLoopKernelRestarter):
         self.born = None
         self.limit = 0
 
+    def start(self):
+        super().start()
+        # The first check comes after seconds. By then, the kernel may have ended.
+        self.looking = asyncio.ensure_future(self.look())
+
     async def poll(self):
+        await self.look()
+        await super().poll()
+        self.tell("a program")
+
+    async def look(self):
+        """Note how many programs Linux has ended, and why a kernel that ends now ends."""
         found = await state()
         self.limit = found.memory["limit"]
         if self.born != found.born:  # the first check, or `lab` has restarted and counts from 0
@@ -55,8 +68,6 @@ class Restarter(AsyncIOLoopKernelRestarter):
         else:
             self.kernel_manager.why = ""
         self.born = found.born
-        await super().poll()
-        self.tell("a program")
 
     def _fire_callbacks(self, event):
         if self.counts[-1] > self.counts[0]:
