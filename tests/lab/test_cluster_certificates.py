@@ -124,6 +124,7 @@ def test_an_authoritys_key_that_others_can_read_is_refused(program: ModuleType, 
 
 
 # --- a running cluster -------------------------------------------------------------------------------------
+@pytest.mark.full
 def test_make_certs_renews_the_cluster_and_keeps_notebooks(cluster: Project) -> None:  # noqa: F811
     """The CA stays, so the other machines can keep their keys."""
     folder = cluster.folder / "secrets/cluster"
