@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections import deque
 from contextlib import asynccontextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -34,6 +35,7 @@ OPENING = 20  # seconds that a page has, after it read the file, to follow the r
 LONGEST = 3600  # seconds between two writes that fail
 BATCH = 200, 4 << 20  # messages, and bytes, that it keeps as they came
 RESTARTED = "labdock: the server restarted here. It does not know what the cell printed meanwhile.\n"
+KEPT = "cell", "session", "count", "status", "started", "in_file", "whole", "question"  # of a run, for the next server
 RECORDERS = {}  # kernel id -> its Recorder
 ASKED = deque(maxlen=1000)  # sessions of pages that ask for runs. Other programs use Jupyter's own protocol only
 GIVEN = deque(maxlen=1000)  # hashes of files that pages got
@@ -81,6 +83,7 @@ class Recorder:
                     self.hear(gap)
             if kind == "execute_input":
                 run.count = int(unpack(content)["execution_count"])
+                run.in_file = False
                 self.remember()
             captures = kind.startswith("comm_") and b'"msg_id"' in content
             if kind in FIELDS or kind in {"clear_output", "update_display_data"} or captures:
@@ -167,6 +170,7 @@ class Recorder:
             if not run.status:
                 if why and run.count:
                     run.outputs.append(Output("stream", {"name": "stderr", "text": f"{why}\n"}))
+                    run.in_file = False
                 self.end(run, "aborted")
             if run.page:
                 del self.runs[key]  # a page that connects again does not follow it, as its user may clear the outputs
@@ -198,6 +202,8 @@ class Recorder:
         for run in self.runs.values():
             if run.page is page:
                 run.page = run.header = None
+                if run.whole:
+                    run.missed = None  # its network may have been cut for a while
         session = page.session.session
         unfinished = any(run.session == session and not run.status for run in self.runs.values())
         if unfinished and session in ASKED and "stdin" in page.channels:
@@ -217,6 +223,7 @@ class Recorder:
             run.question = {"prompt": str(question["prompt"]), "password": question.get("password") is True}
             if run.header:
                 run.page.say("stdin", "input_request", run.question, run.header)
+            self.remember()
 
     def answered(self, page, content):
         """The user answered. A page shows question and answer, but no password."""
@@ -226,6 +233,7 @@ class Recorder:
                 text = {"name": "stdin", "text": f"{run.question['prompt']} {shown}\n"}
                 run.heard.append(("stream", json.dumps(text).encode()))
                 run.question = None
+                self.remember()
 
     def follow(self, key, page, header):
         """A page follows a run, and shows it from its beginning."""
@@ -247,14 +255,18 @@ class Recorder:
         """The runs that a page with this session may follow, and the hashes of files (see extension.js)."""
         alone = [run for run in self.runs.values() if run.page is None]
         # A page that opened after the end of a run has read its outputs from the file.
-        offered = [run for run in alone if not (run.status and run.in_file and run.session != session)]
+        read = [run for run in alone if run.status and run.in_file and run.session != session]
+        for run in read:
+            run.read.add(session)
+        offered = [run for run in alone if run not in read]
+        elsewhere = any(run.page and run.page.session.session != session for run in self.runs.values())
         if offered:
             self.hold = time.monotonic() + OPENING
         for path in self.places():
             async with lock(path):
                 pass  # a write that has begun is complete
         runs = [{"run": run.key, "cell": run.cell} for run in offered]
-        return {"runs": runs, "files": self.hashes if offered == alone else {}}
+        return {"runs": runs, "files": {} if read or elsewhere else self.hashes}
 
     # --- the file ----------------------------------------------------------------------------------------
     def places(self):
@@ -291,21 +303,21 @@ class Recorder:
             self.stream.close()
             self.stream = None
 
-    async def write(self):
-        """Write the outputs of runs without a page. Raises HTTPError."""
-        runs = [run for run in self.runs.values() if not run.page and not run.in_file]
+    async def write(self, shown=False):
+        """Write the outputs of runs without a page, or also of those that a page has `shown`. Raises HTTPError."""
+        runs = [run for run in self.runs.values() if not run.in_file and (not run.page or (shown and run.whole))]
         if not runs:
             return
         known = set()
         for path in self.places():
             async with lock(path):
-                known |= await self.write_into(path, runs)
+                known |= await self.write_into(path, runs, shown)
         for run in runs:
             if run.cell not in known:
                 run.in_file = True  # the user deleted the cell, or no page has saved it yet. A page may still follow it
         self.remember()
 
-    async def write_into(self, path, runs):
+    async def write_into(self, path, runs, shown):
         """Write the outputs into one file. All other cells stay as they are. Returns the cells of the file."""
         try:
             model = await self.contents.get_itself(path, type="notebook", require_hash=True)
@@ -315,7 +327,7 @@ class Recorder:
             raise
         self.digest()
         cells = {cell.get("id"): cell for cell in model["content"]["cells"] if cell.cell_type == "code"}
-        written = [run for run in runs if run.cell in cells and not run.page]
+        written = [run for run in runs if run.cell in cells and (shown or not run.page)]
         for run in written:
             cells[run.cell].update(outputs=[output.node for output in run.outputs], execution_count=run.count)
             cells[run.cell]["metadata"]["trusted"] = True
@@ -340,9 +352,13 @@ class Recorder:
         return set(cells)
 
     def shown(self):
-        """The runs whose outputs their pages have got -> have they ended, and is such a page the only one?"""
+        """The runs whose outputs their pages have got -> have they ended, and has every page got them?"""
+
+        def everywhere(run):
+            return self.pages and all(page is run.page or page.session.session in run.read for page in self.pages)
+
         runs = {key: run for key, run in self.runs.items() if not (run.page and run.page.waiting)}
-        return {key: (bool(run.status), self.pages == {run.page}) for key, run in runs.items()}
+        return {key: (bool(run.status), everywhere(run)) for key, run in runs.items()}
 
     def saved(self, cells, shown):
         """A page saved the notebook. Forget the runs whose outputs it saved, or its user removed.
@@ -350,14 +366,14 @@ class Recorder:
         `shown` was the state when the save began, because the page can go before the save ends.
         """
         for key, run in list(self.runs.items()):
-            ended, alone = shown.get(key, (False, False))
+            ended, everywhere = shown.get(key, (False, False))
             cell = cells.get(run.cell)
-            if ended and (alone or cell is None or cell.get("execution_count") == run.count):
+            if ended and (everywhere or cell is None or cell.get("execution_count") == run.count):
                 del self.runs[key]
             elif not run.page:
                 run.in_file = False  # this page has not seen the run
                 self.tend()
-            elif alone and not run.started:
+            elif everywhere and not run.started:
                 run.started = True
                 self.remember()
 
@@ -365,7 +381,8 @@ class Recorder:
     def remember(self):
         """Keep the names of what runs, and of what has ended without a page, for the next server."""
         runs = {
-            key: [run.cell, run.session, run.count, run.started, run.page is None, run.status]
+            key: {name: getattr(run, name) for name in KEPT}
+            | {"alone": not run.page, "displays": [output.display_id for output in run.outputs]}
             for key, run in self.runs.items()
             if not (run.status and run.page)
         }
@@ -379,24 +396,33 @@ class Recorder:
         """Go on with what the last server recorded."""
         self.paths, self.hashes = kept["paths"], kept["hashes"]
         self.hold = time.monotonic() + OPENING
-        models = [await self.contents.get_itself(path, type="notebook") for path in self.paths]
-        cells = {cell.get("id"): cell for model in models for cell in model["content"]["cells"]}
         kernel = self.kernels.get_kernel(self.kernel_id)
-        for key, (cell, session, count, started, alone, status) in kept["runs"].items():
-            in_file = started and cell in cells
-            if status and not in_file:
+        cells = {}
+        for path in self.places():
+            with suppress(HTTPError):  # the file is missing
+                model = await self.contents.get_itself(path, type="notebook")
+                cells |= {cell.get("id"): cell for cell in model["content"]["cells"]}
+        for key, values in kept["runs"].items():
+            run = Run(key, values["cell"], values["session"])
+            for name in KEPT:
+                setattr(run, name, values[name])
+            written = cells.get(run.cell) if run.started else None
+            if run.status and not written:
                 continue
-            run = self.runs[key] = Run(key, cell, session)
-            run.count, run.started, run.status, run.in_file = count, started, status, bool(status)
-            # If a page showed the run, it has more of it than the file. Else, it has to follow the run like any other.
-            run.missed = None if count and started and alone else []
-            if in_file:
-                run.outputs += [Output(output.output_type, output) for output in cells[cell].outputs]
+            self.runs[key] = run
+            for output, display_id in zip_longest(written.outputs if written else (), values["displays"]):
+                if output:
+                    run.outputs.append(Output(output.output_type, output))
+                    run.outputs[-1].display_id = display_id
+            # Only the page that showed a run may have more of it than the file. Any other page has to follow the run.
+            followed = run.count and written and values["alone"]
+            run.missed = None if followed else []
+            run.whole = followed or (run.whole and (not run.count or run.in_file))
             content = {"name": "stderr", "text": RESTARTED}
             gap = kernel.session.serialize(kernel.session.msg("stream", content, parent={"msg_id": key}))
-            if not count:
+            if not (run.count or run.status):
                 self.gaps[key] = gap
-            elif not status:
+            elif not (run.in_file and run.status):
                 self.hear(gap)
         self.listen()
         # A kernel answers this after its cells, on two channels. What it published about its cells comes before the
@@ -594,11 +620,9 @@ async def write_all():
 
     A page may show it, but it can be closed while no server runs.
     """
-    for each in RECORDERS.values():
-        for run in each.runs.values():
-            run.page = run.header = None
+    for each in list(RECORDERS.values()):
         with suppress(Exception):  # the server ends also if a file cannot be written
-            await each.write()
+            await each.write(shown=True)
 
 
 async def restore(settings):

@@ -69,6 +69,8 @@ class Run:
         self.question = None  # a message that waits for the user's input
         self.in_file = False  # does the file contain the outputs so far?
         self.started = False  # does the file contain the first of them?
+        self.whole = True  # are its outputs complete? After a restart of the server, its page may have more
+        self.read = set()  # sessions of other pages that have read the outputs from the file
 
     def add(self, kind, content, room):
         """Do what a page does with a message. Raises one of MALFORMED. `room`: bytes that may be kept."""

@@ -210,6 +210,22 @@ def test_a_run_that_ends_meanwhile_is_in_the_file(visitor: Visitor, notebook: No
 
 
 @pytest.mark.full
+def test_a_cell_that_prints_nothing_gets_its_number(visitor: Visitor, lab: Project, made: list[Notebook]) -> None:
+    """It waited for another cell when the page closed."""
+    made.append(notebook := Notebook(lab, FIRST, "quiet = 1", SECOND))
+    reader = Reader(visitor(lab), notebook)
+    reader.begins()
+    reader.closes()
+    notebook.has(lines(0, 3), "", "")
+    notebook.let(20)
+    notebook.has(lines(0, 10), "", lines(10, 20))
+    assert [cell.execution_count for cell in notebook.read().cells] == [1, 2, 3, 4]
+    reader.opens()
+    reader.sees(2, prompt="[3]:")
+    reader.saves()
+
+
+@pytest.mark.full
 def test_without_the_recorder_the_lines_are_lost(
     lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook]
 ) -> None:
@@ -302,7 +318,8 @@ def test_a_new_server_knows_what_a_page_has_read(
             notebook.let(15)
             notebook.has("".join(first), "".join(second))
             cable.lead_to(twin.client().address)
-            cable.join()
+            with reader.visit.page.expect_response(re.compile(r"/api/contents/.*printing\.ipynb.*hash=1")):
+                cable.join()  # the page then asks for the file's new hash
             reader.sees(1, *first, prompt="[2]:")
             reader.sees(2, *second, prompt=RUNS)
             reader.saves()
@@ -364,6 +381,7 @@ def test_a_second_window_takes_over(visitor: Visitor, notebook: Notebook) -> Non
 REMOVALS = {
     "clear": ("Edit", "Clear Outputs of All Cells"),
     "restart": ("Kernel", re.compile("Restart.*Clear Outputs")),
+    "clear in the next page": ("Edit", "Clear Outputs of All Cells"),
 }
 
 
@@ -376,7 +394,7 @@ def test_outputs_that_the_user_removed_stay_away(
     """The server would write them into the file as soon as the page has gone, at the latest when the next one opens."""
     text = lab.read("lab/server/kept_output.py")
     guards = (
-        'if ended and (alone or cell is None or cell.get("execution_count") == run.count):',
+        'if ended and (everywhere or cell is None or cell.get("execution_count") == run.count):',
         "if run.page:\n                del self.runs[key]",
     )
     assert all(guard in text for guard in guards)
@@ -389,13 +407,18 @@ def test_outputs_that_the_user_removed_stay_away(
         reader.begins()
         notebook.let(20)
         reader.sees(2, lines(10, 20), prompt="[3]:")
+        if how == "clear in the next page":
+            reader.closes()
+            notebook.has(lines(0, 10), lines(10, 20))
+            reader.opens()
+            reader.visit.wait_for_kernel()
         menu, item = REMOVALS[how]
         reader.visit.page.get_by_role("menubar").get_by_text(menu, exact=True).click()
         reader.visit.page.get_by_role("menuitem", name=item).click()
         if how == "restart":
             reader.visit.page.get_by_role("button", name="Confirm Kernel Restart").click()
             reader.visit.wait_for_kernel()
-        if guarded or how == "clear":
+        if guarded or how != "restart":
             reader.sees(1)
         reader.saves()
         reader.closes()
