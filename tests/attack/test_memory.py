@@ -42,6 +42,20 @@ def small(lab: Project, folder: Path) -> Iterator[Project]:
         yield twin
 
 
+@pytest.mark.full
+def test_a_check_that_takes_long_still_finds_the_reason(lab: Project, tmp_path: Path) -> None:
+    """While memory is full, the answer to the first question of a check can be older than the kernel's end."""
+    checks = lab.read("lab/server/memory.py")
+    changed = checks.replace("self.note(await state())", "self.counts or self.note(await state())")
+    assert changed != checks
+    layer = with_server(lab, tmp_path, "memory.py", changed)
+    with beside(lab, tmp_path, layer, LAB_MEMORY="512m") as twin:
+        twin.serve()
+        with twin.client().kernel() as hog:
+            cell = hog.execute(HOG)
+            assert "memory was full, so Linux ended this notebook kernel." in restarts(hog)[cell]
+
+
 @contextmanager
 def small_and_alone(lab: Project, folder: Path, guarded: bool = True) -> Iterator[Project]:
     """The same, with server and notebooks in one container, which share its memory."""

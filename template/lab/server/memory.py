@@ -1,6 +1,7 @@
 """Tells the user why a notebook kernel ended: memory was full, or the container `lab` restarted."""
 
 import asyncio
+from contextlib import suppress
 
 import cgroup
 from agent_client import APART, LAB, AgentError, State
@@ -12,12 +13,15 @@ from tornado import web
 
 async def state():
     """The State of the kernels' container. If its agent does not answer, this is the last answer."""
-    if not APART:
-        return State(memory=cgroup.memory())
-    try:
-        return await LAB.state()
-    except AgentError:
-        return LAB.newest
+    if APART:
+        with suppress(AgentError):
+            await LAB.state()
+    return newest()
+
+
+def newest():
+    """The newest State of the kernels' container that the server knows."""
+    return LAB.newest if APART else State(memory=cgroup.memory())
 
 
 def memory_was_full(limit, what):
@@ -54,13 +58,15 @@ class Restarter(AsyncIOLoopKernelRestarter):
         self.tell("a program")
 
     async def look(self):
+        self.note(await state())
+
+    def note(self, found):
         """Note how many programs Linux has ended, and why a kernel that ends now ends."""
-        found = await state()
         self.limit = found.memory["limit"]
         if self.born != found.born:  # the first check, or `lab` has restarted and counts from 0
             self.counts, Restarter.told = [], min(Restarter.told, found.memory["ended"])
-        # A large program needs some time to end. So the kernel may still have been running at the previous check.
-        self.counts = [*(self.counts or [found.memory["ended"]])[-2:], found.memory["ended"]]
+        # A large program needs seconds to end, so the kernel may still have been running at the checks before.
+        self.counts = [*(self.counts or [found.memory["ended"]])[-9:], found.memory["ended"]]
         if self.counts[-1] > self.counts[0]:
             self.kernel_manager.why = memory_was_full(self.limit, "this notebook kernel")
         elif self.born not in (None, found.born):
@@ -70,6 +76,8 @@ class Restarter(AsyncIOLoopKernelRestarter):
         self.born = found.born
 
     def _fire_callbacks(self, event):
+        if (found := newest()).memory["ended"] > self.counts[-1]:  # memory was full after the check began
+            self.note(found)
         if self.counts[-1] > self.counts[0]:
             Restarter.told = self.counts[0]
             self.tell(f"the notebook kernel {self.kernel_manager.kernel_id}")
