@@ -44,7 +44,7 @@ def small(lab: Project, folder: Path) -> Iterator[Project]:
 
 @pytest.mark.full
 def test_a_check_that_takes_long_still_finds_the_reason(lab: Project, tmp_path: Path) -> None:
-    """While memory is full, the answer to the first question of a check can be older than the kernel's end."""
+    """The control of a slow check: while memory is full, its first answer can be older than the kernel's end."""
     checks = lab.read("lab/server/memory.py")
     changed = checks.replace("self.note(await state())", "self.counts or self.note(await state())")
     assert changed != checks
