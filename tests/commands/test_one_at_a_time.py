@@ -84,17 +84,29 @@ def test_a_command_waits_and_names_the_one_that_runs(project: Project) -> None:
     "left", ["an ended process", *(pytest.param(x, marks=pytest.mark.full) for x in ("nothing", "an empty file"))]
 )
 def test_many_at_once_do_their_work_one_after_the_other(project: Project, left: str) -> None:
-    """Also if they all find the lock of a command that was killed."""
+    """Also if they all find the lock of a command that was killed, even before it wrote its name."""
     (project.folder / "calls").write_text("")
     if left == "an ended process":
         (project.folder / LOCK).write_text(f"{ended_pid()} {os.uname().nodename} up\n")
     elif left == "an empty file":
         (project.folder / LOCK).touch()
+        os.utime(project.folder / LOCK, (0, 0))
     several = [started(project, SECTION.format(name="up")) for _ in range(4)]
     said = [process.communicate(timeout=120)[1] for process in several]
     assert [process.returncode for process in several] == [0] * 4, said
     assert project.read("calls") == "done\n" * 4
     assert not list(project.folder.glob(f"{LOCK}*"))
+
+
+def test_an_empty_lock_holds_for_a_minute(project: Project) -> None:
+    """The command that has it may be about to write its name. The control is the empty file in the test above."""
+    (project.folder / LOCK).touch()
+    waiting = started(project, "sleep() { echo waits; command sleep 1; }; " + TAKE.format(name="up") + "echo through")
+    assert waiting.stderr and waiting.stdout
+    assert waiting.stderr.readline().startswith("labdock: another command is changing this project")
+    assert [waiting.stdout.readline() for _ in range(3)] == ["waits\n"] * 3
+    (project.folder / LOCK).unlink()
+    assert waiting.communicate(timeout=60)[0].endswith("through\n")
 
 
 def test_without_the_lock_two_at_once_fail(project: Project) -> None:

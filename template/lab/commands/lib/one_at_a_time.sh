@@ -11,8 +11,10 @@ alone() {
     machine=$(uname -n)
     told=
     missing=0
-    # With `set -C`, the shell creates the file or fails, even if two commands try this at once.
-    until (set -C && : >.lab.lock) 2>/dev/null; do
+    nameless=0
+    # With `set -C`, the shell creates the file or fails, even if two commands try this at once. On a full disk, the file stays
+    # empty.
+    until (set -C && { echo "$$ $machine $1" || true; } >.lab.lock) 2>/dev/null; do
         holder=$(cat .lab.lock 2>/dev/null) || holder=
         # This process already holds the lock (another script started this one with `exec`).
         case $holder in "$$ $machine "*) return 0 ;; esac
@@ -23,26 +25,32 @@ alone() {
             continue
         fi
         missing=0
+        if [ -z "$holder" ] && [ "$nameless" -lt 9 ]; then
+            # Another command is about to write its name.
+            nameless=$((nameless + 1))
+            continue
+        fi
+        nameless=0
         if ended "$holder" "$machine" && forget "$holder"; then continue; fi
-        if [ -n "$holder" ] && [ "$told" != "$holder" ]; then
-            told=$holder
-            said=${holder#* }
-            echo "labdock: 'make ${said#* }' (process ${holder%% *} on ${said%% *}) is changing this project, so this command waits. If this process no longer runs, press Ctrl-C and run 'rm -rf .lab.lock*'." >&2
+        by=${holder#* }
+        by="'make ${by#* }' (process ${holder%% *} on ${by%% *})"
+        [ -n "$holder" ] || by="another command"
+        if [ "$told" != "$by" ]; then
+            told=$by
+            echo "labdock: $by is changing this project, so this command waits. If this process no longer runs, press Ctrl-C and run 'rm -rf .lab.lock*'." >&2
         fi
         sleep 1
-        # A command that ended before it could write its name leaves an empty file.
-        if [ -z "$holder" ] && ! forget "" && [ -z "$told" ]; then
-            told=unknown
-            echo "labdock: the file .lab.lock cannot be removed, so this command waits. If no other command runs, press Ctrl-C and run 'rm -rf .lab.lock*'." >&2
-        fi
     done
-    echo "$$ $machine $1" >.lab.lock || true # on a full disk, the file stays empty
 }
 
 # ended HOLDER MACHINE: true if the process of HOLDER runs no more. For a process on another machine, the result is always
-# false.
+# false. A command that was killed before it could write its name left an empty file: no command needs a minute for this.
 ended() {
-    case $1 in *" $2 "*) ;; *) return 1 ;; esac
+    case $1 in
+        "") [ "$(find .lab.lock -size 0 -mmin +1 2>/dev/null)" ] && return 0 || return 1 ;;
+        *" $2 "*) ;;
+        *) return 1 ;;
+    esac
     # `kill -0` fails for a process of another user too.
     ! kill -0 "${1%% *}" 2>/dev/null && ! ps -p "${1%% *}" >/dev/null 2>&1 && [ ! -d "/proc/${1%% *}" ]
 }
