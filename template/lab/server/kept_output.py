@@ -380,17 +380,18 @@ class Recorder:
     # --- restarts of the server ----------------------------------------------------------------------------
     def remember(self):
         """Keep the names of what runs, and of what has ended without a page, for the next server."""
+        if not APART:
+            return
         runs = {
             key: {name: getattr(run, name) for name in KEPT}
             | {"alone": not run.page, "displays": [output.display_id for output in run.outputs]}
             for key, run in self.runs.items()
             if not (run.status and run.page)
         }
-        if APART:
-            with suppress(OSError):  # the volume is full
-                new = records() / f"{self.kernel_id}.new"
-                new.write_text(json.dumps({"paths": self.places(), "runs": runs, "hashes": self.hashes}))
-                new.replace(new.with_suffix(".json"))
+        with suppress(OSError):  # the volume is full
+            new = records() / f"{self.kernel_id}.new"
+            new.write_text(json.dumps({"paths": self.places(), "runs": runs, "hashes": self.hashes}))
+            new.replace(new.with_suffix(".json"))
 
     async def restore(self, kept):
         """Go on with what the last server recorded."""
@@ -424,6 +425,10 @@ class Recorder:
                 self.gaps[key] = gap
             elif not (run.in_file and run.status):
                 self.hear(gap)
+            if not run.status and run.session not in self.stdin:
+                self.stdin[run.session] = stdin = kernel.connect_stdin(identity=run.session.encode())
+                stdin.channel = "stdin"
+                stdin.on_recv(self.asked)
         self.listen()
         # A kernel answers this after its cells, on two channels. What it published about its cells comes before the
         # answer on the same channel. This answer is missing if the kernel did not know yet that the server listens.
