@@ -56,6 +56,7 @@ class Recorder:
         self.stream = self.tending = None
         self.inquiry = None  # message id of the question that tells what ended before a restart of the server
         self.inherited = []  # runs of the last server
+        self.begun = False  # has one of these runs begun since the question?
         self.gaps = {}  # those of them that may have printed while no server ran -> the message that says so
         self.paths = []  # of its notebooks, usually one
         self.hashes = {}  # path -> hashes of the file: which pages have, before its own writes, and the newest
@@ -72,8 +73,7 @@ class Recorder:
         with suppress(*MALFORMED):
             header, parent, _, content = parts(message)
             key = unpack(parent)["msg_id"]
-            if key == self.inquiry:
-                self.end_inherited()
+            self.answer(key)
             if not (run := self.runs.get(key)):
                 return
             kind = unpack(header)["msg_type"]
@@ -84,6 +84,7 @@ class Recorder:
             if kind == "execute_input":
                 run.count = int(unpack(content)["execution_count"])
                 run.in_file = False
+                self.begun |= key in self.inherited
                 self.remember()
             captures = kind.startswith("comm_") and b'"msg_id"' in content
             if kind in FIELDS or kind in {"clear_output", "update_display_data"} or captures:
@@ -430,21 +431,37 @@ class Recorder:
                 stdin.channel = "stdin"
                 stdin.on_recv(self.asked)
         self.listen()
-        # A kernel answers this after its cells, on two channels. What it published about its cells comes before the
-        # answer on the same channel. This answer is missing if the kernel did not know yet that the server listens.
         self.inherited = list(kept["runs"])
-        shell = kernel.connect_shell()
-
-        def answered(_):
-            shell.close()
-            asyncio.get_running_loop().call_later(PAUSE, self.end_inherited)
-
-        shell.on_recv(answered)
-        self.inquiry = kernel.session.send(shell, "kernel_info_request")["header"]["msg_id"]
+        self.ask()
         self.tend()
+
+    def ask(self):
+        """Ask the kernel something, which it answers after a cell, on two channels.
+
+        What it published about its cells comes before the answer on the same channel. This answer is missing if the
+        kernel did not know yet that the server listens.
+        """
+        kernel = self.kernels.get_kernel(self.kernel_id)
+        shell, self.begun = kernel.connect_shell(), False
+
+        def replied(_):
+            shell.close()
+            asyncio.get_running_loop().call_later(PAUSE, self.answer, inquiry)
+
+        shell.on_recv(replied)
+        inquiry = self.inquiry = kernel.session.send(shell, "kernel_info_request")["header"]["msg_id"]
+
+    def answer(self, key):
+        """The kernel answered. Kernels such as R's do so before cells that wait, but then the next one begins."""
+        if key == self.inquiry:
+            self.inquiry = None
+            asyncio.get_running_loop().call_later(PAUSE, self.end_inherited)
 
     def end_inherited(self):
         """Only what has ended before can still be without its end. The kernel's reply to the page is lost."""
+        if self.begun:
+            self.ask()
+            return
         inherited, self.inherited = self.inherited, []
         for key in inherited:
             if (run := self.runs.get(key)) and not run.status:

@@ -16,11 +16,12 @@ from playwright.sync_api import Browser, Locator, expect
 from tests.clients.browser.cable import Cable
 from tests.clients.browser.conftest import Visitor, started
 from tests.clients.browser.visit import Visit
-from tests.support.project import Project
+from tests.support.project import Project, Render
 from tests.support.variants import beside, with_server
 from tests.support.waiting import crash, until
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+R = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}
 BEGAN = "0-began"  # the file in data/ that the first cell makes
 SETUP = f"""
 import pathlib, time
@@ -43,7 +44,7 @@ LATE = {  # calls that the server then makes half a second later
     REPLIED: f"{AFTER}self.recorder.replied, outgoing_msg)",
     PASS_ON: f"{AFTER}super().handle_outgoing_message, stream, outgoing_msg)",
 }
-EARLY = {"asyncio.get_running_loop().call_later(PAUSE, self.end_inherited)": "self.end_inherited()"}
+EARLY = {"asyncio.get_running_loop().call_later(PAUSE, self.answer, inquiry)": "self.end_inherited()"}
 AWAY = 3600  # seconds
 RESTARTED = "labdock: the server restarted here. It does not know what the cell printed meanwhile.\n"
 
@@ -127,7 +128,9 @@ class Reader:
         page = f"{self.interface}/{self.notebook.path}"
         lab = self.notebook.lab.client()
         self.visit.page.goto(f"{self.address or lab.address}/login?next=/{page}&token={lab.token}")
-        expect(self.visit.page.locator(".jp-NotebookPanel:visible .jp-KernelName")).to_have_text(re.compile("Python"))
+        expect(self.visit.page.locator(".jp-NotebookPanel:visible .jp-KernelName")).to_have_text(
+            re.compile("^(Python|R)")
+        )
 
     def begins(self) -> None:
         """Open the notebook, run all its cells, and see the first three lines."""
@@ -289,7 +292,7 @@ def test_a_cut_network_loses_nothing(visitor: Visitor, notebook: Notebook, until
 @pytest.mark.parametrize(
     ("ends", "heard", "first", "second"),
     [
-        ("stop", 3, [lines(0, 3), RESTARTED, lines(3, 10)], [lines(10, 15)]),
+        pytest.param("stop", 3, [lines(0, 3), RESTARTED, lines(3, 10)], [lines(10, 15)], marks=pytest.mark.nightly),
         ("kill", 12, [lines(0, 10)], [lines(10, 12), RESTARTED, lines(12, 15)]),
     ],
     ids=["stop", "kill"],
@@ -556,7 +559,14 @@ def test_questions_and_displays_outlive_the_server(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("ends", "hears"), [("stop", "at once"), ("kill", "late"), ("kill", "the control")])
+@pytest.mark.parametrize(
+    ("ends", "hears"),
+    [
+        pytest.param("stop", "at once", marks=pytest.mark.nightly),
+        ("kill", "late"),
+        pytest.param("kill", "the control", marks=pytest.mark.nightly),
+    ],
+)
 def test_an_open_page_outlives_the_server(
     lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook], ends: str, hears: str
 ) -> None:
@@ -602,6 +612,42 @@ def test_an_open_page_outlives_the_server(
             cable.close()
         notebook.forget()
         made.clear()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("asks", ["again", "once: the control"])
+def test_cells_of_r_wait_while_the_server_restarts(
+    new_project: Render, visitor: Visitor, tmp_path: Path, asks: str
+) -> None:
+    """R answers the server before cells that wait. In the control, the page shows an end while the cell runs."""
+    project = new_project(environment="r")
+    project.up()
+    text = project.read("lab/server/kept_output.py")
+    assert text.count("if self.begun:") == 1
+    changed = text if asks == "again" else text.replace("if self.begun:", "if False:")
+    with beside(project, tmp_path, with_server(project, tmp_path, "kept_output.py", changed)) as twin:
+        twin.serve()
+        notebook = Notebook(twin)
+        cells = ["wait <- function(n) while (!file.exists(file.path('../data', n))) Sys.sleep(0.02)"]
+        cells += [f"wait({n}); cat('line {n}\\n')" for n in range(3)]
+        notebook.write(new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=R))
+        cable = Cable(twin.client().address)
+        try:
+            reader = Reader(visitor(twin), notebook, cable.address)
+            reader.opens()
+            reader.visit.run_all()
+            expect(reader.cell(0).locator(".jp-InputPrompt")).to_have_text("[1]:")
+            restarted(twin, cable, "kill")
+            notebook.let(2)
+            reader.sees(1, RESTARTED, lines(0, 1), prompt="[2]:")
+            reader.sees(2, lines(1, 2), prompt="[3]:")
+            reader.sees(3, prompt=RUNS if asks == "again" else "[4]:")
+            notebook.let(3)
+            if asks == "again":
+                reader.sees(3, lines(2, 3), prompt="[4]:")
+        finally:
+            cable.close()
+    project.down()
 
 
 def restarted(lab: Project, cable: Cable, ends: str, meanwhile: Callable[[], None] = lambda: None) -> None:
