@@ -74,7 +74,10 @@ def test_no_operation_leaves_the_mounts(lab: Project, mode: str, runs: int) -> N
 @pytest.mark.parametrize(
     ("mode", "runs", "narrow"),
     # Tornado opens a file for /files/ so soon after its check that 30 attempts by chance are too few.
-    [("each", 12, set()), ("chance", 30, {"download a file", "ask for a file's size"})],
+    [
+        ("each", 12, set()),
+        pytest.param("chance", 30, {"download a file", "ask for a file's size"}, marks=pytest.mark.nightly),
+    ],
 )
 def test_control_jupyters_own_file_manager_leaves_them(lab: Project, mode: str, runs: int, narrow: set[str]) -> None:
     """The control: the same attacks win against Jupyter's own file manager."""

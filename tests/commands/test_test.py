@@ -113,7 +113,7 @@ def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("network", ["allowlist", "sealed"])
+@pytest.mark.parametrize("network", ["allowlist", pytest.param("sealed", marks=pytest.mark.nightly)])
 def test_a_lab_with_walls_passes_and_without_them_fails(default_image: None, new_project: Render, network: str) -> None:
     project = new_project(network=network)
     project.up()

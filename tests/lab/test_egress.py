@@ -227,7 +227,7 @@ def test_without_a_record_nothing_leaves(allowlist: Project, outside: Sentinel) 
     assert curl(allowlist, "http://listed.example/") == "arrived"
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_with_a_full_disk_nothing_leaves(allowlist: Project, outside: Sentinel, tmp_path: Path) -> None:  # noqa: F811
     """The control: before it is full and after it has space again, requests arrive."""
     disk = {"type": "tmpfs", "target": "/var/log/egress", "tmpfs": {"size": "256k", "mode": 0o1777}}

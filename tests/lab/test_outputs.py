@@ -120,6 +120,7 @@ def test_outputs_wait_while_the_server_is_busy(lab: Project, tmp_path: Path, gua
         assert (found == 2500) is guarded
 
 
+@pytest.mark.full
 def test_a_page_that_comes_back_gets_the_newest_outputs(lab: Project) -> None:
     """Ten plots of 40 MB come while the page has no connection. Three of them fit."""
     with running_kernel(lab.client()) as kernel:

@@ -147,7 +147,7 @@ def test_a_new_kernel_listens_when_the_page_hears_of_it(lab: Project) -> None:
         assert listening == ["s-1", "s-2", "s-3", "s-4", "s-5"]
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_twenty_notebooks_run_at_once(lab: Project, tmp_path: Path) -> None:
     with beside(lab, tmp_path) as twin:
         twin.serve()

@@ -172,6 +172,7 @@ def hang_up(page: KernelWebSocketClient) -> None:
     page.kernel_socket.sock.sock.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.full
 def test_a_renewal_keeps_the_notebooks_and_the_ca(encrypted: Project) -> None:
     before, client = serial(encrypted), encrypted.client()
     lab = encrypted.container()["State"]["StartedAt"]

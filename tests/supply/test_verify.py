@@ -73,7 +73,7 @@ def test_what_differs_is_named(system: Project) -> None:
     assert caches(system) == []
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_build_that_fails_says_why(system: Project) -> None:
     step = "RUN printf 'lab%s\\n' 'dock: the disk is away.' >&2; exit 1\n"  # BuildKit's log repeats the command
     system.replace("Dockerfile", "WORKDIR /\n", f"{step}WORKDIR /\n")

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,12 +25,13 @@ from tests.support.updates import (
     work_on,
 )  # fmt: skip
 
-# (release, case). `make test` runs the default case.
-MATRIX = [
-    pytest.param(tag, case, marks=() if case == "default" else pytest.mark.full)
-    for tag in RELEASES
-    for case in renderable(tag)
-]
+
+def rarity(tag: str, case: str) -> Any:
+    """`make test` runs the default case, and `make test-full` the other cases of the newest release."""
+    return () if case == "default" else pytest.mark.full if tag == [*RELEASES][-1] else pytest.mark.nightly
+
+
+MATRIX = [pytest.param(tag, case, marks=rarity(tag, case)) for tag in RELEASES for case in renderable(tag)]
 
 
 @pytest.mark.parametrize(("tag", "case"), MATRIX)

@@ -162,7 +162,7 @@ def test_a_page_shows_neither_token_nor_cookie(
         assert shown(visitor(twin), entrance) == set()
 
 
-@pytest.mark.parametrize("guard", GUARDS)
+@pytest.mark.parametrize("guard", [pytest.param(g, marks=pytest.mark.nightly) if "class" in g else g for g in GUARDS])
 def test_a_page_that_shows_the_token_is_noticed(lab: Project, tmp_path: Path, visitor: Visitor, guard: str) -> None:
     """The control: without each of the guards, a script finds the token."""
     config = lab.read(f"lab/server/{CONFIG}")

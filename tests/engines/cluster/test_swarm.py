@@ -231,6 +231,7 @@ def test_machines_without_the_image(swarm: Cluster) -> None:
     assert "'docker save nobody-has-it:1 | ssh MACHINE docker load'" in said
 
 
+@pytest.mark.nightly
 def test_an_image_with_other_packages(swarm: Cluster, tmp_path: Path) -> None:
     version, path = other_numpy(swarm, tmp_path / "METADATA")
 
@@ -268,6 +269,7 @@ def test_what_a_swarm_cannot_set(swarm: Cluster, line: str) -> None:
 
 
 # --- changes ------------------------------------------------------------------------------------------
+@pytest.mark.nightly
 def test_new_certificates_reach_the_workers(swarm: Cluster) -> None:
     make(swarm.lab, "scale", WORKERS="2")
     before = {each["Id"] for machine in swarm.machines for each in containers(machine)}
