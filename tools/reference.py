@@ -127,7 +127,8 @@ def attack(test: ast.FunctionDef) -> tuple[str, str] | None:
 def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     """The cases of a test.
 
-    If `parametrize` uses a dict of the module, the result contains one string with all keys of this dict.
+    If `parametrize` uses a dict of the module, or a list made from it, the result contains one string with all keys of
+    this dict.
     """
     dicts = {}
     for node in module.body:
@@ -137,7 +138,10 @@ def cases(module: ast.Module, test: ast.FunctionDef) -> list[str]:
     found = []
     for decorator in test.decorator_list:
         match decorator:
-            case ast.Call(ast.Attribute(attr="parametrize"), [_, ast.Name(name)]) if name in dicts:
+            case ast.Call(
+                ast.Attribute(attr="parametrize"),
+                [_, ast.Name(name) | ast.ListComp(_, [ast.comprehension(_, ast.Name(name))])],
+            ) if name in dicts:
                 found.append("; ".join(as_code(ast.literal_eval(key)) for key in dicts[name]))
     return found
 
