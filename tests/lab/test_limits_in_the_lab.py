@@ -11,7 +11,9 @@ import requests
 
 from tests.attack.test_memory import ends
 from tests.support.project import Project
-from tests.support.variants import TEMPLATE, beside
+from tests.support.variants import TEMPLATE, beside, with_server
+from tests.support.waiting import until
+from tools.notebook import execute
 
 COUNTS = """
 import json, os, joblib, numpy, sklearn.cluster, threadpoolctl
@@ -28,6 +30,7 @@ def threads():
     return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 print(joblib.Parallel(n_jobs=2)([joblib.delayed(threads)()] * 2))
 """
+LARGE, USED = 400 << 20, 100 << 20  # bytes
 SHARED = """
 from multiprocessing.shared_memory import SharedMemory
 shared = SharedMemory(create=True, size={size})
@@ -36,6 +39,20 @@ for start in range(0, {size}, 1 << 20):
 shared.close()
 shared.unlink()
 print("written")
+"""
+
+# Reads a file several times, so that Linux keeps it in memory. Uses less memory itself.
+READS = f"""
+import pathlib
+file = pathlib.Path("../data/large")
+with file.open("wb") as out:
+    for _ in range({LARGE >> 20}):
+        out.write(bytes(1 << 20))
+for _ in range(4):
+    with file.open("rb") as found:
+        while found.read(1 << 20):
+            pass
+used = b"x" * {USED}
 """
 
 
@@ -96,6 +113,31 @@ def test_processes_of_joblib_share_the_cpus(lab: Project) -> None:
     """The control shows why the lab sets no variable of OpenBLAS: joblib passes it on to each process."""
     assert lab.client().run(WORKER.format(more={})) == "[[1], [1]]\n"
     assert lab.client().run(WORKER.format(more={"OPENBLAS_NUM_THREADS": "2"})) == "[[2], [2]]\n"
+
+
+# --- memory ---------------------------------------------------------------------------------------
+@pytest.mark.full
+@pytest.mark.parametrize("guarded", [True, False], ids=["as delivered", "the control: as docker stats counts"])
+def test_files_in_the_cache_are_no_used_memory(lab: Project, tmp_path: Path, guarded: bool) -> None:
+    """The status bar shows only what Linux cannot free."""
+    text = lab.read("lab/server/cgroup.py")
+    twice = ', "active_file")'
+    assert text.count(twice) == 1
+    layer = with_server(lab, tmp_path, "cgroup.py", text if guarded else text.replace(twice, ",)"))
+    with beside(lab, tmp_path, layer) as twin:
+        twin.serve()
+        client = twin.client()
+
+        def shown() -> int:
+            return client.request("GET", "metrics/v1").json()["rss"]
+
+        with client.kernel() as kernel:
+            before = shown()
+            execute(kernel, READS)
+            until(lambda: shown() > before + USED / 2, "the memory of the notebook is counted")
+            counted = shown() - before
+        (twin.folder / "data/large").unlink()
+    assert (counted < LARGE) == guarded
 
 
 # --- shared memory --------------------------------------------------------------------------------

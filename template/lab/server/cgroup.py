@@ -19,13 +19,14 @@ def limit():
 
 
 def used():
-    """As `docker stats` counts: without the file cache that Linux can free at once."""
-    for name, stat, unused in (
-        ("memory.current", "memory.stat", "inactive_file"),
-        ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    """Without the cache of files, which Linux frees when it needs memory. (`docker stats` counts files used twice.)"""
+    for name, stat, prefix in (
+        ("memory.current", "memory.stat", ""),
+        ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_"),
     ):
         if (CGROUP / name).exists():
-            return max(0, int((CGROUP / name).read_text()) - numbers(stat).get(unused, 0))
+            cached = sum(numbers(stat).get(prefix + files, 0) for files in ("inactive_file", "active_file"))
+            return max(0, int((CGROUP / name).read_text()) - cached)
     return 0
 
 
