@@ -296,7 +296,11 @@ class Recorder:
                 continue
             try:
                 await self.write()
-                pause = max(PAUSE, 20 * (time.monotonic() - began))
+                pause = PAUSE
+                rest = 20 * (time.monotonic() - began)  # more output comes, and large files take long
+                while rest > PAUSE and any(not run.status for run in self.runs.values()):
+                    await asyncio.sleep(PAUSE)
+                    rest -= PAUSE
             except (HTTPError, OSError, *MALFORMED) as error:
                 self.contents.log.warning("labdock: the output of %s is not saved yet: %s", self.paths, error)
                 pause = min(2 * pause, LONGEST)

@@ -661,6 +661,28 @@ def restarted(lab: Project, cable: Cable, ends: str, meanwhile: Callable[[], Non
 
 
 @pytest.mark.full
+def test_the_end_of_a_run_does_not_wait_for_the_next_write(
+    lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook]
+) -> None:
+    """While a cell prints, a rest of two minutes follows a write that takes six seconds, as for a large file."""
+    text, began = lab.read("lab/server/kept_output.py"), "began = time.monotonic()"
+    assert text.count(began) == 1
+    with beside(
+        lab, tmp_path, with_server(lab, tmp_path, "kept_output.py", text.replace(began, f"{began} - 6"))
+    ) as twin:
+        twin.serve()
+        made.append(notebook := Notebook(twin, FIRST, SECOND))
+        reader = Reader(visitor(twin), notebook)
+        reader.begins()
+        reader.closes()
+        until(lambda: "line 2" in notebook.file.read_text(), "the file has the first lines")
+        notebook.let(20)
+        notebook.has(lines(0, 10), lines(10, 20), seconds=60)
+        notebook.forget()
+        made.clear()
+
+
+@pytest.mark.full
 def test_a_notebook_can_be_renamed_meanwhile(visitor: Visitor, notebook: Notebook) -> None:
     reader = Reader(visitor(notebook.lab), notebook)
     reader.begins()
