@@ -109,6 +109,21 @@ def test_an_empty_lock_holds_for_a_minute(project: Project) -> None:
     assert waiting.communicate(timeout=60)[0].endswith("through\n")
 
 
+def test_no_empty_lock_stays_on_a_full_disk(project: Project) -> None:
+    """The next command would wait a minute for it. A command that only waited leaves the lock of the other one."""
+    only_root()
+    full = "mount -t tmpfs -o size=4k tmpfs data; cp -r lab/commands/lib/one_at_a_time.sh data 2>/dev/null || true; "
+    script = TAKE.format(name="up").replace("alone", "cd data; alone") + f"test ! -s {LOCK}; echo held"
+    private = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
+    assert project.run(*private, f"{full}({script}); test ! -e data/{LOCK}", timeout=60).stdout == "held\n"
+    (project.folder / LOCK).touch()
+    waiting = started(project, TAKE.format(name="up"))
+    assert waiting.stderr and waiting.stderr.readline().startswith("labdock: another command")
+    os.killpg(waiting.pid, signal.SIGTERM)
+    waiting.communicate(timeout=60)
+    assert (project.folder / LOCK).exists()
+
+
 def test_without_the_lock_two_at_once_fail(project: Project) -> None:
     """The control: the work in the test above is not possible at the same time."""
     (project.folder / "busy").mkdir()

@@ -12,6 +12,7 @@ alone() {
     told=
     missing=0
     nameless=0
+    holds=
     # With `set -C`, the shell creates the file or fails, even if two commands try this at once. On a full disk, the file stays
     # empty.
     until (set -C && { echo "$$ $machine $1" || true; } >.lab.lock) 2>/dev/null; do
@@ -41,16 +42,17 @@ alone() {
         fi
         sleep 1
     done
+    holds=yes
 }
 
 # ended HOLDER MACHINE: true if the process of HOLDER runs no more. For a process on another machine, the result is always
 # false. A command that was killed before it could write its name left an empty file: no command needs a minute for this.
 ended() {
-    case $1 in
-        "") [ "$(find .lab.lock -size 0 -mmin +1 2>/dev/null)" ] && return 0 || return 1 ;;
-        *" $2 "*) ;;
-        *) return 1 ;;
-    esac
+    if [ -z "$1" ]; then
+        [ "$(find .lab.lock -size 0 -mmin +1 2>/dev/null)" ]
+        return
+    fi
+    case $1 in *" $2 "*) ;; *) return 1 ;; esac
     # `kill -0` fails for a process of another user too.
     ! kill -0 "${1%% *}" 2>/dev/null && ! ps -p "${1%% *}" >/dev/null 2>&1 && [ ! -d "/proc/${1%% *}" ]
 }
@@ -65,5 +67,9 @@ forget() {
 
 # unlock: remove the lock if this script has it.
 unlock() {
-    case $(cat .lab.lock 2>/dev/null) in "$$ $machine "*) rm -f .lab.lock ;; esac
+    case $(cat .lab.lock 2>/dev/null) in
+        "$$ $machine "*) rm -f .lab.lock ;;
+        "") [ -z "$holds" ] || rm -f .lab.lock ;; # the disk was full
+    esac
+    holds=
 }
