@@ -221,6 +221,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if report.failed and shutil.which("docker"):
         for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Project) and value.containers():
-                report.sections.append(("the lab's log", value.logs()[-5000:]))
+            if isinstance(value, Project) and (log := value.logs()):  # empty without a lab, or without an engine
+                report.sections.append(("the lab's log", log[-5000:]))
     return report
