@@ -39,33 +39,38 @@ def hooks(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 # --- checkers of a rendered project -----------------------------------------------------------------
-def checker(command: str, *patterns: str, named: bool = True) -> Callable[..., subprocess.CompletedProcess[str]]:
+def checker(
+    command: str, *patterns: str, named: bool = True, alone: bool = False
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `command`, or the project's own hook of this name, on the files that match `patterns`.
 
-    If several cases have the same files, these files are checked once in a run. If not `named`, the command finds the
-    files itself. The returned function checks `only` these files, if there are any.
+    If several cases have the same files, these files are checked once in a run. If `alone`, this holds for each file:
+    its result depends on no other file that differs between cases. If not `named`, the command finds the files itself.
+    The returned function checks `only` these files, if there are any.
     """
 
     def check(folder: Path, *only: str) -> subprocess.CompletedProcess[str]:
         paths = {path for pattern in only or patterns for path in folder.glob(pattern) if path.is_file()}
         texts = {str(path.relative_to(folder)): path.read_text() for path in paths if path.name != ANSWERS}
         words = shlex.split(hooks(folder)[command]["entry"] if command in hooks(folder) else command)
-        files = sorted(texts) if named else []
 
-        def run(result: Path) -> None:
-            done = tool(*words, *files, cwd=folder)
-            result.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
+        def once(texts: dict[str, str]) -> subprocess.CompletedProcess[str]:
+            def run(result: Path) -> None:
+                done = tool(*words, *(sorted(texts) if named else []), cwd=folder)
+                result.write_text(json.dumps([done.returncode, done.stdout, done.stderr]))
 
-        return subprocess.CompletedProcess(
-            command, *json.loads(shared.once(f"checked-{shared.key(words, texts)}", run).read_text())
-        )
+            result = shared.once(f"checked-{shared.key(words, texts)}", run)
+            return subprocess.CompletedProcess(command, *json.loads(result.read_text()))
+
+        results = [once({path: text}) for path, text in texts.items()] if alone else [once(texts)]
+        return max(results, key=lambda result: result.returncode)
 
     return check
 
 
 CHECKERS = {
     "hadolint": checker("hadolint", "Dockerfile"),
-    "shellcheck": checker("shellcheck", "**/*.sh"),
+    "shellcheck": checker("shellcheck", "**/*.sh", alone=True),
     "yamllint": checker("yamllint", "**/*.yaml", "**/*.yml"),
     "compose": checker("compose", "compose*.yaml"),
     "ruff check": checker("ruff check --no-cache .", "pyproject.toml", "**/*.py", "**/*.ipynb", named=False),

@@ -27,8 +27,10 @@ from tests.support.updates import (
 
 
 def rarity(tag: str, case: str) -> Any:
-    """`make test` runs the default case, and `make test-full` the other cases of the newest release."""
-    return () if case == "default" else pytest.mark.full if tag == [*RELEASES][-1] else pytest.mark.nightly
+    """`make test` runs the default case, and `make test-full` two more cases of the newest release."""
+    if case == "default":
+        return ()
+    return pytest.mark.full if tag == [*RELEASES][-1] and case in {"minimal", "unicode"} else pytest.mark.nightly
 
 
 MATRIX = [pytest.param(tag, case, marks=rarity(tag, case)) for tag in RELEASES for case in renderable(tag)]

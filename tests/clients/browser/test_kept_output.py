@@ -396,7 +396,9 @@ REMOVALS = {
 
 @pytest.mark.full
 @pytest.mark.parametrize("guarded", [True, False], ids=["as delivered", "the control: no run is forgotten"])
-@pytest.mark.parametrize("how", REMOVALS)
+@pytest.mark.parametrize(
+    "how", [how if how == "restart" else pytest.param(how, marks=pytest.mark.nightly) for how in REMOVALS]
+)
 def test_outputs_that_the_user_removed_stay_away(
     lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook], how: str, guarded: bool
 ) -> None:
