@@ -14,7 +14,6 @@ import json
 import os
 import re
 import runpy
-import secrets
 import shutil
 import signal
 import struct
@@ -164,7 +163,7 @@ class Agent:
     """Answers the server's requests. Each method named `do_...` does one operation and returns the results."""
 
     def __init__(self):
-        self.born = secrets.token_hex(8)  # another value means that the container has restarted
+        self.born = os.urandom(8).hex()  # another value means that the container has restarted
         self.kernels = {}
         self.terminals = {}
 

@@ -54,7 +54,7 @@ mapped() {
 require "$(username_problem "$JUPYTER_USERNAME")"
 require "$(umask_problem "$LAB_UMASK")"
 require "$(front_end_problem "$JUPYTER_UI")"
-require "$(audit_problem "${LAB_AUDIT:-off}")"
+require "$(switch_problem LAB_AUDIT "${LAB_AUDIT:-off}")"
 [ "$mode" != serve ] || [ "${LAB_AUDIT:-off}" = off ] ||
     refuse "LAB_AUDIT is on, but notebooks in this container could change the record. Set LAB_AUDIT=off in .env."
 require "$(time_zone_problem "$TZ" /usr/share/zoneinfo)"
@@ -150,7 +150,7 @@ trap - EXIT
 # front end's own settings come from a volume, of the server.
 export JUPYTER_CONFIG_DIR=/opt/labdock JUPYTER_DATA_DIR=/opt/labdock JUPYTER_RUNTIME_DIR=/run/lab
 cd /
-[ "$mode" != lab ] || exec /opt/jupyter/bin/python -I /opt/labdock/agent.py
+[ "$mode" != lab ] || exec /opt/jupyter/bin/python -IS /opt/labdock/agent.py
 export LAB_MODE="$mode" LAB_STATE="$state"
 # Otherwise, Jupyter would start without the rest of its settings after an error in them.
 export TRAITLETS_APPLICATION_RAISE_CONFIG_FILE_ERROR=1

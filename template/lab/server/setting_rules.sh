@@ -12,25 +12,39 @@ matches() {
     { printf %s "$1" | tr '\n' '\001' && echo; } | LC_ALL=C grep -qE "^($2)\$"
 }
 
+# `case` checks what it can: `matches` starts programs, and each container would wait for them when it starts.
 username_problem() {
-    if matches "$1" '[0-9]+'; then
+    case $1 in
+    root | . | .. | '') ;;
+    *[!0-9]*) ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}' || return 0 ;;
+    *)
         echo "JUPYTER_USERNAME is '$1', which is a number, not a user name. Programs would read it as a uid. In .env, set it to a name with at least one letter."
-    elif matches "$1" 'root|[.]|[.][.]' || ! matches "$1" '[A-Za-z0-9._][A-Za-z0-9._-]{0,31}'; then
-        echo "JUPYTER_USERNAME is '$1', not a user name. The name 'root' is not allowed. In .env, set JUPYTER_USERNAME to at most 32 characters: letters, digits, '.', '_' and '-'."
-    fi
+        return
+        ;;
+    esac
+    echo "JUPYTER_USERNAME is '$1', not a user name. The name 'root' is not allowed. In .env, set JUPYTER_USERNAME to at most 32 characters: letters, digits, '.', '_' and '-'."
 }
 
 umask_problem() {
-    matches "$1" '0[0-7][0-7]' ||
-        echo "LAB_UMASK is '$1', not a umask. Set it to 0 followed by two digits from 0 to 7, such as 022, in .env."
+    case $1 in
+    0[0-7][0-7]) ;;
+    *) echo "LAB_UMASK is '$1', not a umask. Set it to 0 followed by two digits from 0 to 7, such as 022, in .env." ;;
+    esac
 }
 
 front_end_problem() {
-    matches "$1" 'lab|notebook' || echo "JUPYTER_UI is '$1', which is not a front end. Set it to lab or notebook in .env."
+    case $1 in
+    lab | notebook) ;;
+    *) echo "JUPYTER_UI is '$1', which is not a front end. Set it to lab or notebook in .env." ;;
+    esac
 }
 
-audit_problem() {
-    matches "$1" 'on|off' || echo "LAB_AUDIT is '$1', not on or off. Set it to on or off in .env."
+# switch_problem NAME VALUE: for a setting that is on or off.
+switch_problem() {
+    case $2 in
+    on | off) ;;
+    *) echo "$1 is '$2', not on or off. Set it to on or off in .env." ;;
+    esac
 }
 
 # time_zone_problem NAME [FOLDER]: FOLDER contains a file for each time zone.

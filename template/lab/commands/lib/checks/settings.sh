@@ -43,7 +43,7 @@ check_ui() {
 }
 
 check_audit() {
-    audit_problem "$(setting LAB_AUDIT)"
+    switch_problem LAB_AUDIT "$(setting LAB_AUDIT)"
 }
 
 check_time_zone() {
