@@ -242,7 +242,10 @@ async def answer(address: str, request: Request) -> str:
 
 
 class Watchdog(threading.Thread):
-    """After the deadline, opens and closes every named pipe, so that a server that waits for one continues."""
+    """After the deadline, opens and closes every named pipe, so that a server that waits for one continues.
+
+    The server can then remove a file that is about to be opened. This must not end the watchdog.
+    """
 
     deadline = math.inf
 
@@ -251,8 +254,9 @@ class Watchdog(threading.Thread):
             time.sleep(0.1)
             if time.monotonic() > self.deadline:
                 self.deadline = 0
-                for path in (path for folder in MINE for path in folder.rglob("*") if path.is_fifo()):
-                    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+                with contextlib.suppress(OSError):
+                    for path in (path for folder in MINE for path in folder.rglob("*") if path.is_fifo()):
+                        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
 
 
 class Result:
