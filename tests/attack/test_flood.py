@@ -24,7 +24,7 @@ LIMITS = {
     "outputs for a page that lost its connection": ("self.size > LARGEST", "False"),
     "outputs for a page that does not read": ("self.waiting < LARGEST", "True"),
 }
-COMMON = {"a header with many values", "outputs for a page that does not read"}
+COMMON = {"a header with many values"}
 
 
 @contextmanager

@@ -59,7 +59,6 @@ def attacked(lab: Project, mode: str, runs: int, seconds: float, *options: str) 
     [
         ("each", 1),
         pytest.param("each", 12, marks=pytest.mark.full),
-        pytest.param("chance", 30, marks=pytest.mark.full),
         pytest.param("each", 100, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
         pytest.param("chance", 300, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
     ],

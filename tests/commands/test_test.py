@@ -112,8 +112,8 @@ def test_it_notices_each_thing_alone(fresh_project: Project) -> None:
         assert test in re.findall(r"^FAILED tests/test_lab.py::(test_\w+)", done.stdout, re.MULTILINE), line
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("network", ["allowlist", pytest.param("sealed", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("network", ["allowlist", "sealed"])
 def test_a_lab_with_walls_passes_and_without_them_fails(default_image: None, new_project: Render, network: str) -> None:
     project = new_project(network=network)
     project.up()

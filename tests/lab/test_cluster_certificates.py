@@ -154,7 +154,7 @@ def sign(project: Project, role: str, start: datetime, end: datetime) -> None:
 NOTE = "the certificates of the cluster are valid for less than 30 days. Run 'make certs'"
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_a_certificate_that_ends_soon_is_noted_until_the_scheduler_has_another(cluster: Project) -> None:  # noqa: F811
     """`make up` makes a new file, but a running scheduler keeps its old certificate."""
     assert NOTE not in "".join(doctor(cluster)["note"])  # the control

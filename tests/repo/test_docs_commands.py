@@ -354,7 +354,7 @@ def test_update(reader: Reader) -> None:
     assert reader.run("git diff --name-only --diff-filter=U") == ""
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/networks.md")
 def test_networks(reader: Reader) -> None:
     reader.run(f"make env; {COMMIT}")
@@ -369,7 +369,7 @@ def test_networks(reader: Reader) -> None:
     assert "0123" in in_lab(reader, "cat ~/.vscode-server/bin/0123/product.json")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/how-to/tls.md")
 def test_tls(reader: Reader) -> None:
     reader.run(f"make env; {COMMIT}")

@@ -272,6 +272,7 @@ def test_the_lab_runs_from_the_bundle(restored: Project, packed: Project, alone:
     assert base(Project(restored.folder, {}, {**restored.environment, "PYTHON_IMAGE": ""})) == base(packed)
 
 
+@pytest.mark.nightly
 def test_make_test_runs_offline(restored: Project, alone: tuple[dict[str, str], Run]) -> None:
     """`make test` installs pytest from the bundle. The controls: a bundle without it, and no bundle."""
     _, there = alone
@@ -370,6 +371,7 @@ def test_another_bundle_has_the_same_parts(
     there(restored.make, "up")
 
 
+@pytest.mark.nightly
 def test_without_the_bundle_nothing_is_built_there(
     restored: Project, alone: tuple[dict[str, str], Run], tmp_path: Path
 ) -> None:

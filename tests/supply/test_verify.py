@@ -58,7 +58,7 @@ DIFFERENT = {
 }
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_what_differs_is_named(system: Project) -> None:
     """The negative control: these builds do differ. A file that is always the same is not named."""
     line = "; ".join(["RUN touch /etc/always", *DIFFERENT.values()])

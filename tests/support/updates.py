@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import copier
+import pytest
 import yaml
 
 from tests.cases import CASES
@@ -176,3 +177,16 @@ def renderable(tag: str) -> list[str]:
     """The cases that a release can render, judged by its own copier.yml."""
     settings = settings_of(tag)
     return [case for case, answers in CASES.items() if all(offers(settings, *answer) for answer in answers.items())]
+
+
+def rarity(tag: str, case: str) -> Any:
+    """`make test` takes the newest release's default case, `make test-full` a few more, and nightly the others."""
+    newest = tag == [*RELEASES][-1]
+    if case == "default":
+        return () if newest else pytest.mark.full
+    return pytest.mark.full if newest and case in {"minimal", "unicode"} else pytest.mark.nightly
+
+
+def each_release_and_case() -> list[Any]:
+    """Parameters for a test: each release, with each case that it can render."""
+    return [pytest.param(tag, case, marks=rarity(tag, case)) for tag in RELEASES for case in renderable(tag)]

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.support.updates import (
     EDITS,
     RELEASES,
     conflicts,
+    each_release_and_case,
     edit_template_files,
     offers,
     renderable,
@@ -26,17 +26,7 @@ from tests.support.updates import (
 )  # fmt: skip
 
 
-def rarity(tag: str, case: str) -> Any:
-    """`make test` runs the default case, and `make test-full` two more cases of the newest release."""
-    if case == "default":
-        return ()
-    return pytest.mark.full if tag == [*RELEASES][-1] and case in {"minimal", "unicode"} else pytest.mark.nightly
-
-
-MATRIX = [pytest.param(tag, case, marks=rarity(tag, case)) for tag in RELEASES for case in renderable(tag)]
-
-
-@pytest.mark.parametrize(("tag", "case"), MATRIX)
+@pytest.mark.parametrize(("tag", "case"), each_release_and_case())
 def test_an_update_keeps_user_files_and_renews_the_others(
     template: Path, render: Render, tmp_path: Path, tag: str, case: str
 ) -> None:

@@ -209,7 +209,9 @@ NVIDIA = {**TENSORFLOW, "gpu": "nvidia"}
 DASK = {"scale_out": "dask"}
 SWITCHES = [
     pytest.param(SCIENCE, TENSORFLOW, "tensorflow", id="another environment", marks=pytest.mark.nightly),
-    pytest.param(SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="another environment and a GPU"),
+    pytest.param(
+        SCIENCE, NVIDIA, "tensorflow[and-cuda]", id="another environment and a GPU", marks=pytest.mark.nightly
+    ),
     pytest.param(TENSORFLOW, NVIDIA, "tensorflow[and-cuda]", id="a GPU alone", marks=pytest.mark.nightly),
     pytest.param(SCIENCE, DASK, "bokeh dask[dataframe,distributed]", id="a cluster"),
 ]

@@ -288,11 +288,11 @@ def test_a_cut_network_loses_nothing(visitor: Visitor, notebook: Notebook, until
         cable.close()
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("ends", "heard", "first", "second"),
     [
-        pytest.param("stop", 3, [lines(0, 3), RESTARTED, lines(3, 10)], [lines(10, 15)], marks=pytest.mark.nightly),
+        ("stop", 3, [lines(0, 3), RESTARTED, lines(3, 10)], [lines(10, 15)]),
         ("kill", 12, [lines(0, 10)], [lines(10, 12), RESTARTED, lines(12, 15)]),
     ],
     ids=["stop", "kill"],

@@ -179,6 +179,7 @@ def test_no_scheduler_at_this_address(empty: Cluster) -> None:
     assert said.startswith(f"the scheduler {wrong} does not answer (") and "LAB_SCHEDULER_BIND" in said
 
 
+@pytest.mark.nightly
 def test_an_address_at_which_nobody_reaches_the_worker(empty: Cluster) -> None:
     said = fails(empty, CONTACT="198.18.0.99")
     assert said.startswith("the scheduler does not reach this worker at tls://198.18.0.99:8801 (")
@@ -272,16 +273,17 @@ def test_workers_on_the_machine_of_the_scheduler(empty: Cluster) -> None:
     empty.has(empty.worker(1))
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])])
-def test_many_joins_and_leaves_leave_nothing_behind(empty: Cluster, rounds: int) -> None:
-    """In each round, four workers join on each of two machines."""
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+def test_many_joins_and_leaves_leave_nothing_behind(empty: Cluster) -> None:
+    """In each of 25 rounds, four workers join on each of two machines."""
     for number in (1, 2):  # with its first network, an engine makes firewall rules that stay
         empty.join(number)
         empty.leave(number)
     before = [held(copy) for copy in empty.copies]
     rules = [each.rules() for each in empty.machines]
     with ThreadPoolExecutor() as pool:
-        for _ in range(rounds):
+        for _ in range(25):
             list(pool.map(lambda number: empty.join(number, 4), (1, 2)))
             assert len(empty.workers()) == 8
             for done in pool.map(empty.leave, (1, 2)):

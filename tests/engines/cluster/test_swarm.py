@@ -151,6 +151,7 @@ print(*set(client.run(tried).values()))
     assert swarm.run(code) == "seen\nRead-only file system\n"
 
 
+@pytest.mark.nightly
 def test_fewer_workers_keep_the_results(swarm: Cluster) -> None:
     make(swarm.lab, "scale", WORKERS="3")
     before = {each["Id"] for machine in swarm.machines for each in containers(machine)}
@@ -163,6 +164,7 @@ def test_fewer_workers_keep_the_results(swarm: Cluster) -> None:
     swarm.has()
 
 
+@pytest.mark.nightly
 def test_a_machine_loses_its_power(swarm: Cluster) -> None:
     """The Swarm starts its worker on another machine. `make scale` works without the lost one, and with it."""
     make(swarm.lab, "scale", WORKERS="3")

@@ -170,7 +170,7 @@ print(subprocess.run(command, input={packed()!r}, text=True, capture_output=True
 
 
 # --- from the build to the end ----------------------------------------------------------------------
-@pytest.mark.full
+@pytest.mark.nightly
 def test_up_builds_and_down_leaves_nothing(project: UsersProject, user: RootlessUser, tmp_path: Path) -> None:
     """With the user's own commands. This test runs last, after the lab of the tests above was removed."""
     base = project.config()["services"]["lab"]["build"]["args"]["PYTHON_IMAGE"]
