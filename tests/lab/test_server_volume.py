@@ -37,16 +37,21 @@ def test_a_full_volume_ends_nothing(lab: Project, tmp_path: Path) -> None:
         assert before in [each["id"] for each in client.request("GET", "sessions").json()]
 
 
+RARER_DAMAGE = (
+    "chmod 000 sessions.sqlite",
+    "rm sessions.sqlite && mkdir sessions.sqlite",
+    "head -c 9000 /dev/urandom | dd of=sessions.sqlite bs=1 seek=100 conv=notrunc",
+    "chmod 000 cookie-secret kernels",
+)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     "damage",
     [
-        "chmod 000 sessions.sqlite",
         "echo damaged >sessions.sqlite",
-        "rm sessions.sqlite && mkdir sessions.sqlite",
-        "head -c 9000 /dev/urandom | dd of=sessions.sqlite bs=1 seek=100 conv=notrunc",
-        "chmod 000 cookie-secret kernels",
         "chmod 000 .",
+        *(pytest.param(damage, marks=pytest.mark.nightly) for damage in RARER_DAMAGE),
     ],
 )
 def test_a_damaged_file_does_not_stop_the_server(lab: Project, tmp_path: Path, damage: str) -> None:

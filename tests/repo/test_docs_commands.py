@@ -149,7 +149,7 @@ def in_lab(reader: Reader, script: str) -> str:
     return reader.run(f"docker compose exec --no-TTY lab sh -c {shlex.quote(script)}")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 @pytest.mark.types("docs/tutorial/first-lab.md")
 def test_the_tutorial_leads_to_the_plot(reader: Reader) -> None:
     assert "Inst pipx" in reader.type(until="pipx install copier")

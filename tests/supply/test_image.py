@@ -139,10 +139,8 @@ def test_a_removed_part_of_the_dockerfile_is_noticed(mutant: Project, text: str)
 LOCKED = {"lab/locks/build.lock": "build", "lab/locks/server.lock": "server", "requirements.lock": "kernel"}
 
 
-@pytest.mark.parametrize(
-    "lock",
-    [pytest.param(k, marks=pytest.mark.full if k == "requirements.lock" else pytest.mark.nightly) for k in LOCKED],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("lock", LOCKED)
 @pytest.mark.parametrize("checked", [True, False], ids=["as delivered", "without --require-hashes"])
 def test_only_packages_with_a_locked_hash_are_installed(mutant: Project, lock: str, checked: bool) -> None:
     plain = re.sub(r" *\\\n +--hash=\S+", "", mutant.read(lock))

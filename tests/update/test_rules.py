@@ -136,7 +136,10 @@ BREAKING: dict[str, tuple[Change, list[str]]] = {
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("what", BREAKING)
+@pytest.mark.parametrize(
+    "what",
+    [what if what in {"a file", "a setting"} else pytest.param(what, marks=pytest.mark.nightly) for what in BREAKING],
+)
 def test_a_release_that_removes_something_is_noticed(
     spoilt: Callable[[Change], Path], tmp_path: Path, what: str
 ) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,13 +118,15 @@ def bytes_of(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
 
 
+def readme_rarity(tag: str, what: str) -> Any:
+    if (tag, what) == (FIRST, "note at the end"):
+        return ()
+    return pytest.mark.full if tag == OLD else pytest.mark.nightly
+
+
 @pytest.mark.parametrize(
     ("tag", "what"),
-    [
-        pytest.param(tag, what, marks=() if (tag, what) == (FIRST, "note at the end") else pytest.mark.full)
-        for tag in (*RELEASES, OLD)
-        for what in README_EDITS
-    ],
+    [pytest.param(tag, what, marks=readme_rarity(tag, what)) for tag in (*RELEASES, OLD) for what in README_EDITS],
 )
 def test_an_update_never_changes_the_readme(
     template: Path, releases: Path, tmp_path: Path, tag: str, what: str

@@ -528,7 +528,7 @@ def test_a_new_server_goes_on_with_the_recording(fresh_lab: Project, visitor: Vi
     reader.sees(1, lines(0, 3), RESTARTED, lines(3, 10), prompt="[2]:")
 
 
-@pytest.mark.full
+@pytest.mark.nightly
 def test_questions_and_displays_outlive_the_server(
     lab: Project, visitor: Visitor, tmp_path: Path, made: list[Notebook]
 ) -> None:

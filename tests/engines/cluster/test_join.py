@@ -173,6 +173,7 @@ def answer(listening: socket.socket) -> None:
             connection.sendall(b"220 ready\r\n" * 10)
 
 
+@pytest.mark.nightly
 def test_no_scheduler_at_this_address(empty: Cluster) -> None:
     wrong = f"tls://{empty.machines[0].address}:8787"
     said = fails(empty, SCHEDULER=wrong)

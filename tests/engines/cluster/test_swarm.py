@@ -123,6 +123,7 @@ def test_mounts_of_workers_of_a_swarm(swarm: Cluster) -> None:
         assert {"nosuid", "nodev", "size=1048576k"} <= {*mounts["/home/jovyan"]}
 
 
+@pytest.mark.nightly
 def test_a_service_without_protections_is_replaced(swarm: Cluster) -> None:
     """It is what a command leaves that was stopped in the middle."""
     swarm.lab.make("down")
