@@ -117,11 +117,13 @@ def test_a_machine_leaves(cluster_of_three: Cluster) -> None:
 def test_a_machine_loses_its_power(cluster_of_three: Cluster) -> None:
     """When it starts again, its workers join by themselves."""
     second = cluster_of_three.machines[1]
-    with cluster_of_three.running(WORK) as running:
-        second.crash()
-        assert running.end() == RESULT
-    assert cluster_of_three.workers() == [cluster_of_three.worker(2)]
-    second.start()
+    try:
+        with cluster_of_three.running(WORK) as running:
+            second.crash()
+            assert running.end() == RESULT, cluster_of_three.lab.logs()
+        assert cluster_of_three.workers() == [cluster_of_three.worker(2)]
+    finally:
+        second.start()
     cluster_of_three.has(*cluster_of_three.all())
 
 
