@@ -26,7 +26,7 @@ demo-down: .venv/ready ## Stops the demo and removes its folder (DIR=demo)
 test: .venv/ready ## Runs the most important tests of every layer (8 minutes)
 	@$(call PYTEST,1200) -m "not full and not nightly"
 
-test-full: .venv/ready ## Runs the tests of rarer cases (about 40 minutes more)
+test-full: .venv/ready ## Runs the tests of rarer cases (about 30 minutes more)
 	@$(call PYTEST,3600) -m "full and not nightly"
 
 test-nightly: .venv/ready ## Runs the slowest and rarest tests, which take hours: the largest environments, many builds
