@@ -59,7 +59,7 @@ def small_and_alone(lab: Project, folder: Path, guarded: bool = True) -> Iterato
 
 @pytest.mark.attack(
     "Use all memory in one notebook kernel",
-    "This kernel ends, and restarts. The cell, the log and `make doctor` say why. Other kernels keep running, almost always.",
+    "This kernel ends, and restarts. The cell, the log and `make doctor` say why. Others almost always go on.",
 )
 def test_a_kernel_that_takes_all_memory_ends_alone(lab: Project, tmp_path: Path) -> None:
     with small(lab, tmp_path) as twin, twin.client().kernel() as other, twin.client().kernel() as hog:
