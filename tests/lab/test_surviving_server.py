@@ -118,7 +118,8 @@ def test_kernels_that_the_server_does_not_know_are_ended(fresh_lab: Project) -> 
     """For example, after `make reset` deleted the server's records."""
     lab = fresh_lab.client()
     lab.request("POST", "kernels", json={"name": "python3"})
-    assert fresh_lab.shell("pgrep -fc [i]pykernel") == "1\n"
+    # While it starts, a program that it runs has its name for some milliseconds.
+    until(lambda: fresh_lab.shell("pgrep -fc [i]pykernel") == "1\n", "it has started")
     fresh_lab.shell("rm $(ls -d /var/lib/server/*)/kernels/*", "server")
     fresh_lab.compose("restart", "server")
     becomes(fresh_lab, "healthy")
