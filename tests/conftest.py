@@ -217,10 +217,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """A failed test of a lab shows the lab's log."""
+    """A failed test of a lab or of a cluster shows the logs."""
+    from tests.support.cluster import Cluster
+
     report = yield
     if report.failed and shutil.which("docker"):
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Project) and (log := value.logs()):  # empty without a lab, or without an engine
-                report.sections.append(("the lab's log", log[-5000:]))
+        once = {id(value): value for value in getattr(item, "funcargs", {}).values()}
+        for value in once.values():
+            if isinstance(value, Project | Cluster) and (log := value.logs()):  # empty without a lab or an engine
+                report.sections.append(("the log", log[-10_000:]))
     return report

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,16 @@ class Cluster:
         copy = self.copies[0]
         (container,) = copy.run("docker", "ps", "--quiet", "--filter", "name=worker-8801").stdout.split()
         copy.run("docker", "exec", container, "pkill", "-9", "-f", "cluster/worker.py")
+
+    def logs(self) -> str:
+        """The last lines of each container. The lab's machine comes last."""
+        found = []
+        for machine in reversed(self.machines):
+            with suppress(subprocess.CalledProcessError):  # without power, it has none
+                for name in machine.docker("ps", "--all", "--format", "{{.Names}}").split():
+                    lines = machine.docker("logs", "--tail", "30", name, stderr=subprocess.STDOUT)
+                    found.append(f"machine {machine.number}, {name}:\n{lines}")
+        return "\n".join(found)
 
     def workers(self) -> list[str]:
         """The addresses of the workers, as the scheduler knows them."""

@@ -91,7 +91,8 @@ class Machine:
 
     def docker(self, *arguments: str, **options: Any) -> str:
         command = ["docker", "--host", f"unix://{self.daemon.socket}", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.run(command, check=True, text=True, **{**pipes, **options}).stdout
 
     def project(self, folder: Path, answers: dict[str, Any]) -> Project:
         """The project in this folder, driven with this machine's engine."""
