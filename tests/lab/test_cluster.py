@@ -14,6 +14,7 @@ from tests.support.dashboards import entered
 from tests.support.hardening import failing
 from tests.support.package_index import authority, signed
 from tests.support.project import Project, Render
+from tests.support.waiting import until
 
 CONNECT = "from dask.distributed import Client\nclient = Client()\n"
 
@@ -256,6 +257,17 @@ def test_more_and_fewer_workers(cluster: Project) -> None:
     finally:
         cluster.make("scale", "WORKERS=2")
     assert workers(cluster) == 2
+
+
+@pytest.mark.full
+def test_workers_end_without_a_scheduler(cluster: Project) -> None:
+    """Nobody can take their results. The engine would have to kill (137) a worker that waits for the scheduler."""
+    for _ in range(5):  # the scheduler ends before the workers are told to, or after
+        cluster.compose("stop")
+        rows = cluster.compose("ps", "--all", "--format", "json", "worker").stdout.splitlines()
+        assert [json.loads(row)["ExitCode"] for row in rows] == [0, 0]
+        cluster.compose("start")
+        until(lambda: workers(cluster) == 2, "the workers join again")
 
 
 @pytest.mark.parametrize("number", ["", "-1", "two", "1001"])

@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from distributed import Client, Worker
 from distributed.comm import get_address_host_port
@@ -97,13 +97,24 @@ def explain(error: BaseException, scheduler: str) -> str:
     )
 
 
-async def hand_over(worker: Worker) -> bool:
-    """Let other workers take the results of this one. False if they could not."""
-    what = {"workers": [worker.address], "close_workers": False, "remove": True, "stimulus_id": "labdock-leave"}
+async def retire(scheduler: str, address: str) -> bool:
+    """Ask the scheduler to let other workers take the results of this one. False if they could not."""
+    what = {"close_workers": False, "remove": True, "stimulus_id": "labdock-leave"}
     try:
-        return worker.address in await worker.scheduler.retire_workers(**what)
-    except OSError:  # the scheduler does not answer
+        # A worker that the scheduler has removed may close its own connections before it has this answer.
+        async with client(scheduler) as asking:
+            return address in await asking.retire_workers([address], **what)
+    except (OSError, TimeoutError):  # the scheduler does not answer
         return False
+
+
+async def hand_over(worker: Worker, scheduler: str) -> bool:
+    """Let other workers take the results of this one. False if they could not, or if there is no scheduler."""
+    asking, ended = asyncio.ensure_future(retire(scheduler, worker.address)), asyncio.ensure_future(worker.finished())
+    await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+    # A worker that has ended was removed by the scheduler, which then has an answer, or the scheduler has ended too.
+    await asyncio.wait({asking}, timeout=1)
+    return asking.done() and asking.result()
 
 
 async def unreachable(scheduler: str, contact: str) -> str | None:
@@ -151,7 +162,7 @@ async def work(scheduler: str, contact: str) -> None:
     JOINED.touch()
     waiting = {asyncio.ensure_future(each) for each in (stop.wait(), worker.finished())}
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    kept = not stop.is_set() or await hand_over(worker)
+    kept = not stop.is_set() or await hand_over(worker, scheduler)
     await worker.close()
     space.release()
     if not kept:
@@ -162,7 +173,7 @@ async def work(scheduler: str, contact: str) -> None:
         )
 
 
-async def main() -> int:
+async def joined() -> int:
     """The exit status. If the packages differ, it waits until a person stops it."""
     scheduler, contact = os.environ["LAB_WORKER_SCHEDULER"], os.environ.get("LAB_WORKER_CONTACT", "")
     try:
@@ -182,7 +193,11 @@ async def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
-    status = asyncio.run(main())
+async def main() -> NoReturn:
+    status = await joined()
     sys.stderr.flush()
-    os._exit(status)  # `sys.exit` would wait for running tasks
+    os._exit(status)  # `sys.exit` would wait for running tasks, and `asyncio.run` for connections of Dask
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
