@@ -169,6 +169,21 @@ def test_a_page_that_opens_again_goes_on(visitor: Visitor, notebook: Notebook, i
 
 
 @pytest.mark.full
+def test_a_page_asks_again_after_its_request_failed(visitor: Visitor, notebook: Notebook) -> None:
+    """Chromium ends requests when the network of its machine changes, for example when a container starts."""
+    reader = Reader(visitor(notebook.lab), notebook)
+    reader.begins()
+    reader.closes()
+    asks, page = re.compile("/labdock/runs/"), reader.visit.page
+    page.route(asks, lambda route: route.abort())
+    with page.expect_event("requestfailed", lambda request: asks.search(request.url)):
+        reader.opens()
+    page.unroute(asks)
+    notebook.let(12)
+    ends(reader)
+
+
+@pytest.mark.full
 def test_a_killed_browser_loses_nothing(visitor: Visitor, browser: Browser, notebook: Notebook) -> None:
     with started("killed") as (container, address):
         visit = Visit(browser.browser_type.connect_over_cdp(address), notebook.lab)

@@ -116,11 +116,13 @@
       }
     }
 
-    // JupyterLab itself waits for up to 30 seconds before it connects a notebook to its kernel again.
+    // JupyterLab itself waits for up to 30 seconds before it connects a notebook to its kernel again. A notebook that is
+    // connected may have asked for its runs while the lab did not answer.
     back.push(() =>
-      tracker.forEach(({sessionContext}) => {
-        const kernel = sessionContext.session?.kernel
-        if (kernel && kernel.connectionStatus !== "connected") kernel.reconnect().catch(() => {})
+      tracker.forEach(panel => {
+        const kernel = panel.sessionContext.session?.kernel
+        if (kernel?.connectionStatus === "connected") follow(panel).catch(console.error)
+        else kernel?.reconnect().catch(() => {})
       })
     )
     tracker.widgetAdded.connect((_, panel) => {
