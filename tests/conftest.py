@@ -222,7 +222,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     report = yield
     if report.failed and shutil.which("docker"):
-        once = {id(value): value for value in getattr(item, "funcargs", {}).values()}
+        once = {id(value): value for value in getattr(item, "funcargs", {}).values()}  # two fixtures can share a lab
         for value in once.values():
             if isinstance(value, Project | Cluster) and (log := value.logs()):  # empty without a lab or an engine
                 report.sections.append(("the log", log[-10_000:]))

@@ -84,15 +84,15 @@ class Machine:
         inits = [int(pid) for pid in self.docker("inspect", "--format", "{{.State.Pid}}", *ids).split()] if ids else []
         for pid in (*self.daemon.processes(), *inits):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                if pid:  # a container that has just ended has 0, which would mean our own processes
+                    os.kill(pid, signal.SIGKILL)
         for mount in self.daemon.mounts():
             subprocess.run(["umount", "--lazy", mount], capture_output=True)
         shutil.rmtree(self.daemon.root / "exec", ignore_errors=True)  # /run of a real machine is empty after a start
 
-    def docker(self, *arguments: str, **options: Any) -> str:
+    def docker(self, *arguments: str, stderr: int = subprocess.PIPE, **options: Any) -> str:
         command = ["docker", "--host", f"unix://{self.daemon.socket}", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.run(command, check=True, text=True, **{**pipes, **options}).stdout
+        return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=stderr, **options).stdout
 
     def project(self, folder: Path, answers: dict[str, Any]) -> Project:
         """The project in this folder, driven with this machine's engine."""
